@@ -1,0 +1,323 @@
+"""Joint training of LoRA and the soft-prompt personalizer (paper, sections 3.3 and 3.4; METHOD 0 and 1).
+
+* input embeddings = soft prompt, then the tokens of the runtime's own prompt; loss on the answer's tokens only (equation 14)
+* AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
+* a checkpoint every few minutes, written whole; a rerun goes on from it and ends with the same weights
+* the best state by validation loss is kept: LoRA adapter folder and `personalizer.safetensors`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from copersona.export.examples import Dropout, Example, Situation, batches, make_example
+from copersona.export.files import replacing, write_text
+from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+from copersona.runtime.arrays import F32
+from copersona.runtime.context import Layout
+from copersona.runtime.errors import ExportError
+from copersona.runtime.neighbors import SHARED
+from copersona.runtime.progress import track
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Training settings; the defaults suit small bases, `PAPER` is the paper's appendix C."""
+
+    epochs: int = 3
+    batch: int = 4
+    accumulate: int = 2
+    lr: float = 1e-3  # personalizer and graph
+    lora_lr: float = 1e-3  # chosen on validation with the small base (docs/measured.md)
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    clip: float = 1.0
+    graph: int = 256
+    hidden: int = 256
+    soft_tokens: int = 20
+    answer_tokens: int = 320
+    validation: int = 200
+    checkpoint_seconds: float = 180.0
+    seed: int = 0
+    dropout: Dropout = Dropout()
+
+
+PAPER = TrainSettings(
+    epochs=10, batch=1, accumulate=4, lr=2e-5, lora_lr=2e-5, graph=512, hidden=512, answer_tokens=2048
+)
+
+
+class PersonalizedModel(nn.Module):
+    """A causal language model with LoRA, conditioned on a soft prompt."""
+
+    def __init__(self, base: Any, personalizer: TorchPersonalizer, settings: TrainSettings) -> None:
+        super().__init__()
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            r=settings.lora_rank,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.lora_dropout,
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            task_type="CAUSAL_LM",
+        )
+        self.lm = get_peft_model(base, config)
+        self.personalizer = personalizer
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.personalizer.parameters()).device
+
+    def answer_loss(self, examples: Sequence[Example]) -> tuple[Tensor, int]:
+        """Summed negative log-likelihood of the answers in nats, and the number of their tokens."""
+        base = self.lm.get_base_model()
+        neighbors = SHARED
+        batch = batch_personas([e.inputs for e in examples], self.personalizer.shape, neighbors, self.device)
+        soft = self.personalizer(batch)  # (B, L, H)
+        rows = [[*e.prompt, *e.answer] for e in examples]
+        width = max(map(len, rows))
+        tokens = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
+        mask = torch.zeros(len(rows), soft.shape[1] + width, dtype=torch.long, device=self.device)
+        picked, targets = [], []
+        for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
+            tokens[i, : len(row)] = torch.tensor(row, device=self.device)
+            mask[i, : soft.shape[1] + len(row)] = 1
+            first = soft.shape[1] + len(example.prompt) - 1  # the position that predicts the answer's first token
+            picked += [(i, first + j) for j in range(len(example.answer))]
+            targets += example.answer
+        embedded = base.get_input_embeddings()(tokens)
+        inputs = torch.cat([soft.to(embedded.dtype), embedded], dim=1)
+        hidden = base.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        where = torch.tensor(picked, device=self.device)
+        logits = base.lm_head(hidden[where[:, 0], where[:, 1]])
+        goal = torch.tensor(targets, device=self.device)
+        return functional.cross_entropy(logits.float(), goal, reduction="sum"), len(targets)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What training came to; losses are nats a token over the validation targets."""
+
+    best_loss: float
+    best_step: int
+    first_loss: float
+    nobody_loss: float
+    stranger_loss: float
+    steps: int
+    seconds: float
+    gates: tuple[float, ...]
+
+
+class Trainer:
+    """One training run in one folder: `checkpoint.pt`, `best/adapter/`, `best/personalizer.safetensors`, `log.jsonl`."""
+
+    def __init__(
+        self,
+        base: Any,
+        layout: Layout,
+        shape: PersonalizerShape,
+        layer_means: F32,
+        settings: TrainSettings,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        weight = base.get_input_embeddings().weight
+        rms = float(weight.float().pow(2).mean().sqrt())
+        personalizer = TorchPersonalizer(shape, layer_means, rms)
+        self.model = PersonalizedModel(base, personalizer, settings).to(device)
+        self.layout, self.settings, self.folder = layout, settings, folder
+        lora = [p for p in self.model.lm.parameters() if p.requires_grad]
+        groups = [{"params": personalizer.parameters(), "lr": settings.lr}, {"params": lora, "lr": settings.lora_lr}]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
+        self.peaks = [settings.lr, settings.lora_lr]
+        self.parameters = [*personalizer.parameters(), *lora]
+        self.step, self.best, self.best_step, self.first, self.seconds = 0, math.inf, 0, math.nan, 0.0
+
+    def run(self, training: Sequence[Situation], validation: Sequence[Situation], fingerprint: str) -> TrainResult:
+        """Train to the end, going on from a checkpoint of the same data and settings if there is one.
+
+        Raises:
+            ExportError: no training targets, or the loss is no longer finite.
+        """
+        if not training:
+            raise ExportError("no training targets: nobody has three interactions before validation")
+        per_epoch = math.ceil(len(training) / (self.settings.batch * self.settings.accumulate))
+        total = per_epoch * self.settings.epochs
+        self._resume(fingerprint)
+        held = [self._example(s, None) for s in validation]
+        if self.step == 0:
+            self.first = self.evaluate(held)
+        begun, saved = time.monotonic() - self.seconds, time.monotonic()
+        groups = self._groups(training, per_epoch)
+        for step in track(range(self.step, total), "training", total=total - self.step):
+            loss = self._update(next(groups), step, total)
+            self.step = step + 1
+            if self.step % max(per_epoch // 2, 1) == 0 or self.step == total:
+                self._judge(held, loss, time.monotonic() - begun)
+            if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                self.seconds, saved = time.monotonic() - begun, time.monotonic()
+                self._save(fingerprint)
+        self.seconds = time.monotonic() - begun
+        return self._finish(validation)
+
+    def _example(self, situation: Situation, drop: random.Random | None) -> Example:
+        settings = self.settings
+        return make_example(
+            situation, self.layout, answer_tokens=settings.answer_tokens, drop=drop, rates=settings.dropout
+        )
+
+    def _groups(self, training: Sequence[Situation], per_epoch: int) -> Iterator[list[list[Example]]]:
+        """Batches of each step from the current one on. What is dropped depends on seed and epoch only."""
+        size, accumulate = self.settings.batch, self.settings.accumulate
+        for epoch in range(self.step // per_epoch, self.settings.epochs):
+            draw = random.Random(f"{self.settings.seed}:{epoch}")
+            examples = [self._example(situation, draw) for situation in training]
+            order = batches([len(e.prompt) + len(e.answer) for e in examples], size, draw)
+            steps = [order[i : i + accumulate] for i in range(0, len(order), accumulate)][:per_epoch]
+            done = self.step - epoch * per_epoch if epoch == self.step // per_epoch else 0
+            for group in steps[done:]:
+                yield [[examples[i] for i in batch] for batch in group]
+
+    def _update(self, group: list[list[Example]], step: int, total: int) -> float:
+        """One optimizer step over several batches; mean loss per answer token. Dropout is seeded by the step."""
+        torch.manual_seed(self.settings.seed * 1_000_003 + step)
+        self.model.train()
+        rate = learning_rate(step, total, self.settings.warmup)
+        for parameters, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            parameters["lr"] = peak * rate
+        count = sum(len(e.answer) for batch in group for e in batch)
+        value = 0.0
+        for batch in group:
+            loss, _ = self.model.answer_loss(batch)
+            (loss / count).backward()
+            value += float(loss.detach()) / count
+        if not math.isfinite(value):
+            raise ExportError(f"training step {step}: the loss is {value}; lower the learning rate and start again")
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return value
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example]) -> float:
+        """Mean loss per answer token, nats, without dropout."""
+        self.model.eval()
+        loss, count = 0.0, 0
+        order = batches([len(e.prompt) + len(e.answer) for e in examples], self.settings.batch * 2, random.Random(0))
+        for batch in order:
+            value, tokens = self.model.answer_loss([examples[i] for i in batch])
+            loss, count = loss + float(value), count + tokens
+        return loss / max(count, 1)
+
+    def _judge(self, held: Sequence[Example], training_loss: float, seconds: float) -> None:
+        loss = self.evaluate(held)
+        row = {"step": self.step, "training": training_loss, "validation": loss, "seconds": round(seconds, 1)}
+        row["gates"] = [round(g, 4) for g in self.model.personalizer.gates().tolist()]
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        if loss < self.best or not (self.folder / "best").exists():
+            self.best, self.best_step = loss, self.step
+            self._save_best()
+
+    def _save_best(self) -> None:
+        best = self.folder / "best"
+        self.model.lm.save_pretrained(str(best / "adapter"))
+        self.model.personalizer.save(best / "personalizer.safetensors")
+        write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def _save(self, fingerprint: str) -> None:
+        body = {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "numbers": [self.best, float(self.best_step), self.first, self.seconds],
+            "weights": self._state(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with replacing(self.folder / "checkpoint.pt") as part:
+            torch.save(body, part)
+
+    def _resume(self, fingerprint: str) -> None:
+        """Take up the checkpoint if it is of this data, settings and model; start afresh otherwise."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        body = torch.load(path, map_location=self.model.device, weights_only=True)
+        if body["fingerprint"] != fingerprint:
+            return
+        state = self._state()
+        with torch.no_grad():
+            for name, value in body["weights"].items():
+                state[name].copy_(value)
+        self.optimizer.load_state_dict(body["optimizer"])
+        self.step = int(body["step"])
+        self.best, best_step, self.first, self.seconds = body["numbers"]
+        self.best_step = int(best_step)
+
+    def _finish(self, validation: Sequence[Situation]) -> TrainResult:
+        """Load the best weights and compare, on validation, the person with nobody and with the next person."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        best = self.folder / "best"
+        set_peft_model_state_dict(self.model.lm, load_file(best / "adapter" / "adapter_model.safetensors"))
+        self.model.personalizer.load_state_dict(load_file(best / "personalizer.safetensors"))
+        nobody = [self._example(s, _Always()) for s in validation]
+        shifted = [*validation[1:], *validation[:1]]
+        swapped = [
+            self._example(Situation(s.state, s.target, o.history, o.persona), None)
+            for s, o in zip(validation, shifted, strict=True)
+        ]
+        return TrainResult(
+            best_loss=self.best,
+            best_step=self.best_step,
+            first_loss=self.first,
+            nobody_loss=self.evaluate(nobody),
+            stranger_loss=self.evaluate(swapped),
+            steps=self.step,
+            seconds=self.seconds,
+            gates=tuple(round(g, 4) for g in self.model.personalizer.gates().tolist()),
+        )
+
+
+class _Always(random.Random):
+    """Draws that drop persona and context and keep every field."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._draws = iter((0.0, 0.0, 1.0, 1.0, 1.0))
+
+    def random(self) -> float:
+        return next(self._draws)
+
+
+def learning_rate(step: int, total: int, warmup: float) -> float:
+    """Cosine schedule with linear warm-up, as a share of the peak."""
+    rise = max(1, round(total * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def fingerprint(settings: TrainSettings, *parts: str) -> str:
+    """Hash of all that a checkpoint depends on."""
+    body = json.dumps([asdict(settings), *parts], sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()

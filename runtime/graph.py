@@ -1,0 +1,174 @@
+"""The persona graph of a bundle: peers and adjacency in SQLite, their vectors memory-mapped beside it.
+
+Also `place`: where a person stands among the peers, and `borrow`: which peers' facets may complete theirs. A peer is
+someone in the population: a pseudonym with facet profiles and edges, no history. Paper, section 3.2; METHOD 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from copersona.runtime.arrays import F32, I32
+from copersona.runtime.errors import BundleError
+from copersona.runtime.facets import FacetProfile, Reliability, profile_from_json
+from copersona.runtime.neighbors import (
+    PER_FACET,
+    SHARED,
+    THRESHOLD,
+    Edges,
+    Ranked,
+    anchors_of,
+    combined_similarity,
+    facet_edges,
+    shared_neighbors,
+    top_k,
+)
+from copersona.runtime.personalizer import PersonaInputs
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE peers (row INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, labels TEXT NOT NULL, profile TEXT NOT NULL);
+CREATE TABLE edges (
+  peer INTEGER NOT NULL, facet INTEGER NOT NULL, rank INTEGER NOT NULL,
+  neighbor INTEGER NOT NULL, cosine REAL NOT NULL, weight REAL NOT NULL,
+  PRIMARY KEY (peer, facet, rank)
+) WITHOUT ROWID;
+CREATE TABLE items (item TEXT PRIMARY KEY, words TEXT NOT NULL) WITHOUT ROWID;
+"""
+APPLICATION_ID = 0x436F5072
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """One facet of one peer, shown as someone else's. `lacking`: the person's own history does not support this facet."""
+
+    facet: int
+    peer: int
+    similarity: float
+    lacking: bool
+
+
+class Placement(NamedTuple):
+    """Where one person stands in the graph."""
+
+    edges: Edges  # (1, M, K)
+    shared: Ranked  # (1, K)
+    combined: Ranked  # (1, K)
+    borrowed: tuple[Borrowed, ...]
+
+
+class PersonaGraph:
+    """Peers, edges and vectors of a bundle, read-only.
+
+    Raises:
+        BundleError: tables are missing or the numbers of peers in the parts disagree.
+    """
+
+    def __init__(self, database: sqlite3.Connection, peers: F32, anchors: F32) -> None:
+        self.peers = peers  # (M, U, D) float32
+        self.anchors = anchors  # (U, D) float32
+        self._database = database
+        try:
+            rows = database.execute("SELECT pseudonym, labels FROM peers ORDER BY row").fetchall()
+            self.settings: dict[str, str] = dict(database.execute("SELECT key, value FROM meta"))
+        except sqlite3.Error as error:
+            raise BundleError(f"graph.sqlite: not a persona graph ({error}); export the bundle again") from error
+        layers, count, _ = peers.shape
+        if len(rows) != count or len(anchors) != count:
+            raise BundleError(
+                f"graph.sqlite holds {len(rows)} peers, peers.npy {count}, anchors.npy {len(anchors)}: "
+                "the files come from different exports"
+            )
+        self.pseudonyms = tuple(str(pseudonym) for pseudonym, _ in rows)
+        self._rows = {pseudonym: row for row, pseudonym in enumerate(self.pseudonyms)}
+        try:
+            digits = [[int(digit) for digit in labels] for _, labels in rows]
+            self.labels: I32 = np.array(digits, dtype=np.int32).reshape(count, layers)
+        except ValueError as error:
+            raise BundleError(f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again") from error
+
+    def row(self, pseudonym: str | None) -> int:
+        """Row of a pseudonym, -1 for None or one that this graph does not hold."""
+        return -1 if pseudonym is None else self._rows.get(pseudonym, -1)
+
+    def profile(self, row: int) -> tuple[FacetProfile, ...]:
+        """Facet profiles of a peer."""
+        found = self._database.execute("SELECT profile FROM peers WHERE row = ?", (row,)).fetchone()
+        if found is None:
+            raise BundleError(f"graph.sqlite: peer {row} is not there")
+        return profile_from_json(found[0])
+
+    def stored_edges(self, row: int, k: int = PER_FACET) -> Edges:
+        """The adjacency of a peer as exported. Arrays (1, M, k)."""
+        layers = self.peers.shape[0]
+        index = np.full((1, layers, k), -1, dtype=np.int32)
+        cosine, weight = np.zeros((1, layers, k), np.float32), np.zeros((1, layers, k), np.float32)
+        query = "SELECT facet, rank, neighbor, cosine, weight FROM edges WHERE peer = ?"
+        for facet, rank, neighbor, raw, gated in self._database.execute(query, (row,)):
+            index[0, facet, rank], cosine[0, facet, rank], weight[0, facet, rank] = neighbor, raw, gated
+        return Edges(index, cosine, weight)
+
+    def item_words(self, item: str) -> dict[str, int]:
+        """Words that people use of an item and how many people do, most telling first; empty when not known."""
+        found = self._database.execute("SELECT words FROM items WHERE item = ?", (item,)).fetchone()
+        words: dict[str, int] = json.loads(found[0]) if found else {}
+        return words
+
+    def place(self, vectors: F32, labels: I32, *, own_row: int = -1, peers_shown: int = 3) -> Placement:
+        """Neighbours of one person: per facet, shared, by combined similarity, and what is borrowed from whom.
+
+        vectors (M, D) float32 centred, labels (M,) int32; own_row is the person's own row if they took part.
+        """
+        exclude = np.array([own_row], dtype=np.int32)
+        query, query_labels = vectors[None], labels[None]
+        threshold = float(self.settings.get("threshold", THRESHOLD))
+        edges = facet_edges(query, query_labels, self.peers, self.labels, exclude=exclude, threshold=threshold)
+        shared = shared_neighbors(anchors_of(query, query_labels), self.anchors, exclude=exclude, k=SHARED)
+        similarity = combined_similarity(query, query_labels, self.peers, self.labels, exclude=exclude)
+        borrowed = borrow(labels, edges, similarity[0], self.labels, peers_shown)
+        return Placement(edges, shared, top_k(similarity, max(peers_shown, 1)), borrowed)
+
+    def inputs(self, vectors: F32, labels: I32, shared: Ranked) -> PersonaInputs:
+        """What the personalizer sees of one person: own vectors and those of the shared neighbours."""
+        rows = np.maximum(shared.index[0], 0)
+        neighbors = np.ascontiguousarray(self.peers[:, rows].transpose(1, 0, 2), dtype=np.float32)  # (K, M, D)
+        present = (self.labels[rows] >= int(Reliability.MODERATE)) & (shared.index[0] >= 0)[:, None]
+        return PersonaInputs(vectors, labels, neighbors, present)
+
+
+def borrow(labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int) -> tuple[Borrowed, ...]:
+    """Peers' facets for the text branch (METHOD 0, completion).
+
+    A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most similar on the
+    *other* facets, and only peers who are observed on it themselves. labels (M,), edges (1, M, K), similarity (U,).
+    """
+    found: list[Borrowed] = []
+    if shown <= 0:
+        return ()
+    for facet, label in enumerate(labels.tolist()):
+        if label >= Reliability.MODERATE:
+            if edges.index[0, facet, 0] >= 0:
+                found.append(Borrowed(facet, int(edges.index[0, facet, 0]), float(edges.weight[0, facet, 0]), False))
+            continue
+        able = (peer_labels[:, facet] >= int(Reliability.MODERATE)) & (similarity > 0)
+        best = top_k(np.where(able, similarity, np.float32(-np.inf))[None], shown)
+        pairs = zip(best.index[0].tolist(), best.similarity[0].tolist(), strict=True)
+        found += [Borrowed(facet, peer, value, True) for peer, value in pairs if peer >= 0]
+    return tuple(found)
+
+
+def map_vectors(path: Path, dimensions: int) -> F32:
+    """A float32 .npy file, memory-mapped read-only. Raises BundleError."""
+    try:
+        array: F32 = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be mapped ({error})") from error
+    if array.dtype != np.float32 or array.ndim != dimensions:
+        raise BundleError(f"{path}: expected float32 with {dimensions} dimensions, found {array.dtype} {array.shape}")
+    return array

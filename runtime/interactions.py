@@ -1,0 +1,103 @@
+"""What a person wrote: the types of a history, its order, and the one rendering of a missing input.
+
+Knows nothing of files or stores: `importers.py` reads formats into these types, `people.py` keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+MAX_TEXT = 200_000  # characters of one field; what is longer is refused by the importers, never cut silently
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One `(input, output)` pair of a person. The output is what the person wrote.
+
+    `time` is seconds since 1970 (UTC), `item` an id or a short name of what the interaction is about, `words` what other
+    people say of the item where the source has no item title.
+    """
+
+    person: str
+    output: str
+    input: str | None = None
+    time: float | None = None
+    item: str | None = None
+    title: str | None = None
+    rating: float | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content (item words aside: they depend on other people), for idempotent imports."""
+        fields = (self.person, self.output, self.input, self.time, self.item, self.title, self.rating)
+        return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def request(self) -> str:
+        """The input as the model sees it: the interaction's own, or rendered from item, rating and title."""
+        if self.input is not None and self.input.strip():
+            return clean_text(self.input)
+        return render_input(item=" ".join(self.words) or None, rating=self.rating, title=self.title)
+
+
+History = tuple[Interaction, ...]
+"""A person's interactions, oldest first."""
+
+
+def clean_text(text: str) -> str:
+    """NFC, line ends as \\n, no control characters but \\n and \\t, no blanks around it."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return kept.strip()
+
+
+def render_input(*, item: str | None = None, rating: float | None = None, title: str | None = None) -> str:
+    """The input of a review that has none, one field a line; fields that are missing are left out.
+
+    Training, evaluation and the device share this function, so that the same review always reads the same.
+    """
+    lines = ["Write a review."]
+    if item:
+        lines.append(f"Item: {clean_text(item)}")
+    if rating is not None:
+        lines.append(f"Rating: {rating:g} of 5")
+    if title:
+        lines.append(f"Title: {clean_text(title)}")
+    return "\n".join(lines)
+
+
+def order_history(interactions: Iterable[Interaction]) -> History:
+    """Oldest first by (time, place in the source); interactions without a time come first, in the source's order.
+
+    Equal interactions are kept once: the content hash makes an import idempotent.
+    """
+    unique = {interaction.digest: interaction for interaction in interactions}
+    return tuple(sorted(unique.values(), key=lambda i: i.time if i.time is not None else float("-inf")))
+
+
+def group_by_person(interactions: Iterable[Interaction]) -> dict[str, History]:
+    """Histories by person, people in order of first appearance."""
+    by_person: dict[str, list[Interaction]] = {}
+    for interaction in interactions:
+        by_person.setdefault(interaction.person, []).append(interaction)
+    return {person: order_history(rows) for person, rows in by_person.items()}
+
+
+def outputs(history: Sequence[Interaction]) -> list[str]:
+    """What the person wrote, oldest first."""
+    return [interaction.output for interaction in history]
+
+
+def without_fields(interaction: Interaction, *, item: bool = False, rating: bool = False, title: bool = False) -> Interaction:
+    """A copy with some input fields dropped, as on a device that does not have them (training drops them at random)."""
+    return replace(
+        interaction,
+        item=None if item else interaction.item,
+        words=() if item else interaction.words,
+        rating=None if rating else interaction.rating,
+        title=None if title else interaction.title,
+    )

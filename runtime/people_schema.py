@@ -1,0 +1,80 @@
+"""The tables of the people store, and the steps that bring an older store up to date.
+
+Each step runs inside the store's own transaction, so that a kill leaves the old schema or the new one. `seq` grows with
+every row that is added and breaks the ties of a history; `digest` makes an import idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from copersona.runtime.interactions import Interaction
+
+APPLICATION_ID = 0x436F5070  # "CoPp"
+PRAGMAS = (
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA mmap_size=0",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA temp_store=MEMORY",  # rewriting the file must not leave a copy of it in a temporary folder
+    "PRAGMA synchronous=EXTRA",
+)
+
+INSERT = """
+INSERT INTO interactions (person, digest, output, input, time, item, title, rating, words)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, digest) DO NOTHING
+"""
+HISTORY = """
+SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY time, seq
+"""  # NULL comes first, as in `order_history`
+PEOPLE = """
+SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
+GROUP BY name ORDER BY name
+"""
+
+
+def _initial(db: Any) -> None:
+    """Version 1."""
+    db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    db["people"].create(
+        {"name": str, "added": str}, pk="name", not_null={"added"}, defaults={"added": "CURRENT_TIMESTAMP"}
+    )
+    db.execute(
+        """
+        CREATE TABLE interactions (
+            seq INTEGER PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            digest TEXT NOT NULL,
+            output TEXT NOT NULL,
+            input TEXT,
+            time REAL,
+            item TEXT,
+            title TEXT,
+            rating REAL,
+            words TEXT NOT NULL
+        )
+        """
+    )
+    db["interactions"].create_index(["person", "digest"], unique=True)
+    db["enrolments"].create({"bundle": str, "person": str, "peer": str}, pk=("bundle", "person"), not_null={"peer"})
+    db["enrolments"].create_index(["person"])
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def row(interaction: Interaction) -> tuple[str | float | None, ...]:
+    """The values of `INSERT`."""
+    i = interaction
+    words = json.dumps(i.words, ensure_ascii=False)
+    return (i.person, i.digest, i.output, i.input, i.time, i.item, i.title, i.rating, words)
+
+
+def from_row(person: str, found: tuple[Any, ...]) -> Interaction:
+    """One row of `HISTORY` as the interaction that it was."""
+    output, given, time, item, title, rating, words = found
+    return Interaction(person, output, given, time, item, title, rating, tuple(json.loads(words)))

@@ -1,0 +1,49 @@
+"""A progress bar with the time left on a terminal; in a log, one line at the start and one at the end.
+
+Everything goes to stderr: stdout belongs to the answers.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """The items of `iterable`, while stderr shows how far it is; `total` where the iterable has no length."""
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    return (_bar if sys.stderr.isatty() else _lines)(iterable, description, total)
+
+
+def _bar(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(iterable, total=total, description=description)
+
+
+def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    of = "" if total is None else f" of {total:,}"
+    sys.stderr.write(f"{description}{': 0' + of if total else ''} ...\n")
+    done, start = 0, time.monotonic()
+    try:
+        for item in iterable:
+            yield item
+            done += 1
+    finally:
+        sys.stderr.write(f"{description}: {done:,}{of} in {time.monotonic() - start:.1f} s\n")

@@ -1,0 +1,105 @@
+"""Fixtures: a language model small enough to make anew in every run, and the shared data where it is needed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+WORDS = """
+I you we they she my brother the drummer this teacher nobody everyone our neighbour José Zoë
+liked returned bought played tuned recommended repaired hated ordered carried tested understood
+guitar strings pedal amplifier microphone naïve café stand cable über 吉他 弦 🎸 tuner keyboard
+ba ke lo mi nu pra ste tri vo za
+la re ni do ku
+n s rt ving ed
+"""
+
+
+def training_text() -> list[str]:
+    """Sentences of real words, with accents, signs and code, then made-up words enough for a full vocabulary."""
+    people, verbs, things, starts, middles, tails = map(str.split, WORDS.strip().splitlines())
+    ends = ["because it's loud.", "and wouldn't again!", "for 25 dollars;", "yesterday\n", "def play(x):\n    return x"]
+    sentences = itertools.islice(itertools.product(people, verbs, ["the"], things, ends), 0, None, 3)
+    words = itertools.product(starts, middles, middles, tails)
+    return [" ".join(sentence) for sentence in sentences] + [" " + "".join(word) for word in words]
+
+
+def make_tokenizer(folder: Path) -> int:
+    """Train a byte-level BPE with Qwen2's pipeline, save it in `folder`, return the number of its tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated", invert=False)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1_200, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(training_text(), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE
+    )
+    fast.save_pretrained(folder)
+    return tokenizer.get_vocab_size()
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder: a Qwen2 of random weights (H = 64, 2 layers, tied), its tokenizer and chat template."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny_base")
+    tokens = make_tokenizer(folder)
+    config = Qwen2Config(
+        vocab_size=tokens + 8, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=128, max_position_embeddings=1_024, tie_word_embeddings=True, initializer_range=0.1,
+        bos_token_id=None, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():  # biases of zero and norms of one would hide a mistake in writing them
+        for name, weight in model.named_parameters():
+            if weight.ndim == 1:
+                weight.copy_(torch.randn_like(weight) * 0.1 + (1.0 if "norm" in name else 0.0))
+    model.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The float32 GGUF of `tiny_base`."""
+    from copersona.export.gguf import write_gguf
+
+    path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
+    write_gguf(tiny_base, path, "f32")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data and models beside the repository; CI has it, other checkouts may not."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{folder} is missing")
+        pytest.skip(f"{folder} is missing")
+    return folder
