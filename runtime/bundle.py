@@ -66,6 +66,8 @@ def write_manifest(
         text = Manifest(FORMAT_VERSION, bundle_id(files), created, files, shapes, dict(settings)).to_json()
     except (TypeError, ValueError) as error:
         raise BundleError(f"{folder}: the manifest cannot be written ({error})") from None
+    if len(text.encode("utf-8")) > MAX_MANIFEST:
+        raise BundleError(f"{folder}: the manifest would be longer than {MAX_MANIFEST:,} bytes; shorten its settings")
     manifest = Manifest.from_json(text, str(folder / MANIFEST))
     _write_whole(folder / MANIFEST, text)
     return manifest

@@ -218,7 +218,7 @@ def check_graph_db(path: Path, peers: int) -> None:
     try:
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise BundleError(f"{path}: damaged ({found}); fetch a whole copy")
+            raise BundleError(f"{path}: damaged ({' '.join(found.split())}); fetch a whole copy")
         for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master"):
             if kind not in ("table", "index") or str(sql).upper().startswith("CREATE VIRTUAL"):
                 raise BundleError(f"{path}: holds the {kind} {name!r}, expected plain tables only")

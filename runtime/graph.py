@@ -99,7 +99,7 @@ class PersonaGraph:
 
     def profile(self, row: int) -> tuple[FacetProfile, ...]:
         """Facet profiles of a peer."""
-        found = self._database.execute("SELECT profile FROM peers WHERE row = ?", (row,)).fetchone()
+        found = self._database.execute("SELECT profile FROM peers WHERE row = ?", (int(row),)).fetchone()
         if found is None:
             raise BundleError(f"graph.sqlite: peer {row} is not there")
         return profile_from_json(found[0])
@@ -110,7 +110,7 @@ class PersonaGraph:
         index = np.full((1, layers, k), -1, dtype=np.int32)
         cosine, weight = np.zeros((1, layers, k), np.float32), np.zeros((1, layers, k), np.float32)
         query = "SELECT facet, rank, neighbor, cosine, weight FROM edges WHERE peer = ?"
-        for facet, rank, neighbor, raw, gated in self._database.execute(query, (row,)):
+        for facet, rank, neighbor, raw, gated in self._database.execute(query, (int(row),)):
             index[0, facet, rank], cosine[0, facet, rank], weight[0, facet, rank] = neighbor, raw, gated
         return Edges(index, cosine, weight)
 

@@ -20,17 +20,16 @@ DOMAINS = (b"", b"ai.onnx", b"com.microsoft")
 
 # message -> field number -> message inside
 _INSIDE = {
-    "model": {7: "graph", 8: "opset", 20: "training", 25: "function"},
+    "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
-    "function": {7: "node", 9: "opset", 11: "attribute"},
-    "opset": {},
+    "function": {7: "node", 11: "attribute"},
     "tensor": {},
 }
-_DOMAIN = {"node": 7, "opset": 1}
+_NODE_DOMAIN = 7
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
@@ -73,7 +72,7 @@ class _Walk:
                 raise ValueError("a tensor keeps its data outside of the file")
             if stop < 0:
                 continue
-            if number == _DOMAIN.get(kind) and self._data[value:stop] not in DOMAINS:
+            if kind == "node" and number == _NODE_DOMAIN and self._data[value:stop] not in DOMAINS:
                 raise ValueError(f"operators of the domain {self._data[value : min(stop, value + 80)]!r}")
             if number in _INSIDE[kind]:
                 self.message(_INSIDE[kind][number], value, stop, depth + 1)

@@ -286,4 +286,5 @@ class PeopleStore:
         return PersonError(f"nobody here is called {name!r}{hint}")
 
     def _damaged(self, found: str) -> PersonError:
-        return PersonError(f"{self.path}: no people store, or a damaged one ({found}); move it away or restore a copy")
+        what = " ".join(found.split())
+        return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")

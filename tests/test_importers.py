@@ -14,7 +14,7 @@ from copersona.runtime import jsonlines
 from copersona.runtime.errors import HistoryError
 from copersona.runtime.importers import FORMATS, Request, history_line, load_history, read_history, read_requests
 from copersona.runtime.interactions import MAX_TEXT, Interaction, group_by_person
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -194,7 +194,8 @@ def test_a_file_in_another_format_says_which(tmp_path: Path) -> None:
     amazon = write(tmp_path, '{"reviewerID": "A1", "reviewText": "Fine."}\n', "amazon.json")
     assert "looks like the format 'amazon2014'" in problem(amazon)
     assert "looks like the format 'jsonl'" in problem(write(tmp_path, GOOD), "amazon2014")
-    assert "none of 1 lines" in str(pytest.raises(HistoryError, load_history, [amazon], skip_bad=True).value)
+    with pytest.raises(HistoryError, match="none of 1 lines"):
+        load_history([amazon], skip_bad=True)
 
 
 def test_a_new_format_is_one_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +223,7 @@ interactions = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(interactions, min_size=1, max_size=5))
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, written: list[Interaction]) -> None:
     path = tmp_path_factory.mktemp("round") / "h.jsonl"
@@ -229,6 +231,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert [astuple(i) for i in read_history(path)] == [astuple(i) for i in written]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda s: s.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "h.jsonl"
@@ -238,8 +241,8 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 
 
 def test_requests(tmp_path: Path) -> None:
-    rows = '{"id": "r1", "person": "ann", "input": "Hi?"}\n{"id": "r2", "person": null, "input": "Yo"}\n{"id": "r3", "input": "x"}'
-    found = list(read_requests(write(tmp_path, rows)))
+    rows = ['{"id": "r1", "person": "ann", "input": "Hi?"}', '{"id": "r2", "person": null, "input": "Yo"}']
+    found = list(read_requests(write(tmp_path, "\n".join([*rows, '{"id": "r3", "input": "x"}']))))
     assert found == [Request("r1", "ann", "Hi?"), Request("r2", None, "Yo"), Request("r3", None, "x")]
 
 
@@ -269,13 +272,11 @@ def test_an_empty_request_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_reviews() -> None:
-    path = SHARED / "data" / "amazon2014_musical_instruments.jsonl"
-    if not path.exists():
-        pytest.skip("../shared is not here")
-    loaded = load_history([path], "amazon2014")
+def test_the_real_reviews(shared: Path) -> None:
+    loaded = load_history([shared / "data" / "amazon2014_musical_instruments.jsonl"], "amazon2014")
     assert len(loaded.interactions) + loaded.skipped_empty == 8618
     assert loaded.skipped_empty == 7
     people = group_by_person(loaded.interactions)
     assert len(people) == 1200
-    assert all(a.time is not None and b.time is not None and a.time <= b.time for h in people.values() for a, b in zip(h, h[1:], strict=False))
+    times = [[i.time or 0.0 for i in history] for history in people.values()]
+    assert times == [sorted(row) for row in times]

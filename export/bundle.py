@@ -1,0 +1,135 @@
+"""Pack a finished run into a bundle; refused when a parity check fails.
+
+The bundle is put together beside its final place and renamed, so that there is the old bundle or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copersona.export.encoder import encoder_name
+from copersona.export.parity import Figures, all_checks, base_config, failures
+from copersona.export.run import Run
+from copersona.runtime.bundle import verify, write_manifest
+from copersona.runtime.bundle_check import check_parts
+from copersona.runtime.engine import build_info
+from copersona.runtime.errors import ExportError
+from copersona.runtime.manifest import Manifest, Shapes
+from copersona.runtime.neighbors import PER_FACET, THRESHOLD
+from copersona.runtime.profiler import VERSION as PROFILER_VERSION
+
+FILES = {
+    "facets.json": "facets",
+    "encoder.onnx": "encoder",
+    "encoder_tokenizer.json": "encoder_tokenizer",
+    "graph.sqlite": "graph",
+    "peers.npy": "peers",
+    "anchors.npy": "anchors",
+    "arrays.safetensors": "arrays",
+    "personalizer.safetensors": "personalizer",
+    "model.gguf": "model",
+    "README.md": "card",
+}
+
+
+def pack(run: Run) -> Mapping[str, Any]:
+    """Check, copy, write the manifest, verify, and put the bundle in its place.
+
+    Raises:
+        ExportError: a parity check misses its bar; the run folder stays as it is.
+    """
+    figures = all_checks(run)
+    missed = failures(figures)
+    if missed:
+        raise ExportError(f"{run.folder}: not packed, {len(missed)} parity checks fail: {'; '.join(missed)}")
+    part, target = run.path("bundle.part"), run.path("bundle")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for name in FILES:
+        if name == "README.md":
+            (part / name).write_text(model_card(run, figures), encoding="utf-8")
+        else:
+            source = run.path("train") / "best" / name if name == "personalizer.safetensors" else run.path(name)
+            shutil.copyfile(source, part / name)
+    manifest = write_manifest(part, FILES, shapes(run), manifest_settings(run, figures))
+    verify(part, full=True)
+    check_parts(part, manifest)
+    _swap(part, target)
+    size = sum(row.bytes for row in manifest.files)
+    return {"bundle": manifest.bundle_id[:12], "megabytes": round(size / 1e6, 1), "parity": figures}
+
+
+def _swap(part: Path, target: Path) -> None:
+    """Rename over an older bundle, which is moved away first and deleted last."""
+    old = target.with_name("bundle.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    part.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def shapes(run: Run) -> Shapes:
+    """The sizes that the parts of the bundle share."""
+    facets, peers, width = np.load(run.path("peers.npy"), mmap_mode="r").shape
+    hidden = int(base_config(run)["hidden_size"])
+    return Shapes(facets, peers, width, PER_FACET, run.settings.train.soft_tokens, hidden)
+
+
+def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
+    """What the manifest says beside files and shapes; no path of the machine that exported."""
+    settings = asdict(run.settings)
+    for private in ("histories", "base", "encoder", "workers"):
+        settings.pop(private)
+    packages = ("copersona", "torch", "transformers", "peft", "onnxruntime", "optimum", "gguf", "numpy")
+    return {
+        "context": settings.pop("context"),
+        "context_length": settings.pop("context_length"),
+        "graph": {"threshold": THRESHOLD, "per_facet": PER_FACET},
+        "training": settings.pop("train"),
+        "export": settings,
+        "base": Path(run.settings.base).name,
+        "encoder": encoder_name(Path(run.settings.encoder)),
+        "profiler": PROFILER_VERSION,
+        "versions": {name: version(name) for name in packages} | {"engine": build_info()},
+        "parity": figures,
+        "licences": {"note": "as of the base model, the encoder and the histories that it was made from"},
+    }
+
+
+def model_card(run: Run, figures: Figures) -> str:
+    """The bundle's README: what it holds, what it was made from, what was checked."""
+    names = "\n".join(f"- **{f.name}**: {f.definition}" for f in run.schema.facets)
+    checks = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
+    settings = run.settings
+    return f"""# A copersona bundle
+
+Facets, a persona graph of {len(run.people)} pseudonymous peers, a personalizer and a language model
+({Path(settings.base).name}, LoRA merged, {settings.quantize}). Open it with `copersona bundle show` and `copersona ask`.
+
+## Facets
+
+{names}
+
+## Peers
+
+Random pseudonyms, facet summaries, embeddings{" and short scrubbed quotes" if settings.peer_quotes else ", no quotes"}.
+No histories, no source ids.
+
+## Terms
+
+Those of the base model, of the encoder and of the histories that this was made from; the one who exports states them here.
+
+## Checked when it was packed
+
+| check | value |
+| --- | --- |
+{checks}
+"""

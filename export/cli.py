@@ -1,0 +1,182 @@
+"""`copersona export`: from histories and a base model to a bundle, all at once or step by step."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from copersona.runtime.cli import AS_JSON, foreseen
+from copersona.runtime.errors import ExportError
+
+RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+
+
+def _ready() -> None:
+    """One line instead of a traceback when the extra is not installed; then quiet the libraries' own chatter."""
+    from importlib.util import find_spec
+
+    missing = [n for n in ("torch", "transformers", "peft", "sentence_transformers", "optimum", "gguf", "sklearn") if not find_spec(n)]
+    if missing:
+        raise ExportError(f"{', '.join(missing)} not installed; run: pip install 'copersona[export]'")
+    import logging
+    import os
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    warnings.simplefilter("ignore")
+    for name in ("transformers", "optimum", "sentence_transformers", "root", "onnxruntime"):
+        logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
+
+
+@click.group("export")
+def export() -> None:
+    """Train on people's histories and pack a bundle that runs without torch.
+
+    \b
+    copersona export run reviews.jsonl --format amazon2014 --base DIR --encoder DIR --out RUN
+    copersona export measure RUN          figures of a finished run, as JSON and as a table
+
+    Every step keeps its results in the run folder; a rerun goes on where the last one stopped.
+    """
+
+
+@export.command("run")
+@click.argument("histories", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "format_", default="jsonl", show_default=True, help="jsonl (our own) or amazon2014.")
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="Hugging Face folder of a Qwen2 model.")
+@click.option("--encoder", required=True, type=click.Path(path_type=Path), help="sentence-transformers folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder; the bundle ends up in RUN/bundle.")
+@click.option("--facets", default=5, show_default=True, help="How many facets to induce.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training targets.")
+@click.option("--soft-tokens", type=click.IntRange(1, 256), help="L, virtual tokens of the soft prompt.")
+@click.option("--quantize", type=click.Choice(["q8_0", "f16", "f32", "q4_k_m"]), default="q8_0", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Same seed, data and threads: same facets, graph, personalizer.")
+@click.option("--preset", type=click.Choice(["small", "paper"]), default="small", show_default=True,
+              help="Training settings: for small bases, or the paper's own (10 epochs, 2e-5).")  # fmt: skip
+@click.option("--context-length", default=1024, show_default=True, help="Tokens of context that the base was trained on.")
+@click.option("--no-peer-quotes", is_flag=True, help="Peers keep summaries and embeddings, no quotes.")
+@click.option("--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out.")
+@click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
+@AS_JSON
+@foreseen
+def run(
+    histories: tuple[Path, ...],
+    format_: str,
+    base: Path,
+    encoder: Path,
+    out: Path,
+    preset: str,
+    epochs: int | None,
+    soft_tokens: int | None,
+    no_peer_quotes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Do all steps: prepare, encoder, discover, profile, graph, train, convert, bundle.
+
+    HISTORIES are files of what people wrote. What is done already and not stale is skipped; a step that was interrupted
+    starts again, training goes on from its last checkpoint.
+    """
+    _ready()
+    from copersona.export.run import Run, RunSettings, paper_settings
+    from copersona.export.steps import STEPS
+
+    settings = RunSettings(
+        histories=tuple(str(p.resolve()) for p in histories),
+        format=format_,
+        base=str(base.resolve()),
+        encoder=str(encoder.resolve()),
+        peer_quotes=not no_peer_quotes,
+        **options,
+    )
+    settings = paper_settings(settings) if preset == "paper" else settings
+    changes = {"epochs": epochs, "soft_tokens": soft_tokens, "seed": settings.seed}
+    train = replace(settings.train, **{k: v for k, v in changes.items() if v is not None})
+    work = Run(out, replace(settings, train=train))
+    out.mkdir(parents=True, exist_ok=True)
+    work.save_settings()
+    _execute(work, tuple(STEPS), as_json)
+
+
+def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
+    from copersona.export.pipeline import run_steps
+
+    done = run_steps(work, steps, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps([asdict(d) for d in done], ensure_ascii=False))
+        return
+    click.echo(f"\n{'step':<10}{'seconds':>10}{'peak MB':>10}")
+    for one in done:
+        click.echo(f"{one.step:<10}{one.seconds:>10.1f}{one.peak_megabytes:>10.0f}")
+    for one in done:
+        click.echo(f"\n{one.step}")
+        for name, value in one.report.items():
+            for line in _lines(value):
+                click.echo(f"  {name}: {line}")
+
+
+def _lines(value: Any) -> list[str]:
+    """A figure as text; lists of rows one line each."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [", ".join(f"{k} {_number(v)}" for k, v in row.items()) for row in value]
+    if isinstance(value, dict):
+        return [f"{key}: {', '.join(f'{k} {_number(v)}' for k, v in row.items())}" if isinstance(row, dict)
+                else f"{key}: {_number(row)}" for key, row in value.items()]  # fmt: skip
+    return [", ".join(map(str, value)) if isinstance(value, list) else str(_number(value))]
+
+
+def _number(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _step(name: str, text: str) -> None:
+    @export.command(name, help=text)
+    @RUN
+    @AS_JSON
+    @foreseen
+    def command(run_folder: Path, as_json: bool) -> None:
+        _ready()
+        from copersona.export.run import Run
+
+        _execute(Run.open(run_folder), (name,), as_json)
+
+
+_step("discover", "Induce facets from the histories of RUN; writes facets.json, to be read and edited by hand.")
+_step("profile", "Facet profiles of everyone at every point where something is predicted.")
+_step("graph", "The multiplex persona graph: degrees, share of pairs over the threshold, facet-biased people.")
+_step("train", "LoRA and personalizer, jointly; goes on from the last checkpoint.")
+_step("convert", "LoRA merged, written as GGUF, quantised.")
+_step("bundle", "Check parity and pack RUN/bundle; refused when a check fails.")
+
+
+@export.command("measure")
+@RUN
+@click.option("--people", type=click.IntRange(2), help="Only so many people, to try things out; said in the output.")
+@click.option("--only", multiple=True, help="Only these measurements; see the output for their names.")
+@AS_JSON
+@foreseen
+def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json: bool) -> None:
+    """Measure a finished run on what was held out, through the bundle's public entry points.
+
+    Bits per byte of test interactions as oneself, as nobody and as someone else; neighbours from text; parities; memory.
+    Writes RUN/measured.json.
+    """
+    _ready()
+    from copersona.export.measure import measure_run
+    from copersona.export.run import Run
+
+    figures = measure_run(Run.open(run_folder), people=people, only=only)
+    if as_json:
+        click.echo(json.dumps(figures, ensure_ascii=False))
+        return
+    for name, value in figures.items():
+        click.echo(f"{name}")
+        for line in _lines(value):
+            click.echo(f"  {line}")
+
+

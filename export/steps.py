@@ -1,0 +1,218 @@
+"""The steps of an export, each a function of a run folder that writes its files whole or not at all.
+
+prepare -> encoder -> discover -> profile -> graph -> train -> convert -> bundle
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copersona.export.discover import discover
+from copersona.export.encoder import convert_encoder
+from copersona.export.files import replacing, sha256, write_text
+from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
+from copersona.export.items import item_table
+from copersona.export.profile import (
+    State,
+    centre_population,
+    choose_weight,
+    facet_aucs,
+    halves,
+    held_out_scores,
+    profile_states,
+    stack,
+    with_weight,
+)
+from copersona.export.run import Run, write_profiles
+from copersona.export.situations import read_centring, run_graph, situations, training_states, validation_states
+from copersona.export.splits import known_history, make_splits, training_people, write_splits
+from copersona.export.statistics import mean_interval
+from copersona.runtime.errors import ExportError
+from copersona.runtime.facets import schema_to_json
+from copersona.runtime.importers import history_line, load_history
+from copersona.runtime.interactions import group_by_person
+
+Report = Mapping[str, Any]
+"""Figures of a step, plain JSON; kept with the step's marker and shown at the end."""
+
+
+def prepare(run: Run) -> Report:
+    """Read the histories into our own format, in order, and split them once for all steps."""
+    loaded = load_history([Path(p) for p in run.settings.histories], run.settings.format)
+    histories = group_by_person(loaded.interactions)
+    if run.settings.limit_people is not None:
+        ranked = sorted(histories, key=lambda p: hashlib.sha256(p.encode()).digest())
+        kept = set(ranked[: run.settings.limit_people])
+        histories = {p: h for p, h in histories.items() if p in kept}
+    splits = make_splits(histories, run.settings.seed)
+    with replacing(run.path("histories.jsonl")) as part, part.open("w", encoding="utf-8") as lines:
+        lines.writelines(f"{history_line(item)}\n" for history in histories.values() for item in history)
+    write_splits(run.path("splits.json"), splits)
+    known = {p: known_history(histories, splits, p) for p in training_people(splits)}
+    write_text(run.path("items.json"), json.dumps(item_table(known), ensure_ascii=False))
+    return {
+        "people": len(histories),
+        "interactions": sum(map(len, histories.values())),
+        "empty": loaded.skipped_empty,
+        "new people": sum(s.new for s in splits.values()),
+    }
+
+
+def encoder(run: Run) -> Report:
+    """The sentence encoder as it ships: every later step and the device use this one."""
+    model = run.path("encoder.onnx")
+    convert_encoder(Path(run.settings.encoder), model, run.path("encoder_tokenizer.json"))
+    return {"megabytes": round(model.stat().st_size / 1e6, 1)}
+
+
+def discover_facets(run: Run) -> Report:
+    """Facets from training people's known histories; the weight of measured features from halves of histories."""
+    found = discover(run.known, run.encode, facets=run.settings.facets, seed=run.settings.seed, clusters=run.settings.clusters)
+    workers = run.settings.workers
+    odd, even = halves(run.people, run.known, found.schema, run.encode, workers=workers)
+    schema = found.schema
+    if len(odd) >= 10:
+        weight = choose_weight(odd, even, schema, run.encode)
+        odd, even = with_weight(odd, schema, weight), with_weight(even, schema, weight)
+        schema = replace(schema, feature_weight=weight)
+    vectors, labels = stack([*odd, *even]) if odd else (None, None)
+    aucs = {}
+    if vectors is not None and labels is not None:
+        aucs = facet_aucs(odd, even, schema, centre_population(vectors, labels, schema, run.encode))
+    clusters = {"clusters": [asdict(c) for c in found.clusters], "assignment": dict(found.assignment)}
+    write_text(run.path("clusters.json"), json.dumps(clusters, ensure_ascii=False, indent=1))
+    write_text(run.path("facets.json"), schema_to_json(schema))
+    figures = {name: {k: round(v, 3) for k, v in row.items()} for name, row in found.figures.items()}
+    return {
+        "facets": list(schema.names),
+        "feature weight": schema.feature_weight,
+        "candidates": figures,
+        "same-person AUC": {name: round(value, 4) for name, value in aucs.items()},
+        "people in halves": len(odd),
+    }
+
+
+def profile(run: Run) -> Report:
+    """Everyone's facet profile at every point where something is predicted."""
+    done = profile_states(run.states, run.histories, run.schema, run.encode, workers=run.settings.workers)
+    write_profiles(run.path("profiles"), done)
+    return {"states": len(done), "texts encoded": len(run._vectors)}
+
+
+def graph(run: Run) -> Report:
+    """Centre the layers, connect the peers, write adjacency and vectors; print what the graph looks like."""
+    from safetensors.numpy import save_file
+
+    profiles = [run.profiles[State(p, run.splits[p].known)] for p in run.people]
+    vectors, labels = stack(profiles)
+    centring = centre_population(vectors, labels, run.schema, run.encode)
+    centred = centring(vectors, labels >= 2)
+    names = pseudonyms_for(run.people, run.settings.seed)
+    built = build_graph(run.people, names, profiles, centred, labels, quotes=run.settings.peer_quotes)
+    write_text(run.path("pseudonyms.json"), json.dumps(names, ensure_ascii=False, indent=1))
+    with replacing(run.path("arrays.safetensors")) as part:
+        save_file({"means": centring.means, "placeholder": centring.placeholder}, part)
+    write_graph(built, run.items, run.path("graph.sqlite"), run.path("peers.npy"), run.path("anchors.npy"))
+    gains = neighbor_gain(built, _held_out_truth(run), run.settings.seed)
+    return {
+        "peers": len(run.people),
+        "layers": [asdict(row) for row in layer_figures(built, run.schema.names)],
+        "facet-biased": round(facet_biased(labels), 4),
+        "neighbours nearer than random, z": mean_interval(gains, run.settings.seed) if len(gains) else None,
+    }
+
+
+def _held_out_truth(run: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Facet scores of training people's validation and test texts, (U, M); NaN rows for people without."""
+    rows = []
+    for person in run.people:
+        split, history = run.splits[person], run.histories[person]
+        texts = [item.output for item in history[split.known :]]
+        rows.append(held_out_scores(texts, run.schema) if texts else np.full(len(run.schema), np.nan))
+    return np.stack(rows)
+
+
+def train(run: Run) -> Report:
+    """LoRA and personalizer, jointly; goes on from a checkpoint of the same data and settings."""
+    import torch
+
+    from copersona.export.gguf import load_causal_lm
+    from copersona.export.personalizer import PersonalizerShape
+    from copersona.export.train import Trainer, fingerprint
+
+    settings = run.settings.train
+    with run_graph(run) as graph:
+        centring = read_centring(run)
+        training = situations(run, training_states(run), graph, centring, "training targets")
+        validation = situations(run, validation_states(run, settings.validation), graph, centring, "validation targets")
+        means = np.ascontiguousarray(graph.peers.mean(axis=1), dtype=np.float32)
+    base = load_causal_lm(Path(run.settings.base))
+    shape = PersonalizerShape(
+        len(run.schema), means.shape[1], settings.graph, settings.hidden, settings.soft_tokens, base.config.hidden_size
+    )
+    folder = run.path("train")
+    folder.mkdir(exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(base, run.layout, shape, means, settings, folder, device)
+    parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
+    result = trainer.run(training, validation, fingerprint(settings, *parts, json.dumps(asdict(run.settings.context))))
+    return {"targets": len(training), "validation targets": len(validation), "device": device.type, **asdict(result)}
+
+
+def convert(run: Run) -> Report:
+    """LoRA merged, written as GGUF in float32, then in the precision that ships."""
+    from copersona.export.gguf import merge_lora, write_gguf
+    from copersona.runtime.engine import quantize
+
+    merged, kind = run.path("merged"), run.settings.quantize
+    shutil.rmtree(merged, ignore_errors=True)
+    merge_lora(Path(run.settings.base), run.path("train") / "best" / "adapter", merged)
+    full, model = run.path("model-f32.gguf"), run.path("model.gguf")
+    write_gguf(merged, full, "f32")
+    if kind == "f32":
+        shutil.copyfile(full, model)
+    elif kind == "f16":
+        write_gguf(merged, model, "f16")
+    else:
+        quantize(full, model, kind)
+    return {"quantisation": kind, "megabytes": round(model.stat().st_size / 1e6, 1)}
+
+
+def bundle(run: Run) -> Report:
+    """Pack and check: refused when a parity check fails."""
+    from copersona.export.bundle import pack
+
+    return pack(run)
+
+
+STEPS = {
+    "prepare": prepare,
+    "encoder": encoder,
+    "discover": discover_facets,
+    "profile": profile,
+    "graph": graph,
+    "train": train,
+    "convert": convert,
+    "bundle": bundle,
+}
+
+
+def check_inputs(run: Run) -> None:
+    """Fail before the first long step if a folder that a later step needs is not there."""
+    base, needed = Path(run.settings.base), ("config.json", "tokenizer.json")
+    missing = [name for name in needed if not (base / name).is_file()]
+    if missing:
+        raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
+    architectures = json.loads((base / "config.json").read_text(encoding="utf-8")).get("architectures")
+    if architectures != ["Qwen2ForCausalLM"]:
+        raise ExportError(f"{base}: architecture {architectures}, this version exports Qwen2ForCausalLM only")
+    if not (Path(run.settings.encoder) / "modules.json").is_file():
+        raise ExportError(f"{run.settings.encoder}: no sentence-transformers folder (modules.json missing); give --encoder DIR")

@@ -1,0 +1,242 @@
+"""Where the parts meet: an opened bundle that knows people, answers as them, and scores what they wrote.
+
+`open_bundle(path)` checks the bundle and loads what is small; the language model and the encoder are loaded when first
+needed. Nothing here writes to the bundle, and nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from copersona.runtime.arrays import F32
+from copersona.runtime.bundle import verify
+from copersona.runtime.bundle_check import check_parts, open_graph_db
+from copersona.runtime.context import ContextSettings, Layout, Prompt
+from copersona.runtime.encoder import Encoder
+from copersona.runtime.engine import Engine, Sampling
+from copersona.runtime.errors import BundleError
+from copersona.runtime.facets import FacetSchema, read_schema
+from copersona.runtime.graph import PersonaGraph, map_vectors
+from copersona.runtime.interactions import History, Interaction, outputs
+from copersona.runtime.items import pick_words
+from copersona.runtime.manifest import Manifest
+from copersona.runtime.persona import Persona, make_persona
+from copersona.runtime.personalizer import Personalizer, load_personalizer
+from copersona.runtime.profiler import Centring, profile_history
+from copersona.runtime.receipt import Receipt, make_receipt
+from copersona.runtime.retrieval import matched, recent
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A person at one moment: what they wrote, who they are in the population, and their soft prompt (L, H) float32."""
+
+    history: History
+    persona: Persona
+    soft: F32
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well the model expects a text: bits, UTF-8 bytes and tokens of it, the end of the turn counted."""
+
+    bits: float
+    bytes: int
+    tokens: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.bits / max(self.bytes, 1)
+
+
+class Answer:
+    """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so far."""
+
+    def __init__(self, pieces: Iterator[str], receipt: Receipt) -> None:
+        self._pieces = pieces
+        self._receipt = receipt
+        self._parts: list[str] = []
+        self.done = False
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._pieces:
+            self._parts.append(piece)
+            yield piece
+        self.done = True
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts).strip()
+
+    @property
+    def receipt(self) -> Receipt:
+        """The record of this answer. Raises RuntimeError before the stream has ended."""
+        if not self.done:
+            raise RuntimeError("the receipt is there when the answer has ended")
+        return replace(self._receipt, pieces=len(self._parts))
+
+    def finish(self) -> Self:
+        """Read the stream to its end."""
+        for _ in self:
+            pass
+        return self
+
+
+class Session:
+    """An opened bundle. Use `open_bundle`; close it, or use it in a `with`. For one thread at a time."""
+
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int | None = None) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._threads = threads
+        self.schema: FacetSchema = read_schema(manifest.path(folder, "facets"))
+        self._database: sqlite3.Connection = open_graph_db(manifest.path(folder, "graph"))
+        peers = map_vectors(manifest.path(folder, "peers"), 3)
+        self.graph = PersonaGraph(self._database, peers, map_vectors(manifest.path(folder, "anchors"), 2))
+        self.context = _settings(manifest)
+        self.centring = _centring(manifest.path(folder, "arrays"), manifest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the model's memory and the graph's file."""
+        if "engine" in self.__dict__:
+            self.engine.close()
+        self._database.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The language model, loaded at first use."""
+        length = int(self.manifest.settings.get("context_length", 2048))
+        return Engine(self.manifest.path(self.folder, "model"), n_ctx=length, threads=self._threads)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The facet encoder, loaded at first use."""
+        paths = (self.manifest.path(self.folder, role) for role in ("encoder", "encoder_tokenizer"))
+        return Encoder(*paths)
+
+    @cached_property
+    def personalizer(self) -> Personalizer:
+        """The parametric branch, loaded at first use."""
+        shapes = self.manifest.shapes
+        return load_personalizer(
+            self.manifest.path(self.folder, "personalizer"),
+            facets=shapes.facets,
+            width=shapes.width,
+            soft_tokens=shapes.soft_tokens,
+            model_width=shapes.hidden,
+        )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How prompts are laid out for this bundle's model."""
+        return Layout(self.engine, self.context)
+
+    @cached_property
+    def nobody(self) -> F32:
+        """The soft prompt of nobody, (L, H) float32."""
+        return self.personalizer.soft_prompt(None)
+
+    def know(self, history: History, *, pseudonym: str | None = None) -> Known:
+        """The persona of a history, oldest first. `pseudonym` is the person's own peer if they took part in training."""
+        profile = profile_history(outputs(history), self.schema, self.encoder.encode)
+        persona = make_persona(
+            profile, self.centring, self.graph, own_row=self.graph.row(pseudonym), peers=self.context.peers
+        )
+        return Known(history, persona, self.personalizer.soft_prompt(persona.inputs))
+
+    def attach_items(self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()) -> list[Interaction]:
+        """Item words for interactions without an input of their own, the author's own review taken out if it was counted."""
+        done = []
+        for one in interactions:
+            words = one.words
+            if one.input is None and not words and one.item is not None:
+                own = one.output if one.person in enrolled else None
+                words = pick_words(self.graph.item_words(one.item), own)
+            done.append(replace(one, words=words))
+        return done
+
+    def prompt(self, request: str, known: Known | None) -> Prompt:
+        """The text of the prompt as segments; None is nobody."""
+        if known is None:
+            return self.layout.prompt(request)
+        latest = recent(known.history, self.context.recent)
+        older = known.history[: len(known.history) - len(latest)]
+        return self.layout.prompt(
+            request,
+            facets=known.persona.facets,
+            peers=known.persona.peers,
+            recent=latest,
+            matched=matched(older, request, self.context.matched),
+        )
+
+    def answer(self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None) -> Answer:
+        """Answer a request as a person, or as nobody. `person` is the name that the receipt bears.
+
+        Raises:
+            ModelError: the prompt leaves no room for an answer.
+        """
+        sampling = sampling or Sampling()
+        prompt = self.prompt(request, known)
+        soft = self.nobody if known is None else known.soft
+        receipt = make_receipt(self, request, prompt, known, sampling, person)
+        pieces = (piece.text for piece in self.engine.generate(soft, prompt.tokens, sampling))
+        return Answer(pieces, receipt)
+
+    def score(self, request: str, output: str, known: Known | None) -> Score:
+        """Bits that the model needs for `output` after the request, as a person or as nobody."""
+        prompt = self.prompt(request, known)
+        soft = self.nobody if known is None else known.soft
+        tokens = self.layout.answer(output)
+        room = self.engine.context - len(soft) - len(prompt.tokens)
+        kept = tokens[:room]
+        logs = self.engine.score(soft, prompt.tokens, kept)
+        size = len(self.engine.detokenize(kept).encode("utf-8"))
+        return Score(float(-logs.sum() / np.log(2)), size, len(kept))
+
+
+def open_bundle(folder: Path | str, *, threads: int | None = None, full: bool = False) -> Session:
+    """Verify a bundle and open it.
+
+    Raises:
+        BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says which.
+    """
+    folder = Path(folder)
+    manifest = verify(folder, full=full)
+    check_parts(folder, manifest)
+    return Session(folder, manifest, threads=threads)
+
+
+def _settings(manifest: Manifest) -> ContextSettings:
+    given: Any = manifest.settings.get("context", {})
+    try:
+        return ContextSettings(**{key: int(value) for key, value in given.items()})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"manifest.json: context settings are not known here ({error}); update copersona") from error
+
+
+def _centring(path: Path, manifest: Manifest) -> Centring:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    shape = (manifest.shapes.facets, manifest.shapes.width)
+    try:
+        arrays = load_file(path)
+        means, placeholder = arrays["means"], arrays["placeholder"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}); export the bundle again") from error
+    if means.shape != shape or placeholder.shape != shape or means.dtype != np.float32:
+        raise BundleError(f"{path}: layer means are {means.shape}, the bundle has {shape}; the files do not fit together")
+    return Centring(means, placeholder)
