@@ -21,7 +21,7 @@ from copersona.runtime.bundle import verify, write_manifest
 from copersona.runtime.bundle_check import check_parts
 from copersona.runtime.engine import build_info
 from copersona.runtime.errors import ExportError
-from copersona.runtime.manifest import Manifest, Shapes
+from copersona.runtime.manifest import Shapes
 from copersona.runtime.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profiler import VERSION as PROFILER_VERSION
 
@@ -112,7 +112,8 @@ def model_card(run: Run, figures: Figures) -> str:
     return f"""# A copersona bundle
 
 Facets, a persona graph of {len(run.people)} pseudonymous peers, a personalizer and a language model
-({Path(settings.base).name}, LoRA merged, {settings.quantize}). Open it with `copersona bundle show` and `copersona ask`.
+({Path(settings.base).name}, LoRA merged, {settings.quantize}). Look inside with `copersona bundle show`, ask with
+`copersona ask`.
 
 ## Facets
 
@@ -125,7 +126,8 @@ No histories, no source ids.
 
 ## Terms
 
-Those of the base model, of the encoder and of the histories that this was made from; the one who exports states them here.
+Those of the base model, of the encoder and of the histories that this was made from; the one who exports states them
+here.
 
 ## Checked when it was packed
 

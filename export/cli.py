@@ -20,7 +20,11 @@ def _ready() -> None:
     """One line instead of a traceback when the extra is not installed; then quiet the libraries' own chatter."""
     from importlib.util import find_spec
 
-    missing = [n for n in ("torch", "transformers", "peft", "sentence_transformers", "optimum", "gguf", "sklearn") if not find_spec(n)]
+    missing = [
+        n
+        for n in ("torch", "transformers", "peft", "sentence_transformers", "optimum", "gguf", "sklearn")
+        if not find_spec(n)
+    ]
     if missing:
         raise ExportError(f"{', '.join(missing)} not installed; run: pip install 'copersona[export]'")
     import logging
@@ -50,17 +54,25 @@ def export() -> None:
 @click.option("--format", "format_", default="jsonl", show_default=True, help="jsonl (our own) or amazon2014.")
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="Hugging Face folder of a Qwen2 model.")
 @click.option("--encoder", required=True, type=click.Path(path_type=Path), help="sentence-transformers folder.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder; the bundle ends up in RUN/bundle.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Run folder; the bundle ends up in RUN/bundle."
+)
 @click.option("--facets", default=5, show_default=True, help="How many facets to induce.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training targets.")
 @click.option("--soft-tokens", type=click.IntRange(1, 256), help="L, virtual tokens of the soft prompt.")
 @click.option("--quantize", type=click.Choice(["q8_0", "f16", "f32", "q4_k_m"]), default="q8_0", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Same seed, data and threads: same facets, graph, personalizer.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Same seed, data and threads: same facets, graph, personalizer."
+)
 @click.option("--preset", type=click.Choice(["small", "paper"]), default="small", show_default=True,
               help="Training settings: for small bases, or the paper's own (10 epochs, 2e-5).")  # fmt: skip
-@click.option("--context-length", default=1024, show_default=True, help="Tokens of context that the base was trained on.")
+@click.option(
+    "--context-length", default=1024, show_default=True, help="Tokens of context that the base was trained on."
+)
 @click.option("--no-peer-quotes", is_flag=True, help="Peers keep summaries and embeddings, no quotes.")
-@click.option("--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out.")
+@click.option(
+    "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
+)
 @click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
 @AS_JSON
 @foreseen
@@ -163,8 +175,8 @@ _step("bundle", "Check parity and pack RUN/bundle; refused when a check fails.")
 def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json: bool) -> None:
     """Measure a finished run on what was held out, through the bundle's public entry points.
 
-    Bits per byte of test interactions as oneself, as nobody and as someone else; neighbours from text; parities; memory.
-    Writes RUN/measured.json.
+    Bits per byte of test interactions as oneself, as nobody and as someone else; neighbours from text; parities;
+    memory. Writes RUN/measured.json.
     """
     _ready()
     from copersona.export.measure import measure_run
@@ -178,5 +190,3 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
         click.echo(f"{name}")
         for line in _lines(value):
             click.echo(f"  {line}")
-
-

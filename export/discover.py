@@ -1,10 +1,12 @@
 """Facet discovery without a language model (paper, section 3.1 and appendix C).
 
-Documents of up to 8 interactions a person -> sentence embedding beside standardised style features -> KMeans -> TF-IDF terms
+Documents of up to 8 interactions a person -> sentence embedding beside standardised style features -> KMeans ->
+TF-IDF terms
 and medoids of each cluster. From the clusters' contrast, M facets: families of style features and one facet of induced
-subjects, kept when two halves of a person agree on them and the clusters differ in them, dropped when they repeat another.
-Sees training people's interactions before validation, and writes nobody's sentences into `facets.json`: a subject's words
-are each used by at least MIN_PEOPLE people.
+subjects, kept when two halves of a person agree on them and the clusters differ in them, dropped when they repeat
+another.
+Sees training people's interactions before validation, and writes nobody's sentences into `facets.json`: a subject's
+words are each used by at least MIN_PEOPLE people.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ class _Candidate:
     scores: F64  # (U,)
 
 
-def discover(histories: Mapping[str, History], encode: Encode, *, facets: int, seed: int, clusters: int = 8) -> Discovery:
+def discover(
+    histories: Mapping[str, History], encode: Encode, *, facets: int, seed: int, clusters: int = 8
+) -> Discovery:
     """Induce `facets` facets from training people's known histories.
 
     Raises:
@@ -115,7 +119,9 @@ def _cluster(
 
 def _vectoriser(people: int) -> TfidfVectorizer:
     least = min(MIN_PEOPLE, max(people // 6, 2))
-    return TfidfVectorizer(stop_words=STOP, min_df=least, max_df=0.5, sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d_]{3,}\b")
+    return TfidfVectorizer(
+        stop_words=STOP, min_df=least, max_df=0.5, sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d_]{3,}\b"
+    )
 
 
 def _top_terms(documents: Sequence[str], labels: I32, k: int) -> list[tuple[str, ...]]:
@@ -149,7 +155,8 @@ def _style_features(texts: Sequence[list[str]]) -> list[Feature]:
 
 
 def _subject_features(texts: Sequence[list[str]], seed: int) -> list[Feature]:
-    """Word lists of subjects by non-negative factorisation of people's TF-IDF; a word belongs to its strongest subject."""
+    """Word lists of subjects by non-negative factorisation of people's TF-IDF; a word belongs to its strongest
+    subject."""
     documents = [" ".join(row) for row in texts]
     vectoriser = _vectoriser(len(documents))
     matrix = vectoriser.fit_transform(documents)
@@ -213,9 +220,7 @@ def _correlation(a: F64, b: F64) -> float:
 def _separation(scores: F64, assignment: I32) -> float:
     """Share of variance between clusters (η²), averaged over columns. (U, n) -> [0, 1]."""
     total = scores.var(axis=0)
-    inside = sum(
-        scores[assignment == c].var(axis=0) * (assignment == c).mean() for c in np.unique(assignment)
-    )
+    inside = sum(scores[assignment == c].var(axis=0) * (assignment == c).mean() for c in np.unique(assignment))
     return float(np.mean(1 - inside / np.maximum(total, 1e-12)))
 
 
@@ -250,12 +255,14 @@ def _categorical(features: Sequence[Feature], z: F64, assignment: I32, clusters:
 
 
 def _choose(candidates: Sequence[_Candidate], facets: int) -> list[_Candidate]:
-    """The best by agreement x separation that repeat none already chosen; feature lists never overlap between facets."""
+    """The best by agreement x separation that repeat none already chosen; feature lists never overlap between
+    facets."""
     ranked = sorted(candidates, key=lambda c: -max(c.agreement, 0.0) * np.sqrt(max(c.separation, 0.0)))
     chosen: list[_Candidate] = []
     for candidate in ranked:
         apart = all(
-            candidate.facet.kind == "categorical" or c.facet.kind == "categorical"
+            candidate.facet.kind == "categorical"
+            or c.facet.kind == "categorical"
             or abs(_correlation(candidate.scores, c.scores)) <= REDUNDANT
             for c in chosen
         )
@@ -263,5 +270,7 @@ def _choose(candidates: Sequence[_Candidate], facets: int) -> list[_Candidate]:
             chosen.append(candidate)
     if len(chosen) < facets:
         most = len(chosen)
-        raise ExportError(f"asked for {facets} facets, the population supports {most} that do not repeat; use --facets {most}")
+        raise ExportError(
+            f"asked for {facets} facets, the population supports {most} that do not repeat; use --facets {most}"
+        )
     return chosen

@@ -36,7 +36,9 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
         try:
             main_export(str(source), folder, task="feature-extraction", library_name="sentence_transformers")
         except Exception as error:  # optimum raises whatever its parts raise
-            raise ExportError(f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})") from error
+            raise ExportError(
+                f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})"
+            ) from error
         with replacing(model) as part:
             quantize_dynamic(
                 f"{folder}/model.onnx",
@@ -54,7 +56,9 @@ def _sensitive(model: Path) -> list[str]:
     """Feed-forward output products of the first half of the layers, by their names in BERT-like graphs."""
     import onnx
 
-    names = [node.name for node in onnx.load(str(model), load_external_data=False).graph.node if node.op_type == "MatMul"]
+    names = [
+        node.name for node in onnx.load(str(model), load_external_data=False).graph.node if node.op_type == "MatMul"
+    ]
     outputs = [name for name in names if "/output/dense/" in name and "/attention/" not in name]
     return outputs[: len(outputs) // 2]
 

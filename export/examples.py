@@ -40,7 +40,9 @@ class FileTokens:
     def control(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
         if found is None:
-            raise ExportError(f"the base model's tokenizer has no {token}: prompts are laid out in ChatML, use such a base")
+            raise ExportError(
+                f"the base model's tokenizer has no {token}: prompts are laid out in ChatML, use such a base"
+            )
         return int(found)
 
 
@@ -72,7 +74,9 @@ class Example:
     inputs: PersonaInputs | None
 
 
-def make_example(situation: Situation, layout: Layout, *, answer_tokens: int, drop: random.Random | None, rates: Dropout) -> Example:
+def make_example(
+    situation: Situation, layout: Layout, *, answer_tokens: int, drop: random.Random | None, rates: Dropout
+) -> Example:
     """Lay out one situation. With `drop`, persona, context and fields are left out at random; without, all is there."""
     target, with_persona, with_context = situation.target, True, True
     if drop is not None:

@@ -1,7 +1,7 @@
 """The statistical inducer's vocabulary: families of style features that may become a facet, with words for people.
 
-A family is a hypothesis about how people differ; `discover.py` keeps those that the population supports. Weights say which
-way a feature pushes the family's score; phrases complete "many ..." and "few ...".
+A family is a hypothesis about how people differ; `discover.py` keeps those that the population supports. Weights say
+which way a feature pushes the family's score; phrases complete "many ..." and "few ...".
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ FAMILIES = (
     Family(
         "Sentence rhythm",
         "How sentences are built: plain and short, or long with insertions.",
-        ("very short plain sentences", "short sentences", "medium sentences", "long sentences", "long winding sentences"),
+        (
+            "very short plain sentences",
+            "short sentences",
+            "medium sentences",
+            "long sentences",
+            "long winding sentences",
+        ),
         (("sentence_words", 1.0), ("commas", 1.0), ("brackets", 1.0), ("dashes", 1.0)),
     ),
     Family(

@@ -1,4 +1,5 @@
-"""Files of a run folder: written whole under a temporary name, then renamed, so that a kill leaves the old or the new one."""
+"""Files of a run folder: written whole under a temporary name, then renamed, so that a kill leaves the old or the
+new one."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ from copersona.runtime.graph import APPLICATION_ID, TABLES
 from copersona.runtime.neighbors import PER_FACET, THRESHOLD, Edges, anchors_of, facet_edges
 
 _PRIVATE = re.compile(
-    r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+|(?<!\w)@\w+|\+?\d[\d\s().-]{7,}\d|\b\S+\.(?:com|net|org)\b\S*", re.IGNORECASE
+    r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+|(?<!\w)@\w+|\+?\d[\d\s().-]{7,}\d|\b\S+\.(?:com|net|org)\b\S*",
+    re.IGNORECASE,
 )
 
 
@@ -54,7 +55,13 @@ def scrub(quote: str) -> str:
 
 
 def build_graph(
-    people: Sequence[str], names: Mapping[str, str], profiles: Sequence[Profile], vectors: F32, labels: I32, *, quotes: bool
+    people: Sequence[str],
+    names: Mapping[str, str],
+    profiles: Sequence[Profile],
+    vectors: F32,
+    labels: I32,
+    *,
+    quotes: bool,
 ) -> Graph:
     """Edges of all peers. vectors (U, M, D) centred, labels (U, M)."""
     peers = np.ascontiguousarray(vectors.transpose(1, 0, 2))
@@ -89,16 +96,24 @@ def _insert(connection: sqlite3.Connection, graph: Graph, items: ItemTable) -> N
     rows = zip(graph.pseudonyms, graph.labels.tolist(), graph.profiles, strict=True)
     connection.executemany(
         "INSERT INTO peers VALUES (?, ?, ?, ?)",
-        ((row, name, "".join(map(str, labels)), profile_to_json(facets)) for row, (name, labels, facets) in enumerate(rows)),
+        (
+            (row, name, "".join(map(str, labels)), profile_to_json(facets))
+            for row, (name, labels, facets) in enumerate(rows)
+        ),
     )
     index, cosine, weight = graph.edges
     peer, facet, rank = np.nonzero(index >= 0)
     values = zip(
-        *(a.tolist() for a in (peer, facet, rank, index[peer, facet, rank], cosine[peer, facet, rank], weight[peer, facet, rank])),
+        *(
+            a.tolist()
+            for a in (peer, facet, rank, index[peer, facet, rank], cosine[peer, facet, rank], weight[peer, facet, rank])
+        ),
         strict=True,
     )
     connection.executemany("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?)", values)
-    connection.executemany("INSERT INTO items VALUES (?, ?)", ((k, json.dumps(v)) for k, v in sorted(items.items()) if v))
+    connection.executemany(
+        "INSERT INTO items VALUES (?, ?)", ((k, json.dumps(v)) for k, v in sorted(items.items()) if v)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +147,8 @@ def facet_biased(labels: I32) -> float:
 def neighbor_gain(graph: Graph, truth: F64, seed: int) -> F64:
     """How much nearer neighbours' scores are to a person's held-out scores than random peers' are, one value a person.
 
-    truth (U, M) holds facet scores of held-out text, NaN rows where there is none. Positive is better than random. Peers
-    count with their own held-out scores, so nothing that built the edges is measured against itself.
+    truth (U, M) holds facet scores of held-out text, NaN rows where there is none. Positive is better than random.
+    Peers count with their own held-out scores, so nothing that built the edges is measured against itself.
     """
     draw = np.random.default_rng(seed)
     usable = np.flatnonzero(~np.isnan(truth).any(axis=1))

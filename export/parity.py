@@ -102,7 +102,8 @@ def check_personalizer(run: Run, personas: Sequence[Persona]) -> Figures:
 
 
 def check_model(run: Run, personas: Sequence[Persona], texts: Sequence[str]) -> Figures:
-    """Merged GGUF in F32 (exact) and as shipped against the trained torch model, soft prompt in front, 200 positions."""
+    """Merged GGUF in F32 (exact) and as shipped against the trained torch model, soft prompt in front, 200
+    positions."""
     import torch
     from peft import PeftModel
 
@@ -168,7 +169,11 @@ def check_encoder(run: Run, count: int) -> Figures:
     found = [s for text in texts for s in sentences_of(text)]
     step = max(len(found) // count, 1)
     figures = encoder_parity(Path(run.settings.encoder), run.encoder, found[::step][:count])
-    return {"encoder mean cosine": figures["mean"], "encoder least cosine": figures["min"], "sentences": figures["sentences"]}
+    return {
+        "encoder mean cosine": figures["mean"],
+        "encoder least cosine": figures["min"],
+        "sentences": figures["sentences"],
+    }
 
 
 def all_checks(run: Run, *, sentences: int = 100) -> Figures:

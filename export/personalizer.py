@@ -1,6 +1,7 @@
 """The torch twin of `copersona.runtime.personalizer`: the same formulas, batched and differentiable.
 
-Shapes as there, with a leading batch B. Paper, section 3.3 and appendix C; a parity test compares it with the numpy one.
+Shapes as there, with a leading batch B. Paper, section 3.3 and appendix C; a parity test compares it with the numpy
+one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from copersona.runtime.personalizer import HEADS, PersonaInputs, tensor_shapes
 
 @dataclass(frozen=True, slots=True)
 class PersonalizerShape:
-    """Sizes of the parametric branch: M facets, D vector width, G graph width, P projector width, L soft tokens, H model width."""
+    """Sizes of the parametric branch: M facets, D vector width, G graph width, P projector width, L soft tokens, H
+    model width."""
 
     facets: int
     width: int
@@ -34,7 +36,8 @@ class PersonalizerShape:
 
 @dataclass(frozen=True, slots=True)
 class PersonaBatch:
-    """B personas as tensors: own (B, M, D), labels (B, M), neighbors (B, K, M, D), present (B, K, M), nobody (B,) bool."""
+    """B personas as tensors: own (B, M, D), labels (B, M), neighbors (B, K, M, D), present (B, K, M), nobody (B,)
+    bool."""
 
     own: Tensor
     labels: Tensor
@@ -43,7 +46,9 @@ class PersonaBatch:
     nobody: Tensor
 
 
-def batch_personas(inputs: list[PersonaInputs | None], shape: PersonalizerShape, neighbors: int, device: torch.device) -> PersonaBatch:
+def batch_personas(
+    inputs: list[PersonaInputs | None], shape: PersonalizerShape, neighbors: int, device: torch.device
+) -> PersonaBatch:
     """Stack personas; None is nobody."""
     blank = PersonaInputs(
         np.zeros((shape.facets, shape.width), np.float32),
@@ -60,10 +65,14 @@ def batch_personas(inputs: list[PersonaInputs | None], shape: PersonalizerShape,
 class TorchPersonalizer(nn.Module):
     """Gate, message passing, cross-facet attention, projector. Parameters are named and stored as in the numpy twin."""
 
-    def __init__(self, shape: PersonalizerShape, layer_means: F32, embedding_rms: float, *, dropout: float = 0.1) -> None:
+    def __init__(
+        self, shape: PersonalizerShape, layer_means: F32, embedding_rms: float, *, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.shape = shape
-        sizes = tensor_shapes(shape.facets, shape.width, shape.graph, shape.hidden, shape.soft_tokens, shape.model_width)
+        sizes = tensor_shapes(
+            shape.facets, shape.width, shape.graph, shape.hidden, shape.soft_tokens, shape.model_width
+        )
         for name, size in sizes.items():
             if name != "layer_means":
                 self.register_parameter(name, nn.Parameter(torch.zeros(size)))

@@ -83,7 +83,8 @@ STEP_ORDER = {step: place for place, step in enumerate(STEPS)}
 
 
 def step_key(run: Run, step: str) -> str:
-    """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote it."""
+    """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote
+    it."""
     settings = asdict(run.settings)
     parts: list[Any] = [CODE_VERSION, step, {name: settings[name] for name in DEPENDS[step]}]
     parts += [step_key(run, before) for before in UPSTREAM[step]]

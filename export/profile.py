@@ -1,7 +1,8 @@
 """Population to facet profiles: everyone's profile at every point where something is predicted.
 
 A *state* is a person's history up to a cut: the profile of what they had written by then. Training people's states at
-validation are the peers of the graph; states at earlier cuts feed training targets, which may see only what came strictly
+validation are the peers of the graph; states at earlier cuts feed training targets, which may see only what came
+strictly
 before them (METHOD 0). The profiler is the runtime's own; the encoder is the one that ships, one text at a time.
 """
 
@@ -98,7 +99,9 @@ def same_person_auc(odd: F32, even: F32) -> float:
     return float((below / 2 / max(len(others), 1)).mean())
 
 
-def facet_aucs(odd: Sequence[Profile], even: Sequence[Profile], schema: FacetSchema, centring: Centring) -> dict[str, float]:
+def facet_aucs(
+    odd: Sequence[Profile], even: Sequence[Profile], schema: FacetSchema, centring: Centring
+) -> dict[str, float]:
     """Same-person AUC of each facet, over people observed in both halves, and of all facets together."""
     sides = []
     for half in (odd, even):

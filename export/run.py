@@ -1,6 +1,7 @@
 """A run folder: settings, and the files that the steps of one export read and write.
 
-Everything private to the training population stays here: histories, splits, the map from people to pseudonyms, clusters.
+Everything private to the training population stays here: histories, splits, the map from people to pseudonyms,
+clusters.
 """
 
 from __future__ import annotations

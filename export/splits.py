@@ -1,8 +1,10 @@
 """Who and what is trained on: one `splits.json` that every step reads (METHOD 0, "Order and splits").
 
-A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people with
-fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*: never in
-discovery, graph or training. Everything induced from the population sees training people's interactions before validation.
+A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people
+with fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*:
+never in
+discovery, graph or training. Everything induced from the population sees training people's interactions before
+validation.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ FIRST_TARGET = 2  # training targets roll from the third interaction on
 
 @dataclass(frozen=True, slots=True)
 class PersonSplit:
-    """One person: `new` or trained on, `known` interactions before validation, `digests` of the whole history in order."""
+    """One person: `new` or trained on, `known` interactions before validation, `digests` of the whole history in
+    order."""
 
     new: bool
     known: int

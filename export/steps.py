@@ -75,7 +75,9 @@ def encoder(run: Run) -> Report:
 
 def discover_facets(run: Run) -> Report:
     """Facets from training people's known histories; the weight of measured features from halves of histories."""
-    found = discover(run.known, run.encode, facets=run.settings.facets, seed=run.settings.seed, clusters=run.settings.clusters)
+    found = discover(
+        run.known, run.encode, facets=run.settings.facets, seed=run.settings.seed, clusters=run.settings.clusters
+    )
     workers = run.settings.workers
     odd, even = halves(run.people, run.known, found.schema, run.encode, workers=workers)
     schema = found.schema
@@ -215,4 +217,6 @@ def check_inputs(run: Run) -> None:
     if architectures != ["Qwen2ForCausalLM"]:
         raise ExportError(f"{base}: architecture {architectures}, this version exports Qwen2ForCausalLM only")
     if not (Path(run.settings.encoder) / "modules.json").is_file():
-        raise ExportError(f"{run.settings.encoder}: no sentence-transformers folder (modules.json missing); give --encoder DIR")
+        raise ExportError(
+            f"{run.settings.encoder}: no sentence-transformers folder (modules.json missing); give --encoder DIR"
+        )

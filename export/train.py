@@ -1,7 +1,7 @@
 """Joint training of LoRA and the soft-prompt personalizer (paper, sections 3.3 and 3.4; METHOD 0 and 1).
 
-* input embeddings = soft prompt, then the tokens of the runtime's own prompt; loss on the answer's tokens only (equation 14)
-* AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
+* input embeddings = soft prompt, then the tokens of the runtime's own prompt; loss on the answer's tokens only
+(equation 14) * AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
 * a checkpoint every few minutes, written whole; a rerun goes on from it and ends with the same weights
 * the best state by validation loss is kept: LoRA adapter folder and `personalizer.safetensors`
 """
@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class TrainSettings:
     validation: int = 200
     checkpoint_seconds: float = 180.0
     seed: int = 0
-    dropout: Dropout = Dropout()
+    dropout: Dropout = field(default_factory=Dropout)
 
 
 PAPER = TrainSettings(
@@ -132,7 +132,8 @@ class TrainResult:
 
 
 class Trainer:
-    """One training run in one folder: `checkpoint.pt`, `best/adapter/`, `best/personalizer.safetensors`, `log.jsonl`."""
+    """One training run in one folder: `checkpoint.pt`, `best/adapter/`, `best/personalizer.safetensors`,
+    `log.jsonl`."""
 
     def __init__(
         self,

@@ -118,7 +118,9 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         shapes = manifest.shapes
         click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
         click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
-        click.echo(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
+        click.echo(
+            f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"
+        )
         for facet in schema.facets:
             click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
         for row in manifest.files:
@@ -237,7 +239,9 @@ def people_show(folder: Path, person: str, as_json: bool) -> None:
                 }
             )
     if as_json:
-        click.echo(json.dumps({"person": person, "interactions": len(known.history), "facets": rows}, ensure_ascii=False))
+        click.echo(
+            json.dumps({"person": person, "interactions": len(known.history), "facets": rows}, ensure_ascii=False)
+        )
         return
     click.echo(f"{person}: {len(known.history)} interactions")
     for row in rows:
@@ -350,8 +354,8 @@ def generate(
 ) -> None:
     """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
 
-    A request is {"id", "person", "input"}; an answer repeats it and adds "output" and "receipt". ANSWERS is written whole
-    at the end; an existing file is not overwritten.
+    A request is {"id", "person", "input"}; an answer repeats it and adds "output" and "receipt". ANSWERS is written
+    whole at the end; an existing file is not overwritten.
     """
     from copersona.runtime.batch import generate_file
     from copersona.runtime.engine import Sampling

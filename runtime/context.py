@@ -1,7 +1,8 @@
 """The text branch: who the person is and what they wrote, laid out as prompt segments within a token budget.
 
 Order (METHOD 0, "The same text everywhere"): soft prompt, system with the person's facets and their peers', own recent
-history as earlier turns, retrieved history, the request. Each segment is normalised and tokenised by itself, in training,
+history as earlier turns, retrieved history, the request. Each segment is normalised and tokenised by itself, in
+training,
 evaluation and on the device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised
 with control tokens off; only this file writes turns. Knows nothing of how tokens are run.
 """
@@ -112,7 +113,8 @@ class Layout:
         recent: Sequence[Interaction] = (),
         matched: Sequence[Interaction] = (),
     ) -> Prompt:
-        """The whole prompt. `recent` oldest first, `matched` best first; both come after facets and peers in the budget.
+        """The whole prompt. `recent` oldest first, `matched` best first; both come after facets and peers in the
+        budget.
 
         With nothing of a person given, this is the prompt of nobody: the instruction and the request.
         """
@@ -133,7 +135,8 @@ class Layout:
     def _profile(
         self, facets: Sequence[FacetProfile], peers: Sequence[PeerLine]
     ) -> tuple[tuple[int, ...], list[PeerLine], int, list[str]]:
-        """Instruction, own facets and peers' facets as tokens; which peers fitted; tokens of it that count; what was cut."""
+        """Instruction, own facets and peers' facets as tokens; which peers fitted; tokens of it that count; what was
+        cut."""
         head, cut = self.text(INSTRUCTION), []
         own, left = self._lines([f"{f.summary}." for f in facets], self.settings.profile_tokens)
         if left:
@@ -150,7 +153,8 @@ class Layout:
         return (*head, *own, *tail), shown, len(own) + len(tail), cut
 
     def _lines(self, lines: Sequence[str], room: int) -> tuple[tuple[int, ...], int]:
-        """Each line on its own, whole or not at all; stops at the first that does not fit. Tokens and lines left out."""
+        """Each line on its own, whole or not at all; stops at the first that does not fit. Tokens and lines left
+        out."""
         tokens: list[int] = []
         for done, line in enumerate(lines):
             row = (*self._newline, *self.text(line))
@@ -162,7 +166,8 @@ class Layout:
     def _history(
         self, items: Sequence[Interaction], room: int, cut: list[str]
     ) -> list[tuple[Interaction, tuple[int, ...]]]:
-        """Items in order of importance as turns: an equal share of the room each, what one leaves rolls over to the next."""
+        """Items in order of importance as turns: an equal share of the room each, what one leaves rolls over to the
+        next."""
         kept: list[tuple[Interaction, tuple[int, ...]]] = []
         for place, item in enumerate(items):
             share = min(room // (len(items) - place), self.settings.item_tokens)
@@ -175,7 +180,8 @@ class Layout:
         return kept
 
     def _turn(self, item: Interaction, room: int) -> tuple[int, ...] | None:
-        """An earlier exchange within `room` tokens: the output before the input (METHOD 11); None if nothing useful fits."""
+        """An earlier exchange within `room` tokens: the output before the input (METHOD 11); None if nothing useful
+        fits."""
         frame = len(self._open["user"]) + len(self._open["assistant"]) + 2 * len(self._close)
         asked, wrote = self.text(item.request()), self.text(item.output)
         room -= frame

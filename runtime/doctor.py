@@ -15,8 +15,8 @@ from copersona.runtime.errors import CoPersonaError
 
 PACKAGES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "sqlite-utils", "click", "rich", "platformdirs")
 BUILD_HINT = (
-    "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: xcode-select --install; "
-    "Windows: Visual Studio Build Tools) and run: pip install llama-cpp-python"
+    "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
+    "xcode-select --install; Windows: Visual Studio Build Tools) and run: pip install llama-cpp-python"
 )
 
 
@@ -57,7 +57,9 @@ def _llama() -> Finding:
     try:
         import_module("llama_cpp")
     except Exception as error:  # a shared library that does not load raises whatever it likes
-        return Finding("llama-cpp-python", False, f"{found.found} does not load ({str(error).splitlines()[0]}); {BUILD_HINT}")
+        return Finding(
+            "llama-cpp-python", False, f"{found.found} does not load ({str(error).splitlines()[0]}); {BUILD_HINT}"
+        )
     return found
 
 

@@ -48,7 +48,9 @@ class Encoder:
         outputs = {node.name: node.shape for node in self._session.get_outputs()}
         unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown or "sentence_embedding" not in outputs:
-            raise ModelError(f"{model}: expected an output sentence_embedding, found {sorted(outputs)}, inputs {self._inputs}")
+            raise ModelError(
+                f"{model}: expected an output sentence_embedding, found {sorted(outputs)}, inputs {self._inputs}"
+            )
         self.width = int(outputs["sentence_embedding"][-1])
 
     def encode(self, text: str) -> F32:

@@ -51,7 +51,8 @@ OMEGA: F32 = np.array([0.05, 0.25, 0.60, 0.95], dtype=np.float32)
 class Feature:
     """One measured quantity of a text and its statistics over the population.
 
-    A person's z is `(mean over their interactions - mean) / between`; `within` is the spread of one interaction around its
+    A person's z is `(mean over their interactions - mean) / between`; `within` is the spread of one interaction
+    around its
     author's mean, in the same units. `words` makes it the share of these words in a text; empty means a style column.
     """
 
@@ -69,7 +70,8 @@ class Facet:
 
     kind "ordinal": `values` run from low to high, len(cuts) = len(values) - 1.
     kind "categorical": one value a feature, the value is the feature with the highest z; `cuts` is empty.
-    `separates` names the clusters with the lowest and the highest score by number and top terms (evidence of discovery).
+    `separates` names the clusters with the lowest and the highest score by number and top terms (evidence of
+    discovery).
     """
 
     name: str
@@ -207,7 +209,9 @@ def check_schema(schema: FacetSchema, source: str) -> None:
             raise FacetError(f"{source}: feature '{feature.name}' has no words and is no style feature")
         numbers = (feature.mean, feature.between, feature.within)
         if not np.isfinite(numbers).all() or feature.between <= 0 or feature.within < 0:
-            raise FacetError(f"{source}: feature '{feature.name}' needs finite statistics and between > 0, has {numbers}")
+            raise FacetError(
+                f"{source}: feature '{feature.name}' needs finite statistics and between > 0, has {numbers}"
+            )
     for facet in schema.facets:
         _check_facet(source, facet, set(names))
 

@@ -33,8 +33,8 @@ from copersona.runtime.personalizer import PersonaInputs
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE peers (row INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, labels TEXT NOT NULL, profile TEXT NOT NULL);
-CREATE TABLE edges (
+CREATE TABLE peers (row INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, labels TEXT NOT NULL, profile TEXT NOT
+NULL); CREATE TABLE edges (
   peer INTEGER NOT NULL, facet INTEGER NOT NULL, rank INTEGER NOT NULL,
   neighbor INTEGER NOT NULL, cosine REAL NOT NULL, weight REAL NOT NULL,
   PRIMARY KEY (peer, facet, rank)
@@ -46,7 +46,8 @@ APPLICATION_ID = 0x436F5072
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
-    """One facet of one peer, shown as someone else's. `lacking`: the person's own history does not support this facet."""
+    """One facet of one peer, shown as someone else's. `lacking`: the person's own history does not support this
+    facet."""
 
     facet: int
     peer: int
@@ -91,7 +92,9 @@ class PersonaGraph:
             digits = [[int(digit) for digit in labels] for _, labels in rows]
             self.labels: I32 = np.array(digits, dtype=np.int32).reshape(count, layers)
         except ValueError as error:
-            raise BundleError(f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again") from error
+            raise BundleError(
+                f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again"
+            ) from error
 
     def row(self, pseudonym: str | None) -> int:
         """Row of a pseudonym, -1 for None or one that this graph does not hold."""
@@ -145,7 +148,8 @@ class PersonaGraph:
 def borrow(labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int) -> tuple[Borrowed, ...]:
     """Peers' facets for the text branch (METHOD 0, completion).
 
-    A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most similar on the
+    A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most
+    similar on the
     *other* facets, and only peers who are observed on it themselves. labels (M,), edges (1, M, K), similarity (U,).
     """
     found: list[Borrowed] = []

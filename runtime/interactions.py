@@ -18,8 +18,8 @@ MAX_TEXT = 200_000  # characters of one field; what is longer is refused by the 
 class Interaction:
     """One `(input, output)` pair of a person. The output is what the person wrote.
 
-    `time` is seconds since 1970 (UTC), `item` an id or a short name of what the interaction is about, `words` what other
-    people say of the item where the source has no item title.
+    `time` is seconds since 1970 (UTC), `item` an id or a short name of what the interaction is about, `words` what
+    other people say of the item where the source has no item title.
     """
 
     person: str
@@ -92,7 +92,9 @@ def outputs(history: Sequence[Interaction]) -> list[str]:
     return [interaction.output for interaction in history]
 
 
-def without_fields(interaction: Interaction, *, item: bool = False, rating: bool = False, title: bool = False) -> Interaction:
+def without_fields(
+    interaction: Interaction, *, item: bool = False, rating: bool = False, title: bool = False
+) -> Interaction:
     """A copy with some input fields dropped, as on a device that does not have them (training drops them at random)."""
     return replace(
         interaction,

@@ -15,6 +15,7 @@ LEAST_PEOPLE = 2
 
 
 def pick_words(counts: Mapping[str, int], own_text: str | None = None) -> tuple[str, ...]:
-    """The first SHOWN words, in the table's order, that at least LEAST_PEOPLE people use besides the author of `own_text`."""
+    """The first SHOWN words, in the table's order, that at least LEAST_PEOPLE people use besides the author of
+    `own_text`."""
     own = frozenset(words_of(own_text)) if own_text else frozenset[str]()
     return tuple(word for word, people in counts.items() if people - (word in own) >= LEAST_PEOPLE)[:SHOWN]

@@ -32,7 +32,8 @@ class Edges(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Best peers of Q people, best first; -1 and 0 where fewer qualify. index (Q, K) int32, similarity (Q, K) float32."""
+    """Best peers of Q people, best first; -1 and 0 where fewer qualify. index (Q, K) int32, similarity (Q, K)
+    float32."""
 
     index: I32
     similarity: F32
@@ -41,7 +42,8 @@ class Ranked(NamedTuple):
 def top_k(scores: F32, k: int) -> Ranked:
     """Best k columns of each row, ties by the smaller index; -inf never qualifies. (Q, U) float32.
 
-    Two exact passes: the k best entries lie in the k groups of columns with the largest maxima, so only those are sorted.
+    Two exact passes: the k best entries lie in the k groups of columns with the largest maxima, so only those are
+    sorted.
     """
     rows, columns = scores.shape
     k_all = min(k, columns)
@@ -67,7 +69,14 @@ def top_k(scores: F32, k: int) -> Ranked:
 
 
 def facet_edges(
-    vectors: F32, labels: I32, peers: F32, peer_labels: I32, *, exclude: I32, k: int = PER_FACET, threshold: float = THRESHOLD
+    vectors: F32,
+    labels: I32,
+    peers: F32,
+    peer_labels: I32,
+    *,
+    exclude: I32,
+    k: int = PER_FACET,
+    threshold: float = THRESHOLD,
 ) -> Edges:
     """Top-k peers in each layer by gated weight among those with raw cosine >= threshold and both ends observed.
 
@@ -117,7 +126,8 @@ def shared_neighbors(anchors: F32, graph_anchors: F32, *, exclude: I32, k: int =
 
 
 def combined_similarity(vectors: F32, labels: I32, peers: F32, peer_labels: I32, *, exclude: I32) -> F32:
-    """(1/M) Σ_m ω(r_u) ω(r_v) cos_m(u, v) over facets observed for both (METHOD 0). -> (Q, U) float32, -inf for oneself."""
+    """(1/M) Σ_m ω(r_u) ω(r_v) cos_m(u, v) over facets observed for both (METHOD 0). -> (Q, U) float32, -inf for
+    oneself."""
     total = np.zeros((len(labels), len(peer_labels)), dtype=np.float32)
     for layer in range(labels.shape[1]):
         own = OMEGA[labels[:, layer]] * _observed(labels[:, layer])

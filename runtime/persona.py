@@ -1,6 +1,7 @@
 """What the runtime knows of a person at one moment: profile, place in the graph, gates' inputs, lines of text.
 
-One function makes it, on the device from a history and in the export for every training target, so that both see the same.
+One function makes it, on the device from a history and in the export for every training target, so that both see the
+same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from copersona.runtime.profiler import Centring
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A person's facet profiles (M of them), centred vectors (M, D), labels (M,), placement, and what goes into the prompt.
+    """A person's facet profiles (M of them), centred vectors (M, D), labels (M,), placement, and what goes into the
+    prompt.
 
     `inputs` is None for a person of whom nothing is observed: their soft prompt is nobody's.
     """
@@ -35,8 +37,11 @@ class Persona:
         return tuple(f for f in self.profile.facets if f.reliability.observed)
 
 
-def make_persona(profile: Profile, centring: Centring, graph: PersonaGraph, *, own_row: int = -1, peers: int = 3) -> Persona:
-    """Place a profile in the graph. `own_row` is the person's own row if they took part, `peers` how many to show a facet."""
+def make_persona(
+    profile: Profile, centring: Centring, graph: PersonaGraph, *, own_row: int = -1, peers: int = 3
+) -> Persona:
+    """Place a profile in the graph. `own_row` is the person's own row if they took part, `peers` how many to show a
+    facet."""
     labels = profile.reliabilities
     observed = labels >= 2
     vectors = centring(profile.vectors, observed)

@@ -1,9 +1,10 @@
 """The parametric branch in numpy: gates, message passing, cross-facet attention, projector.
 
-* gate: one monotone scalar a reliability label, shared across facets (paper, appendix C "Monotone label-to-gate mapping")
-* message passing: masked mean over the shared neighbours that are observed on the facet, else the layer's mean (METHOD 0)
-* one shared projection with ReLU (equation 11), one cross-facet self-attention with residual, concatenation (equation 12)
-* two-layer projector with Tanh to L x H (appendix C), scaled to the size of the model's token embeddings
+* gate: one monotone scalar a reliability label, shared across facets (paper, appendix C "Monotone label-to-gate
+mapping")
+* message passing: masked mean over the shared neighbours that are observed on the facet, else the layer's mean
+(METHOD 0) * one shared projection with ReLU (equation 11), one cross-facet self-attention with residual, concatenation
+(equation 12) * two-layer projector with Tanh to L x H (appendix C), scaled to the size of the model's token embeddings
 * a person with nothing observed is the learned "nobody" state, which is also what *no persona* means
 
 `export/personalizer.py` is its torch twin; a parity test and the packing step compare the two.
@@ -108,7 +109,9 @@ class Personalizer:
         return check_f32("soft prompt", soft.reshape(self.soft_tokens, self.width), self.soft_tokens, None)
 
 
-def tensor_shapes(facets: int, width: int, graph: int, hidden: int, soft_tokens: int, model_width: int) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(
+    facets: int, width: int, graph: int, hidden: int, soft_tokens: int, model_width: int
+) -> dict[str, tuple[int, ...]]:
     """Names and shapes of `personalizer.safetensors`."""
     return {
         "gate_start": (1,),

@@ -1,7 +1,8 @@
 """History to facet profiles without a language model: style and word statistics.
 
 For each facet: how the person scores on its features against the population, a one-line summary, up to two quotes that
-stand verbatim in the history, and a reliability from the amount and the split-half consistency of the evidence. The same
+stand verbatim in the history, and a reliability from the amount and the split-half consistency of the evidence. The
+same
 code profiles the population in the export and the person on the device. Paper, section 3.1; METHOD 0 "Embeddings that
 separate": a facet's vector holds the person's own words that bear on the facet beside the features that define it.
 """
@@ -215,7 +216,8 @@ class Centring(NamedTuple):
     placeholder: F32
 
     def __call__(self, vectors: F32, observed: Bool) -> F32:
-        """Subtract the layer's mean, normalise; the placeholder where not observed. (..., M, D), (..., M) -> (..., M, D)."""
+        """Subtract the layer's mean, normalise; the placeholder where not observed. (..., M, D), (..., M) -> (...,
+        M, D)."""
         centred = vectors - self.means
         norms = np.linalg.norm(centred, axis=-1, keepdims=True)
         unit = centred / np.maximum(norms, np.float32(1e-12))

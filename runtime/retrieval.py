@@ -49,7 +49,8 @@ def recent(history: Sequence[Interaction], k: int) -> tuple[Interaction, ...]:
 
 
 def matched(history: Sequence[Interaction], request: str, k: int) -> tuple[Interaction, ...]:
-    """The k best by BM25 on the request, best first, ties to the later one; those without a common word are left out."""
+    """The k best by BM25 on the request, best first, ties to the later one; those without a common word are left
+    out."""
     if k <= 0 or not history:
         return ()
     index = BM25([words_of(f"{item.request()} {item.output}") for item in history])

@@ -58,7 +58,8 @@ class Score:
 
 
 class Answer:
-    """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so far."""
+    """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so
+    far."""
 
     def __init__(self, pieces: Iterator[str], receipt: Receipt) -> None:
         self._pieces = pieces
@@ -106,7 +107,9 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -150,15 +153,19 @@ class Session:
         return self.personalizer.soft_prompt(None)
 
     def know(self, history: History, *, pseudonym: str | None = None) -> Known:
-        """The persona of a history, oldest first. `pseudonym` is the person's own peer if they took part in training."""
+        """The persona of a history, oldest first. `pseudonym` is the person's own peer if they took part in
+        training."""
         profile = profile_history(outputs(history), self.schema, self.encoder.encode)
         persona = make_persona(
             profile, self.centring, self.graph, own_row=self.graph.row(pseudonym), peers=self.context.peers
         )
         return Known(history, persona, self.personalizer.soft_prompt(persona.inputs))
 
-    def attach_items(self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()) -> list[Interaction]:
-        """Item words for interactions without an input of their own, the author's own review taken out if it was counted."""
+    def attach_items(
+        self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
+    ) -> list[Interaction]:
+        """Item words for interactions without an input of their own, the author's own review taken out if it was
+        counted."""
         done = []
         for one in interactions:
             words = one.words
@@ -182,7 +189,9 @@ class Session:
             matched=matched(older, request, self.context.matched),
         )
 
-    def answer(self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None) -> Answer:
+    def answer(
+        self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None
+    ) -> Answer:
         """Answer a request as a person, or as nobody. `person` is the name that the receipt bears.
 
         Raises:
@@ -211,7 +220,8 @@ def open_bundle(folder: Path | str, *, threads: int | None = None, full: bool = 
     """Verify a bundle and open it.
 
     Raises:
-        BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says which.
+        BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
+        which.
     """
     folder = Path(folder)
     manifest = verify(folder, full=full)
@@ -238,5 +248,7 @@ def _centring(path: Path, manifest: Manifest) -> Centring:
     except (OSError, SafetensorError, KeyError) as error:
         raise BundleError(f"{path}: cannot be read ({error}); export the bundle again") from error
     if means.shape != shape or placeholder.shape != shape or means.dtype != np.float32:
-        raise BundleError(f"{path}: layer means are {means.shape}, the bundle has {shape}; the files do not fit together")
+        raise BundleError(
+            f"{path}: layer means are {means.shape}, the bundle has {shape}; the files do not fit together"
+        )
     return Centring(means, placeholder)

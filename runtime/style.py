@@ -26,7 +26,8 @@ PRAISE = frozenset(
 COMPLAINT = frozenset(
     "annoying awful bad broke broken cheap cheaply complaint defective disappointed disappointing disappointment "
     "fail failed fails flimsy frustrating garbage hate horrible junk lacking lousy mediocre noisy poor poorly "
-    "problem problems refund return returned terrible trouble unfortunately useless waste weak worse worst wrong".split()
+    "problem problems refund return returned terrible trouble unfortunately useless waste weak worse worst "
+    "wrong".split()
 )
 HEDGE = frozenset(
     "almost although but considering except fairly guess however kinda likely maybe might mostly overall perhaps "

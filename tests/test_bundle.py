@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
 from copersona.runtime import gguf_check, hashes
 from copersona.runtime.bundle import FORMAT_VERSION, MANIFEST, Manifest, Shapes, open_manifest, verify, write_manifest
 from copersona.runtime.bundle_check import check_parts
@@ -23,9 +27,6 @@ from copersona.runtime.facets import Facet, FacetSchema, Feature, schema_to_json
 from copersona.runtime.graph import APPLICATION_ID, TABLES
 from copersona.runtime.manifest import FileRow, bundle_id
 from copersona.runtime.personalizer import tensor_shapes
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.numpy import save_file
 
 SHAPES = Shapes(facets=2, peers=7, width=8, neighbors=3, soft_tokens=4, hidden=16)
 ROLES = {

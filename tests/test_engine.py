@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from copersona.runtime.arrays import F32
 from copersona.runtime.engine import Engine, Piece, Sampling, build_info, quantize
 from copersona.runtime.errors import ModelError
@@ -41,6 +42,7 @@ def make_soft(engine: Engine, rows: int = 20, seed: int = 0) -> F32:
 def torch_logits(folder: Path, soft: F32, ids: list[int]) -> F32:
     """Logits at the token positions of the model in `folder` after `soft`, by transformers."""
     import torch
+
     from copersona.export.gguf import load_causal_lm
 
     model = load_causal_lm(folder)

@@ -12,10 +12,11 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from copersona.runtime.errors import ModelError
-from copersona.runtime.gguf_check import GgufFacts, check_gguf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from copersona.runtime.errors import ModelError
+from copersona.runtime.gguf_check import GgufFacts, check_gguf
 
 quick = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

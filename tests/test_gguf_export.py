@@ -11,6 +11,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+
 from copersona.export.gguf import load_causal_lm, merge_lora, write_gguf
 from copersona.runtime.engine import Engine
 from copersona.runtime.errors import ExportError

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from copersona.runtime import jsonlines
 from copersona.runtime.errors import HistoryError
 from copersona.runtime.importers import FORMATS, Request, history_line, load_history, read_history, read_requests
 from copersona.runtime.interactions import MAX_TEXT, Interaction, group_by_person
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOOD = '{"person": "ann", "output": "I like it."}\n'

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from copersona.runtime.errors import HistoryError, PersonError
 from copersona.runtime.importers import read_history
 from copersona.runtime.interactions import Interaction, order_history
 from copersona.runtime.people import Added, Forgotten, PeopleStore, PersonRow, store_path
 from copersona.runtime.people_schema import SCHEMA_VERSION
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture

@@ -1,0 +1,241 @@
+"""Figures of a finished run on what was held out, measured through the bundle's public entry points.
+
+Per-person values go to `measured.json` without any text: what is said of the method must be countable by others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copersona.export.files import write_text
+from copersona.export.parity import check_encoder, check_model, check_neighbors, check_personalizer, sample_personas
+from copersona.export.profile import facet_aucs, halves
+from copersona.export.run import Run
+from copersona.export.situations import read_centring
+from copersona.export.statistics import mean_interval
+from copersona.runtime.arrays import F64
+from copersona.runtime.errors import ExportError
+from copersona.runtime.neighbors import PER_FACET
+from copersona.runtime.progress import track
+from copersona.runtime.session import Known, Session, open_bundle
+
+Figures = dict[str, Any]
+
+
+def measure_run(run: Run, *, people: int | None = None, only: Sequence[str] = ()) -> Figures:
+    """All measurements, or those named; results are added to `measured.json` of the run as they come.
+
+    Raises:
+        ExportError: a name that is not known, or no bundle in the run folder.
+    """
+    unknown = set(only) - set(MEASUREMENTS)
+    if unknown:
+        raise ExportError(f"unknown measurements {sorted(unknown)}; known: {', '.join(MEASUREMENTS)}")
+    if not (run.path("bundle") / "manifest.json").is_file():
+        raise ExportError(f"{run.folder}: holds no bundle yet; run the export to its end first")
+    path = run.path("measured.json")
+    figures: Figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name in only or MEASUREMENTS:
+        found = MEASUREMENTS[name](run, people)
+        figures[name] = {**found, "limited to people": people} if people else found
+        write_text(path, json.dumps(figures, ensure_ascii=False, indent=1))
+    return {name: figures[name] for name in only or MEASUREMENTS}
+
+
+def parity(run: Run, people: int | None) -> Figures:
+    """Numpy against torch, merged GGUF against torch, int8 encoder against sentence-transformers on 1,000 sentences."""
+    personas = sample_personas(run, 50)
+    texts = [item.output for person in run.people[:50] for item in run.known[person][:2]]
+    return {
+        **check_personalizer(run, personas),
+        **check_model(run, personas, texts),
+        **check_neighbors(run),
+        **check_encoder(run, 1000),
+    }
+
+
+def same_person(run: Run, people: int | None) -> Figures:
+    """Same-person AUC of each facet and of all together: two halves of one person against halves of two people."""
+    sample = run.people[:people] if people else run.people
+    odd, even = halves(sample, run.known, run.schema, run.encode, workers=run.settings.workers)
+    return {k: round(v, 4) for k, v in facet_aucs(odd, even, run.schema, read_centring(run)).items()} | {
+        "people": len(odd)
+    }
+
+
+def neighbors_from_text(run: Run, people: int | None) -> Figures:
+    """Profiles made again from text by the opened bundle: share of the stored neighbours found again (recall@5)."""
+    sample = run.people[: min(people or 1000, 1000)]
+    recalls = []
+    with open_bundle(run.path("bundle")) as session:
+        for person in track(sample, "neighbours from text"):
+            known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+            stored = session.graph.stored_edges(session.graph.row(run.pseudonyms[person]), PER_FACET)
+            for found, kept in zip(known.persona.placement.edges.index[0], stored.index[0], strict=True):
+                wanted = set(kept[kept >= 0].tolist())
+                if wanted:
+                    recalls.append(len(wanted & set(found.tolist())) / len(wanted))
+    return {"recall@5 from text": round(float(np.mean(recalls)), 4), "people": len(sample), "layers": len(recalls)}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One way of asking for a person's test interaction."""
+
+    name: str
+    known: Callable[[Session, int], Known | None]
+
+
+def bits_per_byte(run: Run, people: int | None) -> Figures:
+    """Test interactions as oneself, as nobody, as the next person, and with one branch only; paired over people.
+
+    `own without soft prompt` and `own without text` switch a part off that was trained with dropout, nothing is
+    retrained.
+    """
+    targets = [p for p, s in run.splits.items() if s.held_out]
+    targets = targets[:: max(len(targets) // people, 1)][:people] if people else targets
+    rows: dict[str, list[float]] = {
+        name: [] for name in ("own", "nobody", "stranger", "own text only", "own soft prompt only")
+    }
+    with open_bundle(run.path("bundle")) as session:
+        knowns = [_known(run, session, person) for person in track(targets, "personas")]
+        for i in track(range(len(targets)), "scoring test interactions"):
+            target = run.histories[targets[i]][-1]
+            own, stranger = knowns[i], knowns[(i + 1) % len(targets)]
+            blank = Known((), _nobody_persona(own), own.soft)
+            variants = {
+                "own": own,
+                "nobody": None,
+                "stranger": stranger,
+                "own text only": Known(own.history, own.persona, session.nobody),
+                "own soft prompt only": blank,
+            }
+            for name, known in variants.items():
+                rows[name].append(session.score(target.request(), target.output, known).bits_per_byte)
+    values = {name: np.array(column) for name, column in rows.items()}
+    new = np.array([run.splits[p].new for p in targets])
+    write_text(
+        run.path("bits_per_byte.json"), json.dumps({k: v.tolist() for k, v in values.items()} | {"new": new.tolist()})
+    )
+    return {
+        "mean": {name: round(float(column.mean()), 5) for name, column in values.items()},
+        **{f"own minus {name}": mean_interval(values["own"] - values[name]) for name in values if name != "own"},
+        **_new_people(values, new),
+    }
+
+
+def _new_people(values: dict[str, F64], new: Any) -> Figures:
+    if new.sum() < 2:
+        return {}
+    return {
+        "new people: own minus nobody": mean_interval((values["own"] - values["nobody"])[new]),
+        "new people: own minus stranger": mean_interval((values["own"] - values["stranger"])[new]),
+    }
+
+
+def _known(run: Run, session: Session, person: str) -> Known:
+    return session.know(run.histories[person][:-1], pseudonym=run.pseudonyms.get(person))
+
+
+def _nobody_persona(known: Known) -> Any:
+    """The same persona with nothing to say in text."""
+    from dataclasses import replace
+
+    from copersona.runtime.facets import Profile
+
+    profile = known.persona.profile
+    return replace(known.persona, profile=Profile((), profile.vectors, profile.z), peers=())
+
+
+def invented(run: Run, people: int | None) -> Figures:
+    """Hidden facets in an invented population: peers against no peers and against random peers."""
+    from copersona.export.completion import hidden_facet_figures
+
+    return hidden_facet_figures(run.settings.seed, run.encode)
+
+
+PROBE = """
+import json, sys
+from pathlib import Path
+from copersona.runtime import Interaction, Sampling, open_bundle
+def resident():
+    rows = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(rows[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "RssFile")}
+with open_bundle(sys.argv[1]) as session:
+    known = session.know(tuple(Interaction("x", f"I like it, number {i}. It works well and sounds good.") for i in
+    range(6))) session.answer("Write a review.", known, Sampling(max_tokens=64)).finish()
+    after = resident()
+heavy = ("torch", "transformers", "peft", "sentence_transformers", "optimum", "copersona.export")
+forbidden = [name for name in heavy if name in sys.modules]
+print(json.dumps({"resident": after, "forbidden": forbidden}))
+"""
+
+
+def runtime_process(run: Run, people: int | None) -> Figures:
+    """A fresh process that opens the bundle and answers: what it imported, and its memory beyond the mapped model."""
+    bundle = run.path("bundle")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(bundle)], capture_output=True, text=True, check=False, env=os.environ.copy()
+    )
+    if done.returncode:
+        raise ExportError(f"the runtime process failed: {done.stderr.strip().splitlines()[-1]}")
+    found = json.loads(done.stdout)
+    model = (bundle / "model.gguf").stat().st_size / 1e6
+    return {
+        "resident MB": round(found["resident"]["VmRSS"], 1),
+        "of it anonymous MB": round(found["resident"]["RssAnon"], 1),
+        "mapped model MB": round(model, 1),
+        "resident beyond the model MB": round(found["resident"]["VmRSS"] - model, 1),
+        "torch or export imported": bool(found["forbidden"]),
+    }
+
+
+def steps(run: Run, people: int | None) -> Figures:
+    """Wall time and peak memory of each step, from the markers of the run."""
+    rows = {}
+    for path in sorted((run.folder / "done").glob("*.json"), key=lambda p: p.stat().st_mtime):
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        rows[marker["step"]] = {"seconds": marker["seconds"], "peak MB": marker["peak_megabytes"]}
+    return rows
+
+
+MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
+    "steps": steps,
+    "parity": parity,
+    "same person": same_person,
+    "neighbours from text": neighbors_from_text,
+    "bits per byte": bits_per_byte,
+    "invented population": invented,
+    "runtime process": runtime_process,
+}
+
+
+def same_run(first: Path, second: Path) -> Figures:
+    """Whether two runs of the same seed gave the same facets, graph and personalizer."""
+    import sqlite3
+
+    def dump(folder: Path) -> list[Any]:
+        database = sqlite3.connect(folder / "graph.sqlite")
+        try:
+            queries = ("SELECT * FROM peers ORDER BY row", "SELECT * FROM edges ORDER BY peer, facet, rank")
+            return [row for query in queries for row in database.execute(query)]
+        finally:
+            database.close()
+
+    def same(name: str) -> bool:
+        return (first / name).read_bytes() == (second / name).read_bytes()
+
+    return {
+        "facets.json": same("facets.json"),
+        "graph": dump(first) == dump(second) and same("peers.npy") and same("anchors.npy"),
+        "personalizer": same("train/best/personalizer.safetensors"),
+    }
