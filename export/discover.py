@@ -1,12 +1,10 @@
 """Facet discovery without a language model (paper, section 3.1 and appendix C).
 
 Documents of up to 8 interactions a person -> sentence embedding beside standardised style features -> KMeans ->
-TF-IDF terms
-and medoids of each cluster. From the clusters' contrast, M facets: families of style features and one facet of induced
-subjects, kept when two halves of a person agree on them and the clusters differ in them, dropped when they repeat
-another.
-Sees training people's interactions before validation, and writes nobody's sentences into `facets.json`: a subject's
-words are each used by at least MIN_PEOPLE people.
+TF-IDF terms and medoids of each cluster. From the clusters' contrast, M facets: families of style features and one
+facet of induced subjects, kept when two halves of a person agree on them and the clusters differ in them, dropped
+when they repeat another. Sees training people's interactions before validation, and writes nobody's sentences into
+`facets.json`: a subject's words are each used by at least MIN_PEOPLE people.
 """
 
 from __future__ import annotations

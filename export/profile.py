@@ -2,8 +2,8 @@
 
 A *state* is a person's history up to a cut: the profile of what they had written by then. Training people's states at
 validation are the peers of the graph; states at earlier cuts feed training targets, which may see only what came
-strictly
-before them (METHOD 0). The profiler is the runtime's own; the encoder is the one that ships, one text at a time.
+strictly before them (METHOD 0). The profiler is the runtime's own; the encoder is the one that ships, one text at a
+time.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people
 with fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*:
-never in
-discovery, graph or training. Everything induced from the population sees training people's interactions before
-validation.
+never in discovery, graph or training. Everything induced from the population sees training people's interactions
+before validation.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Order (METHOD 0, "The same text everywhere"): soft prompt, system with the person's facets and their peers', own recent
 history as earlier turns, retrieved history, the request. Each segment is normalised and tokenised by itself, in
-training,
-evaluation and on the device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised
-with control tokens off; only this file writes turns. Knows nothing of how tokens are run.
+training, evaluation and on the device, so that a cached prefix has the same tokens as a fresh one. Text from people
+is tokenised with control tokens off; only this file writes turns. Knows nothing of how tokens are run.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class Feature:
     """One measured quantity of a text and its statistics over the population.
 
     A person's z is `(mean over their interactions - mean) / between`; `within` is the spread of one interaction
-    around its
-    author's mean, in the same units. `words` makes it the share of these words in a text; empty means a style column.
+    around its author's mean, in the same units. `words` makes it the share of these words in a text; empty means a
+    style column.
     """
 
     name: str
