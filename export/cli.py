@@ -190,3 +190,27 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
         click.echo(f"{name}")
         for line in _lines(value):
             click.echo(f"  {line}")
+
+
+@export.command("invent")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--people", type=click.IntRange(1), default=80, show_default=True, help="How many people to invent.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same people, same text.")
+@click.option(
+    "--hidden", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Share who never show their topic."
+)
+@AS_JSON
+@foreseen
+def invent(out: Path, people: int, seed: int, hidden: float, as_json: bool) -> None:
+    """Write histories of invented people to OUT and what was planted in them to truth.json beside it.
+
+    For trying the whole path without anyone's data, and for tests that know the truth. Needs no torch.
+    """
+    from copersona.export.invented import write_invented
+
+    found = write_invented(out, people, seed, hidden=hidden)
+    figures = {"people": len(found.traits), "interactions": len(found.interactions), "hidden": len(found.hidden)}
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    click.echo(f"{out}: {', '.join(f'{name} {number}' for name, number in figures.items())}")

@@ -146,7 +146,7 @@ class Trainer:
         device: torch.device,
     ) -> None:
         torch.manual_seed(settings.seed)
-        weight = base.get_input_embeddings().weight
+        weight = base.get_input_embeddings().weight.detach()
         rms = float(weight.float().pow(2).mean().sqrt())
         personalizer = TorchPersonalizer(shape, layer_means, rms)
         self.model = PersonalizedModel(base, personalizer, settings).to(device)
