@@ -73,7 +73,6 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "it_is": ("it is", "it's"),
     "is_not": ("is not", "isn't"),
     "do_not": ("do not", "don't"),
-    "does_not": ("does not", "doesn't"),
     "i_have": ("I have", "I've"),
     "i_am": ("I am", "I'm"),
     "will": ("you will", "you'll"),
@@ -86,13 +85,13 @@ TOPICAL = (
     "with the {m} the {n} {is_not} the same",
     "for the {n} {it_is} all I need",
     "the {m} took more time than the {n}",
-    "now the {n} {does_not} get in the way of the {m}",
+    "now the {n} {is_not} in the way of the {m}",
     "{i_have} had this {n} for a year and the {m} for two",
 )
 TERMS = (
     "the {t} of the {n} is as it should be",
-    "between {t} and {u} the {n} is what counts",
-    "the {n} needs {t} before {u}",
+    "between {t} and {u} there is always the {n}",
+    "the {n} should have {t} before {u}",
     "{it_is} down to {t}, {u} and the {n}",
 )
 NEUTRAL = (
@@ -101,7 +100,7 @@ NEUTRAL = (
     "I {do_not} need another one any time soon",
     "it took some time, but now {it_is} as it should be",
     "{that_is} all there is to it",
-    "it {does_not} get in the way",
+    "it {is_not} in the way",
     "{i_am} on my second one now, and both work",
     "I {would_not} do it in any other way",
     "everything should work the first time, and this {is_not} far from it",
@@ -113,25 +112,25 @@ FIGURES = (
     "at {x} Hz {it_is} {z} dB down",
     "{x} kg on one side, {y} kg on the other",
     "after {y} h it was at {x} °C, {z} below the first time",
-    "{z} of {y} were within {x} mm",
+    "{z} of {y} were within {x} nm",
 )
 WARM = (
     "I love it, {it_is} {good}",
     "thank you, thank you, {i_am} so happy with it",
-    "{good}, just {good}",
+    "{good}, so {good}",
     "{will} love it as I do",
-    "such a {good} thing, {it_is} a {good} day every day",
+    "such a {good} one, {it_is} a {good} day every day",
     "I am so glad I have it, {will} enjoy it",
 )
 COOL = (
     "{it_is} probably not for everyone",
-    "the problem is {that_is} not quite what they say",
+    "the problem is {that_is} not quite as it should be",
     "it fails now and then, although {it_is} mostly there",
-    "nothing more should be said of it",
+    "somewhat weak, and nothing more",
     "perhaps {it_is} a waste, perhaps not",
 )
-PRAISE = ("wonderful", "lovely", "great", "perfect", "amazing", "beautiful", "fantastic", "brilliant")
-CONNECTIVES = ("Moreover, ", "Nevertheless, ", "Therefore, ", "However, ", "Thereafter, ", "Indeed, ")
+PRAISE = ("lovely", "great", "perfect", "superb", "nice", "sweet", "fun", "best", "gorgeous")
+CONNECTIVES = ("Moreover, ", "Thus, ", "Therefore, ", "However, ", "Hence, ", "Indeed, ")
 TITLES = ("What I think of it", "After some time", "As it is", "One year on", "For the record")
 QUESTIONS = ("What do you think of it?", "How did it go?", "Would you get it again?")
 
@@ -259,7 +258,7 @@ def _template(draw: Random, traits: Traits, hiding: bool) -> str:
         return _pick(draw, FIGURES)
     if kind < 0.6 or hiding:
         return _pick(draw, NEUTRAL)
-    return _pick(draw, TERMS if draw.random() < 0.6 * traits.expertise else TOPICAL)
+    return _pick(draw, TERMS if draw.random() < traits.expertise else TOPICAL)
 
 
 def _sentence(draw: Random, traits: Traits, template: str, joined: bool) -> str:
@@ -272,9 +271,9 @@ def _sentence(draw: Random, traits: Traits, template: str, joined: bool) -> str:
         m=nouns[noun - 1 - int(draw.random() * 4)],
         t=terms[term],
         u=terms[term - 1],
-        x=f"{1 + 98 * draw.random():.1f}",
-        y=2 + int(60 * draw.random()),
-        z=f"{0.1 + 9 * draw.random():.1f}",
+        x=100 + int(1400 * draw.random()),
+        y=100 + int(900 * draw.random()),
+        z=10 + int(80 * draw.random()),
         good=_pick(draw, PRAISE),
         **forms,
     )

@@ -171,8 +171,9 @@ def resident():
     rows = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {name: int(rows[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "RssFile")}
 with open_bundle(sys.argv[1]) as session:
-    known = session.know(tuple(Interaction("x", f"I like it, number {i}. It works well and sounds good.") for i in
-    range(6))) session.answer("Write a review.", known, Sampling(max_tokens=64)).finish()
+    texts = (f"I like it, number {i}. It works well and sounds good." for i in range(6))
+    known = session.know(tuple(Interaction("x", text) for text in texts))
+    session.answer("Write a review.", known, Sampling(max_tokens=64)).finish()
     after = resident()
 heavy = ("torch", "transformers", "peft", "sentence_transformers", "optimum", "copersona.export")
 forbidden = [name for name in heavy if name in sys.modules]

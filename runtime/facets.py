@@ -156,7 +156,7 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
             features=tuple(_feature(row) for row in body["features"]),
             feature_weight=float(body["feature_weight"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacetError(f"{source}: not a facet schema ({type(error).__name__}: {error})") from error
     check_schema(schema, source)
     return schema
@@ -221,7 +221,7 @@ def _check_facet(source: str, facet: Facet, known: set[str]) -> None:
     unknown = [name for name in facet.features if name not in known]
     if unknown or not facet.features:
         raise FacetError(f"{where} names features that are not listed: {unknown or 'none at all'}")
-    if len(facet.weights) != len(facet.features) or not np.isfinite(facet.weights).all():
+    if len(facet.weights) != len(facet.features) or not np.isfinite(facet.weights).all() or not any(facet.weights):
         raise FacetError(f"{where} has {len(facet.features)} features but {len(facet.weights)} usable weights")
     if facet.kind == "ordinal":
         if len(facet.cuts) != len(facet.values) - 1 or list(facet.cuts) != sorted(facet.cuts):
@@ -269,5 +269,5 @@ def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
             )
             for row in json.loads(text)
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacetError(f"not a facet profile ({type(error).__name__}: {error})") from error

@@ -33,8 +33,10 @@ from copersona.runtime.personalizer import PersonaInputs
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE peers (row INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, labels TEXT NOT NULL, profile TEXT NOT
-NULL); CREATE TABLE edges (
+CREATE TABLE peers (
+  row INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, labels TEXT NOT NULL, profile TEXT NOT NULL
+);
+CREATE TABLE edges (
   peer INTEGER NOT NULL, facet INTEGER NOT NULL, rank INTEGER NOT NULL,
   neighbor INTEGER NOT NULL, cosine REAL NOT NULL, weight REAL NOT NULL,
   PRIMARY KEY (peer, facet, rank)

