@@ -9,8 +9,10 @@ when they repeat another. Sees training people's interactions before validation,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -31,7 +33,7 @@ MIN_PEOPLE = 8  # a word that is written into a schema is used by at least this 
 LEAST_PEOPLE = 24  # fewer people than this have no clusters worth contrasting
 SUBJECT_WORDS = 14
 REDUNDANT = 0.6  # facets whose scores correlate more than this over people count as one
-STOP = sorted(ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE)
+STOP = ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +105,43 @@ def _cluster(
     style = (style - style.mean(axis=0)) / np.where(spread > 0, spread, 1)
     joint = np.concatenate([embedded, style / np.sqrt(style.shape[1])], axis=1).astype(np.float64)
     k = max(2, min(k, len(people) // 8))
-    labels = KMeans(k, n_init=10, random_state=seed).fit_predict(joint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # people who write alike are fewer clusters, not a fault
+        labels = KMeans(k, n_init=10, random_state=seed).fit_predict(joint)
+    labels = np.unique(labels, return_inverse=True)[1]
+    k = int(labels.max()) + 1
     terms = _top_terms([" ".join(row) for row in texts], labels, k)
     found = []
     for cluster in range(k):
         members = np.flatnonzero(labels == cluster)
         centre = joint[members].mean(axis=0)
-        unit = joint[members] / np.linalg.norm(joint[members], axis=1, keepdims=True)
+        unit = joint[members] / np.maximum(np.linalg.norm(joint[members], axis=1, keepdims=True), 1e-12)
         nearest = members[np.argsort(-(unit @ centre), kind="stable")[:3]]
         found.append(Cluster(len(members), terms[cluster], tuple(people[i] for i in nearest)))
     return labels.astype(np.int32), tuple(found)
 
 
-def _vectoriser(people: int) -> TfidfVectorizer:
-    least = min(MIN_PEOPLE, max(people // 6, 2))
-    return TfidfVectorizer(
-        stop_words=STOP, min_df=least, max_df=0.5, sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d_]{3,}\b"
-    )
+def _terms(documents: Sequence[str]) -> tuple[Any, list[str]]:
+    """TF-IDF of people's documents over the words that `measure` counts, and these words: an induced word list must
+    match what it was induced from. None and no words where no word is used by enough people."""
+    least = min(MIN_PEOPLE, max(len(documents) // 6, 2))
+    vectoriser = TfidfVectorizer(analyzer=_content_words, min_df=least, max_df=0.5, sublinear_tf=True)
+    try:
+        matrix = vectoriser.fit_transform(documents)
+    except ValueError:  # scikit-learn's word for an empty vocabulary
+        return None, []
+    return matrix, [str(word) for word in vectoriser.get_feature_names_out()]
+
+
+def _content_words(text: str) -> list[str]:
+    return [word for word in words_of(text) if len(word) >= 3 and word.isalpha() and word not in STOP]
 
 
 def _top_terms(documents: Sequence[str], labels: I32, k: int) -> list[tuple[str, ...]]:
     """Terms that a cluster uses above the others, by mean TF-IDF."""
-    vectoriser = _vectoriser(len(documents))
-    matrix = vectoriser.fit_transform(documents)
-    names = vectoriser.get_feature_names_out()
+    matrix, names = _terms(documents)
+    if matrix is None:
+        return [()] * k
     overall = np.asarray(matrix.mean(axis=0)).ravel()
     rows = []
     for cluster in range(k):
@@ -156,10 +171,10 @@ def _subject_features(texts: Sequence[list[str]], seed: int) -> list[Feature]:
     """Word lists of subjects by non-negative factorisation of people's TF-IDF; a word belongs to its strongest
     subject."""
     documents = [" ".join(row) for row in texts]
-    vectoriser = _vectoriser(len(documents))
-    matrix = vectoriser.fit_transform(documents)
-    words = vectoriser.get_feature_names_out()
-    subjects = int(np.clip(len(documents) // 40, 3, 8))
+    matrix, words = _terms(documents)
+    subjects = int(np.clip(len(documents) // 12, 3, 8))
+    if matrix is None or min(matrix.shape) < subjects:
+        return []
     factors = NMF(subjects, init="nndsvda", random_state=seed, max_iter=400).fit(matrix).components_
     owner = factors.argmax(axis=0)
     lists = []
@@ -187,10 +202,11 @@ def _candidates(
 ) -> list[_Candidate]:
     mean = np.array([f.mean for f in draft.features])
     between = np.array([f.between for f in draft.features])
-    halved = [row for row in rows if len(row) >= 4]
+    halved = [row for row in rows if len(row) >= 4] or [row for row in rows if len(row) >= 2]
+    halved = halved or [np.zeros((2, len(draft.features)), dtype=np.float32)]  # no halves: no agreement
     z = np.stack([(row.mean(axis=0) - mean) / between for row in rows])
-    odd = np.stack([(row[0::2].mean(axis=0) - mean) / between for row in halved or rows])
-    even = np.stack([(row[1::2].mean(axis=0) - mean) / between for row in halved or rows])
+    odd = np.stack([(row[0::2].mean(axis=0) - mean) / between for row in halved])
+    even = np.stack([(row[1::2].mean(axis=0) - mean) / between for row in halved])
     names = [f.name for f in draft.features]
     found = []
     for family in FAMILIES:
@@ -219,7 +235,7 @@ def _separation(scores: F64, assignment: I32) -> float:
     """Share of variance between clusters (η²), averaged over columns. (U, n) -> [0, 1]."""
     total = scores.var(axis=0)
     inside = sum(scores[assignment == c].var(axis=0) * (assignment == c).mean() for c in np.unique(assignment))
-    return float(np.mean(1 - inside / np.maximum(total, 1e-12)))
+    return float(np.mean(np.where(total > 1e-9, 1 - inside / np.maximum(total, 1e-12), 0.0)))
 
 
 def _separates(scores: F64, assignment: I32, clusters: Sequence[Cluster]) -> tuple[str, ...]:
@@ -264,7 +280,7 @@ def _choose(candidates: Sequence[_Candidate], facets: int) -> list[_Candidate]:
             or abs(_correlation(candidate.scores, c.scores)) <= REDUNDANT
             for c in chosen
         )
-        if apart and len(chosen) < facets:
+        if apart and candidate.separation > 0 and len(chosen) < facets:
             chosen.append(candidate)
     if len(chosen) < facets:
         most = len(chosen)

@@ -1,13 +1,14 @@
-"""A population of invented people with planted traits, so that tests know the truth and a fresh clone has something to run on.
+"""A population of invented people with planted traits: tests know the truth, a fresh clone has something to run on.
 
-Everyone has a length, warmth, formality, expertise (each in [0, 1]) and a topic. Traits come from a handful of persona types
-plus individual noise, so people alike in what shows are alike in what does not: that is what completion needs. The text is
-composed of hand-written fragments: length is the number of sentences; warmth praise and exclamation marks; formality full
-forms and connectives against contractions, small letters and dots; expertise figures, units and technical terms; topic nouns.
+Everyone has a length, warmth, formality, expertise (each in [0, 1]) and a topic. Traits come from a handful of persona
+types plus individual noise, so people alike in what shows are alike in what does not: that is what completion needs.
+The text is composed of hand-written fragments: length is the number of sentences; warmth praise and exclamation marks;
+formality full forms and connectives against contractions, small letters and dots; expertise figures, units and
+technical terms; topic nouns.
 
-A hidden trait does not show. Only the topic can be hidden: of style a text is never silent (no praise measures as dry), of a
-topic it can be. Traits, times and lengths do not depend on `hidden`, so the same seed with `hidden=0` gives the same people
-with everything shown: their twin histories hold what the hidden ones would have said.
+A hidden trait does not show. Only the topic can be hidden: of style a text is never silent (no praise measures as dry),
+of a topic it can be. Traits, times and lengths do not depend on `hidden`, so the same seed with `hidden=0` gives the
+same people with everything shown: their twin histories hold what the hidden ones would have said.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ TOPICS: Mapping[str, tuple[str, str]] = {  # plain nouns; technical terms
     ),
 }
 
-# {it_is} and the like have a full and a short form; {n} {m} are nouns and {t} a term of the topic; {good} is a word of praise.
+# {it_is} and the like have a full and a short form; {n} {m} are nouns, {t} {u} terms of the topic; {good} is praise.
 FORMS: Mapping[str, tuple[str, str]] = {
     "it_is": ("it is", "it's"),
     "is_not": ("is not", "isn't"),
@@ -103,7 +104,7 @@ NEUTRAL = (
     "it {is_not} in the way",
     "{i_am} on my second one now, and both work",
     "I {would_not} do it in any other way",
-    "everything should work the first time, and this {is_not} far from it",
+    "everything should work the first time, and every time after that",
     "I need it every other day, and it was there on time",
 )
 FIGURES = (
@@ -157,7 +158,7 @@ class Invented:
 
 
 def invent(people: int, seed: int, *, interactions: tuple[int, int] = (6, 12), hidden: float = 0.0) -> Invented:
-    """Invent `people` people with `interactions` (least, most) interactions each; a share `hidden` of them hide their topic.
+    """Invent people with `interactions` (least, most) interactions each; a share `hidden` of them hide their topic.
 
     Raises:
         ExportError: no people, a share outside [0, 1], or an empty range.
@@ -193,7 +194,7 @@ def truth_row(found: Invented, person: str) -> dict[str, object]:
 
 
 def _pick(draw: Random, options: Sequence[T]) -> T:
-    """One of the options. Only `Random.random` is used throughout: its sequence is the same in every version of Python."""
+    """One of the options. Only `Random.random` is used throughout: its sequence is the same in every Python."""
     return options[int(draw.random() * len(options))]
 
 

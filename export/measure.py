@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from copersona.export.situations import read_centring
 from copersona.export.statistics import mean_interval
 from copersona.runtime.arrays import F64
 from copersona.runtime.errors import ExportError
+from copersona.runtime.facets import Profile
 from copersona.runtime.neighbors import PER_FACET
+from copersona.runtime.persona import Persona
 from copersona.runtime.progress import track
 from copersona.runtime.session import Known, Session, open_bundle
 
@@ -87,71 +89,60 @@ def neighbors_from_text(run: Run, people: int | None) -> Figures:
     return {"recall@5 from text": round(float(np.mean(recalls)), 4), "people": len(sample), "layers": len(recalls)}
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One way of asking for a person's test interaction."""
-
-    name: str
-    known: Callable[[Session, int], Known | None]
-
-
 def bits_per_byte(run: Run, people: int | None) -> Figures:
-    """Test interactions as oneself, as nobody, as the next person, and with one branch only; paired over people.
+    """Test interactions as oneself, as nobody, and as the next person (persona and context); paired over people."""
+    values, new = _score(run, people, ("own", "nobody", "stranger"))
+    figures = _compared(values)
+    if new.sum() >= 2:
+        for other in ("nobody", "stranger"):
+            figures[f"new people: own minus {other}"] = mean_interval((values["own"] - values[other])[new])
+    kept = {name: column.tolist() for name, column in values.items()}
+    write_text(run.path("bits_per_byte.json"), json.dumps({**kept, "new": new.tolist()}))
+    return figures
 
-    `own without soft prompt` and `own without text` switch a part off that was trained with dropout, nothing is
-    retrained.
-    """
+
+def branches(run: Run, people: int | None) -> Figures:
+    """The same with one branch only, on 300 people: a trained part switched off at inference, nothing retrained."""
+    values, _ = _score(run, people or 300, ("own", "own text only", "own soft prompt only"))
+    return _compared(values)
+
+
+def _compared(values: dict[str, F64]) -> Figures:
+    """Means, and own minus each other, with intervals over people."""
+    means = {name: round(float(column.mean()), 5) for name, column in values.items()}
+    others = [name for name in values if name != "own"]
+    return {"mean": means, **{f"own minus {name}": mean_interval(values["own"] - values[name]) for name in others}}
+
+
+def _score(run: Run, people: int | None, names: Sequence[str]) -> tuple[dict[str, F64], Any]:
+    """Bits per byte of each test interaction under each condition, one value a person; and who is a new person."""
     targets = [p for p, s in run.splits.items() if s.held_out]
     targets = targets[:: max(len(targets) // people, 1)][:people] if people else targets
-    rows: dict[str, list[float]] = {
-        name: [] for name in ("own", "nobody", "stranger", "own text only", "own soft prompt only")
-    }
+    rows: dict[str, list[float]] = {name: [] for name in names}
     with open_bundle(run.path("bundle")) as session:
         knowns = [_known(run, session, person) for person in track(targets, "personas")]
         for i in track(range(len(targets)), "scoring test interactions"):
-            target = run.histories[targets[i]][-1]
-            own, stranger = knowns[i], knowns[(i + 1) % len(targets)]
-            blank = Known((), _nobody_persona(own), own.soft)
-            variants = {
+            target, own = run.histories[targets[i]][-1], knowns[i]
+            conditions = {
                 "own": own,
                 "nobody": None,
-                "stranger": stranger,
+                "stranger": knowns[(i + 1) % len(targets)],
                 "own text only": Known(own.history, own.persona, session.nobody),
-                "own soft prompt only": blank,
+                "own soft prompt only": Known((), _silent(own), own.soft),
             }
-            for name, known in variants.items():
-                rows[name].append(session.score(target.request(), target.output, known).bits_per_byte)
-    values = {name: np.array(column) for name, column in rows.items()}
+            for name in names:
+                score = session.score(target.request(), target.output, conditions[name])
+                rows[name].append(score.bits_per_byte)
     new = np.array([run.splits[p].new for p in targets])
-    write_text(
-        run.path("bits_per_byte.json"), json.dumps({k: v.tolist() for k, v in values.items()} | {"new": new.tolist()})
-    )
-    return {
-        "mean": {name: round(float(column.mean()), 5) for name, column in values.items()},
-        **{f"own minus {name}": mean_interval(values["own"] - values[name]) for name in values if name != "own"},
-        **_new_people(values, new),
-    }
-
-
-def _new_people(values: dict[str, F64], new: Any) -> Figures:
-    if new.sum() < 2:
-        return {}
-    return {
-        "new people: own minus nobody": mean_interval((values["own"] - values["nobody"])[new]),
-        "new people: own minus stranger": mean_interval((values["own"] - values["stranger"])[new]),
-    }
+    return {name: np.array(column) for name, column in rows.items()}, new
 
 
 def _known(run: Run, session: Session, person: str) -> Known:
     return session.know(run.histories[person][:-1], pseudonym=run.pseudonyms.get(person))
 
 
-def _nobody_persona(known: Known) -> Any:
+def _silent(known: Known) -> Persona:
     """The same persona with nothing to say in text."""
-    from dataclasses import replace
-
-    from copersona.runtime.facets import Profile
-
     profile = known.persona.profile
     return replace(known.persona, profile=Profile((), profile.vectors, profile.z), peers=())
 
@@ -215,6 +206,7 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "same person": same_person,
     "neighbours from text": neighbors_from_text,
     "bits per byte": bits_per_byte,
+    "branches": branches,
     "invented population": invented,
     "runtime process": runtime_process,
 }

@@ -18,6 +18,7 @@ from copersona.runtime.interactions import Interaction, clean_text
 INSTRUCTION = "Write as this person would."
 CAUTION = "Other people, similar but not the same; they may differ:"
 CUT = " ..."
+LEAST_TURN = 16  # tokens of an earlier exchange below which showing it is no use
 
 
 class Tokens(Protocol):
@@ -94,6 +95,7 @@ class Layout:
         roles = ("system", "user", "assistant")
         self._open = {role: (self._start, *tokens.tokenize(role), *self._newline) for role in roles}
         self._close = (self._end, *self._newline)
+        self._frame = len(self._open["user"]) + len(self._open["assistant"]) + 2 * len(self._close)
 
     def text(self, text: str) -> tuple[int, ...]:
         """Tokens of plain text, normalised."""
@@ -137,12 +139,13 @@ class Layout:
         """Instruction, own facets and peers' facets as tokens; which peers fitted; tokens of it that count; what was
         cut."""
         head, cut = self.text(INSTRUCTION), []
-        own, left = self._lines([f"{f.summary}." for f in facets], self.settings.profile_tokens)
+        budget = self.settings.budget
+        own, left = self._lines([f"{f.summary}." for f in facets], min(self.settings.profile_tokens, budget))
         if left:
             cut.append(f"{left} of {len(facets)} facets")
         if not peers:
             return (*head, *own), [], len(own), cut
-        room = self.settings.peer_tokens + self.settings.profile_tokens - len(own)
+        room = min(self.settings.peer_tokens + self.settings.profile_tokens, budget) - len(own)
         caution = (*self._newline, *self.text(CAUTION))
         lines, left = self._lines([peer.text for peer in peers], room - len(caution))
         if left:
@@ -165,11 +168,13 @@ class Layout:
     def _history(
         self, items: Sequence[Interaction], room: int, cut: list[str]
     ) -> list[tuple[Interaction, tuple[int, ...]]]:
-        """Items in order of importance as turns: an equal share of the room each, what one leaves rolls over to the
-        next."""
+        """Items in order of importance as turns: an equal share of the room each; what one leaves rolls over.
+
+        Where equal shares are too small for a turn, the first get the least that is of use and the last nothing.
+        """
         kept: list[tuple[Interaction, tuple[int, ...]]] = []
         for place, item in enumerate(items):
-            share = min(room // (len(items) - place), self.settings.item_tokens)
+            share = min(max(room // (len(items) - place), self._frame + LEAST_TURN), room, self.settings.item_tokens)
             turn = self._turn(item, share)
             if turn is None:
                 cut.append("1 interaction")
@@ -181,10 +186,9 @@ class Layout:
     def _turn(self, item: Interaction, room: int) -> tuple[int, ...] | None:
         """An earlier exchange within `room` tokens: the output before the input (METHOD 11); None if nothing useful
         fits."""
-        frame = len(self._open["user"]) + len(self._open["assistant"]) + 2 * len(self._close)
         asked, wrote = self.text(item.request()), self.text(item.output)
-        room -= frame
-        if room < 16:
+        room -= self._frame
+        if room < LEAST_TURN:
             return None
         if len(asked) + len(wrote) > room:
             asked = asked[: max(room - len(wrote), room // 4)]

@@ -142,8 +142,8 @@ def load_personalizer(path: Path, *, facets: int, width: int, soft_tokens: int, 
         tensors: Mapping[str, F32] = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path}: the personalizer cannot be read ({error})") from error
-    graph = tensors["graph_bias"].shape[0] if "graph_bias" in tensors else 0
-    hidden = tensors["hidden_bias"].shape[0] if "hidden_bias" in tensors else 0
+    graph = tensors["graph_bias"].size if "graph_bias" in tensors else 0
+    hidden = tensors["hidden_bias"].size if "hidden_bias" in tensors else 0
     expected = tensor_shapes(facets, width, graph, hidden, soft_tokens, model_width)
     if set(tensors) != set(expected):
         odd = sorted(set(tensors) ^ set(expected))
@@ -154,6 +154,6 @@ def load_personalizer(path: Path, *, facets: int, width: int, soft_tokens: int, 
             raise BundleError(f"{path}: {name} is {array.dtype} {array.shape}, the bundle needs float32 {shape}")
         if not np.isfinite(array).all():
             raise BundleError(f"{path}: {name} holds values that are not finite; export the bundle again")
-    if graph % HEADS:
+    if not graph or graph % HEADS:
         raise BundleError(f"{path}: graph width {graph} is not a multiple of {HEADS} heads")
     return Personalizer(soft_tokens=soft_tokens, **tensors)

@@ -55,6 +55,12 @@ def _share(words: Sequence[str], lexicon: frozenset[str]) -> float:
     return _rate(sum(word in lexicon for word in words), len(words))
 
 
+def _mean_letters(words: Sequence[str]) -> float:
+    """Mean length of words that are all letters: figures and model numbers are counted as `digits`."""
+    plain = [len(word) for word in words if word.isalpha()]
+    return sum(plain) / max(len(plain), 1)
+
+
 def _lower_starts(sentences: Sequence[str]) -> float:
     return sum(s[0].islower() for s in sentences) / max(len(sentences), 1)
 
@@ -65,7 +71,7 @@ _FEATURES: dict[str, _Row] = {
     "log_words": lambda t, w, s: math.log1p(len(w)),
     "distinct_words": lambda t, w, s: len(set(w)) / math.sqrt(max(len(w), 1)),
     "sentence_words": lambda t, w, s: math.log1p(len(w) / max(len(s), 1)),
-    "word_letters": lambda t, w, s: sum(map(len, w)) / max(len(w), 1),
+    "word_letters": lambda t, w, s: _mean_letters(w),
     "commas": lambda t, w, s: _rate(t.count(","), len(w)),
     "brackets": lambda t, w, s: _rate(t.count("("), len(w)),
     "dashes": lambda t, w, s: _rate(t.count(" - ") + t.count("--") + t.count("—") + t.count("–"), len(w)),

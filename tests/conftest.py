@@ -132,9 +132,8 @@ def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPa
     train = TrainSettings(
         epochs=1, batch=8, graph=32, hidden=32, soft_tokens=4, answer_tokens=64, validation=10, lora_rank=4
     )
-    settings = RunSettings(
-        (str(people),), "jsonl", str(tiny_base), str(encoder_dir), train=train, context=ContextSettings(budget=256)
-    )
+    inputs = ((str(people),), "jsonl", str(tiny_base), str(encoder_dir))
+    settings = RunSettings(*inputs, train=train, context=ContextSettings(budget=256), limit_people=40)
     folder = tmp_path_factory.mktemp("tiny_run")
     with quiet():
         run = Run(folder, settings)
