@@ -14,6 +14,17 @@ from copersona.runtime.cli import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+HISTORIES = click.argument(
+    "histories", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+FORMAT = click.option(
+    "--format", "format_", default="jsonl", show_default=True,
+    help="jsonl (our own), amazon2014, amazon2023, dpl, lamp, longlamp; docs/formats.md describes them.",
+)  # fmt: skip
+METADATA = click.option(
+    "--metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Item titles, as JSON lines."
+)
+SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave out records that cannot be read, and count them.")
 
 
 def _ready() -> None:
@@ -50,8 +61,10 @@ def export() -> None:
 
 
 @export.command("run")
-@click.argument("histories", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "format_", default="jsonl", show_default=True, help="jsonl (our own) or amazon2014.")
+@HISTORIES
+@FORMAT
+@METADATA
+@SKIP_BAD
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="Hugging Face folder of a Qwen2 model.")
 @click.option("--encoder", required=True, type=click.Path(path_type=Path), help="sentence-transformers folder.")
 @click.option(
@@ -79,6 +92,7 @@ def export() -> None:
 def run(
     histories: tuple[Path, ...],
     format_: str,
+    metadata: Path | None,
     base: Path,
     encoder: Path,
     out: Path,
@@ -104,10 +118,11 @@ def run(
         base=str(base.resolve()),
         encoder=str(encoder.resolve()),
         peer_quotes=not no_peer_quotes,
+        metadata=None if metadata is None else str(metadata.resolve()),
         **options,
     )
     settings = paper_settings(settings) if preset == "paper" else settings
-    changes = {"epochs": epochs, "soft_tokens": soft_tokens, "seed": settings.seed}
+    changes: dict[str, Any] = {"epochs": epochs, "soft_tokens": soft_tokens, "seed": settings.seed}
     train = replace(settings.train, **{k: v for k, v in changes.items() if v is not None})
     work = Run(out, replace(settings, train=train))
     out.mkdir(parents=True, exist_ok=True)
@@ -214,3 +229,46 @@ def invent(out: Path, people: int, seed: int, hidden: float, as_json: bool) -> N
         click.echo(json.dumps(figures))
         return
     click.echo(f"{out}: {', '.join(f'{name} {number}' for name, number in figures.items())}")
+
+
+@export.command("prepare")
+@HISTORIES
+@FORMAT
+@METADATA
+@SKIP_BAD
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSON lines to write.")
+@click.option("--preset", type=click.Choice(["dpl", "video_games", "sports", "music"]), default="dpl",
+              show_default=True, help="DPL's thresholds, or CoPersona's for its three sparse sets.")  # fmt: skip
+@click.option("--min-review", type=click.IntRange(0), help="Characters of a review.")
+@click.option("--min-description", type=click.IntRange(0), help="Characters of an item's description.")
+@click.option("--max-description", type=click.IntRange(0), help="Characters of an item's description.")
+@click.option("--min-users-per-item", type=click.IntRange(1), help="People who reviewed an item.")
+@click.option("--min-reviews-per-user", type=click.IntRange(1), help="Reviews of a person.")
+@click.option("--max-reviews-per-user", type=click.IntRange(1), help="Reviews of a person.")
+@click.option("--holdout", type=click.IntRange(1), help="Latest reviews set apart, at most half of a person's.")
+@click.option("--min-profiles-per-item", type=click.IntRange(1), help="Profiles that an item is in.")
+@click.option("--min-profile", type=click.IntRange(1), help="Reviews in a person's profile.")
+@AS_JSON
+@foreseen
+def prepare(
+    histories: tuple[Path, ...], format_: str, metadata: Path | None, skip_bad: bool, out: Path, preset: str,
+    as_json: bool, **least: int | None,
+) -> None:  # fmt: skip
+    """Keep what is dense enough to learn from, by DPL's preprocessing; writes our own JSON lines.
+
+    Options given beside --preset replace its thresholds. Rules about items need --metadata. Needs no torch.
+    """
+    from copersona.export.prepare import PRESETS, prepare_files
+
+    given = {name: value for name, value in least.items() if value is not None}
+    if metadata is None and {"min_description", "max_description"} & set(given):
+        raise ExportError("--min-description and --max-description need --metadata, a file of item descriptions")
+    thresholds = replace(PRESETS[preset], **given)
+    done = prepare_files(histories, format_, out, thresholds, metadata=metadata, skip_bad=skip_bad).figures()
+    if as_json:
+        click.echo(json.dumps(done, ensure_ascii=False))
+        return
+    click.echo(f"{out}")
+    for name, value in done.items():
+        for line in _lines(value):
+            click.echo(f"  {name}: {line}")

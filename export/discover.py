@@ -108,7 +108,7 @@ def _cluster(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # people who write alike are fewer clusters, not a fault
         labels = KMeans(k, n_init=10, random_state=seed).fit_predict(joint)
-    labels = np.unique(labels, return_inverse=True)[1]
+    labels = np.unique(labels, return_inverse=True)[1].astype(np.int32)
     k = int(labels.max()) + 1
     terms = _top_terms([" ".join(row) for row in texts], labels, k)
     found = []
@@ -118,7 +118,7 @@ def _cluster(
         unit = joint[members] / np.maximum(np.linalg.norm(joint[members], axis=1, keepdims=True), 1e-12)
         nearest = members[np.argsort(-(unit @ centre), kind="stable")[:3]]
         found.append(Cluster(len(members), terms[cluster], tuple(people[i] for i in nearest)))
-    return labels.astype(np.int32), tuple(found)
+    return labels, tuple(found)
 
 
 def _terms(documents: Sequence[str]) -> tuple[Any, list[str]]:

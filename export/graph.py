@@ -24,7 +24,7 @@ from copersona.runtime.graph import APPLICATION_ID, TABLES
 from copersona.runtime.neighbors import PER_FACET, THRESHOLD, Edges, anchors_of, facet_edges
 
 _PRIVATE = re.compile(
-    r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+|(?<!\w)@\w+|\+?\d[\d\s().-]{7,}\d|\b\S+\.(?:com|net|org)\b\S*",
+    r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+|(?<!\w)@\w+|\+?\d[\d\s().-]{6,}\d|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}/\S*|\b\S+\.(?:com|net|org)\b\S*",
     re.IGNORECASE,
 )
 

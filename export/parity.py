@@ -159,7 +159,8 @@ def check_neighbors(run: Run, count: int = 1000) -> Figures:
         rows = np.arange(min(count, len(graph.labels)), dtype=np.int32)
         vectors = np.ascontiguousarray(graph.peers[:, rows].transpose(1, 0, 2))
         found = facet_edges(vectors, graph.labels[rows], graph.peers, graph.labels, exclude=rows)
-        same = [bool(np.abs(found.weight[r] - graph.stored_edges(r, PER_FACET).weight[0]).max() <= 1e-6) for r in rows]
+        stored = [graph.stored_edges(r, PER_FACET).weight[0] for r in rows.tolist()]
+        same = [bool(np.abs(ours - theirs).max() <= 1e-6) for ours, theirs in zip(found.weight, stored, strict=True)]
     return {"neighbours equal": float(np.mean(same)), "people compared": float(len(same))}
 
 

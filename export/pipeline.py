@@ -19,6 +19,8 @@ from copersona.export.files import sha256, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
 from copersona.runtime.errors import ExportError
+from copersona.runtime.importers import SOURCES
+from copersona.runtime.lamp import outputs_path, read_questions
 
 CODE_VERSION = 1  # raise it when a step's output changes for the same input
 UPSTREAM = {
@@ -32,7 +34,7 @@ UPSTREAM = {
     "bundle": ("convert",),
 }
 DEPENDS = {
-    "prepare": ("histories", "format", "seed", "limit_people"),
+    "prepare": ("histories", "format", "seed", "limit_people", "metadata", "skip_bad"),
     "encoder": ("encoder",),
     "discover": ("facets", "clusters", "seed"),
     "profile": (),
@@ -41,6 +43,8 @@ DEPENDS = {
     "convert": ("quantize",),
     "bundle": ("context_length",),
 }
+LATER: dict[str, Any] = {"metadata": None, "skip_bad": False}
+"""Settings that came after the first runs; at these values a key leaves them out, so that those runs stay valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,22 @@ def step_key(run: Run, step: str) -> str:
     """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote
     it."""
     settings = asdict(run.settings)
-    parts: list[Any] = [CODE_VERSION, step, {name: settings[name] for name in DEPENDS[step]}]
+    counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
+    parts: list[Any] = [CODE_VERSION, step, counted]
     parts += [step_key(run, before) for before in UPSTREAM[step]]
     if step == "prepare":
-        parts += [sha256(Path(p)) for p in run.settings.histories if Path(p).is_file()]
+        parts += [sha256(path) for path in _inputs(run) if path.is_file()]
     if step == "profile" and run.path("facets.json").exists():
         parts.append(sha256(run.path("facets.json")))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _inputs(run: Run) -> list[Path]:
+    """The files that `prepare` reads; gold outputs that stand in a file of their own among them."""
+    histories = [Path(p) for p in run.settings.histories]
+    golds = [outputs_path(p) for p in histories] if SOURCES.get(run.settings.format) is read_questions else []
+    metadata = [] if run.settings.metadata is None else [Path(run.settings.metadata)]
+    return [*histories, *(path for path in golds if path is not None), *metadata]
 
 
 def read_marker(run: Run, step: str) -> Done | None:

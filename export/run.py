@@ -48,6 +48,8 @@ class RunSettings:
     seed: int = 0
     limit_people: int | None = None
     workers: int = 2
+    metadata: str | None = None
+    skip_bad: bool = False
     train: TrainSettings = field(default_factory=TrainSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
 

@@ -46,7 +46,8 @@ Report = Mapping[str, Any]
 
 def prepare(run: Run) -> Report:
     """Read the histories into our own format, in order, and split them once for all steps."""
-    loaded = load_history([Path(p) for p in run.settings.histories], run.settings.format)
+    asked = run.settings
+    loaded = load_history(asked.histories, asked.format, skip_bad=asked.skip_bad, metadata=asked.metadata)
     histories = group_by_person(loaded.interactions)
     if run.settings.limit_people is not None:
         ranked = sorted(histories, key=lambda p: hashlib.sha256(p.encode()).digest())
@@ -62,6 +63,7 @@ def prepare(run: Run) -> Report:
         "people": len(histories),
         "interactions": sum(map(len, histories.values())),
         "empty": loaded.skipped_empty,
+        "bad lines": len(loaded.bad),
         "new people": sum(s.new for s in splits.values()),
     }
 

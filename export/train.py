@@ -101,7 +101,8 @@ class PersonalizedModel(nn.Module):
         width = max(map(len, rows))
         tokens = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
         mask = torch.zeros(len(rows), soft.shape[1] + width, dtype=torch.long, device=self.device)
-        picked, targets = [], []
+        picked: list[tuple[int, int]] = []
+        targets: list[int] = []
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
             tokens[i, : len(row)] = torch.tensor(row, device=self.device)
             mask[i, : soft.shape[1] + len(row)] = 1

@@ -25,6 +25,8 @@ def generate_file(session: Session, requests: Path, answers: Path, sampling: Sam
     """
     if answers.exists():
         raise HistoryError(f"{answers}: is there already; move it away or give another name")
+    if not answers.absolute().parent.is_dir():
+        raise HistoryError(f"{answers.parent}: there is no such folder for the answers; make it first")
     rows = list(read_requests(requests))
     with PeopleStore() as store:
         for number, row in enumerate(rows, 1):

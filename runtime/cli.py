@@ -248,7 +248,7 @@ def people_show(folder: Path, person: str, as_json: bool) -> None:
         click.echo(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
         for quote in facet_quotes(row):
             click.echo(f'      "{quote}"')
-        for peer in row["peers"]:  # type: ignore[attr-defined]
+        for peer in row["peers"]:
             click.echo(f"      near {peer['peer']} ({peer['similarity']:.2f})")
 
 

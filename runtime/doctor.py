@@ -57,9 +57,8 @@ def _llama() -> Finding:
     try:
         import_module("llama_cpp")
     except Exception as error:  # a shared library that does not load raises whatever it likes
-        return Finding(
-            "llama-cpp-python", False, f"{found.found} does not load ({str(error).splitlines()[0]}); {BUILD_HINT}"
-        )
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        return Finding("llama-cpp-python", False, f"{found.found} does not load ({what}); {BUILD_HINT}")
     return found
 
 

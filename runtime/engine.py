@@ -76,7 +76,11 @@ _complaints: deque[str] = deque(maxlen=1)  # llama.cpp's last error line
 def _llama() -> Any:
     """llama_cpp, imported at first use, with its log silenced but for errors, which go into our own messages."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning workers starve every other busy process
-    import llama_cpp
+    try:
+        import llama_cpp
+    except (ImportError, OSError, RuntimeError) as error:  # not installed, or its shared library does not load
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"llama-cpp-python does not load ({what}); run: copersona doctor") from error
 
     def listen(level: int, text: bytes, _: object) -> None:
         if level == 4:  # GGML_LOG_LEVEL_ERROR

@@ -19,7 +19,7 @@ class Interaction:
     """One `(input, output)` pair of a person. The output is what the person wrote.
 
     `time` is seconds since 1970 (UTC), `item` an id or a short name of what the interaction is about, `words` what
-    other people say of the item where the source has no item title.
+    stands for it in a request: the item's title as one entry or, where the source has none, words of other people.
     """
 
     person: str

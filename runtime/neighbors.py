@@ -23,7 +23,7 @@ GROUP = 64
 class Edges(NamedTuple):
     """Neighbours of Q people in M layers, best first; -1 and 0 where fewer than K qualify."""
 
-    index: I32
+    index: I32  # type: ignore[assignment]  # a field may be called what a method of tuple is called
     """(Q, M, K) int32 rows of the peer matrix."""
     cosine: F32
     """(Q, M, K) float32 raw centred cosine (equation 5)."""
@@ -35,7 +35,7 @@ class Ranked(NamedTuple):
     """Best peers of Q people, best first; -1 and 0 where fewer qualify. index (Q, K) int32, similarity (Q, K)
     float32."""
 
-    index: I32
+    index: I32  # type: ignore[assignment]
     similarity: F32
 
 

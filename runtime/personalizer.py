@@ -60,7 +60,7 @@ class Personalizer:
     @property
     def width(self) -> int:
         """H, the width of the language model."""
-        return self.output_bias.shape[0] // self.soft_tokens
+        return len(self.output_bias) // self.soft_tokens
 
     def gates(self) -> F32:
         """γ by label, rising: sigmoid(z_0 + Σ softplus(δ̃)). (4,) float32 in (0, 1)."""

@@ -172,7 +172,8 @@ def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -
     clean = [t for t in map(clean_text, texts[-RECENT:]) if t]
     evidence = measure(clean, schema)
     z = standardise(evidence.values, schema)
-    profiles, vectors = [], []
+    profiles: list[FacetProfile] = []
+    vectors: list[F32 | None] = []
     width: int | None = None
     for facet in schema.facets:
         figure = support(facet, evidence, schema)
@@ -184,8 +185,9 @@ def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -
         summary = summarise(facet, z, schema)
         sentences = bearing_sentences(facet, clean, z, schema)
         words = _cut(sentences, EVIDENCE_CHARACTERS)
-        vectors.append(facet_vector(facet, z, encode(f"{summary}. {words}"), schema))
-        width = len(vectors[-1])
+        vector = facet_vector(facet, z, encode(f"{summary}. {words}"), schema)
+        width = len(vector)
+        vectors.append(vector)
         profiles.append(FacetProfile(facet.name, summary, pick_quotes(sentences, clean), label, figure))
     if width is None:  # nothing observed: one encoding tells the width
         width = len(encode(PLACEHOLDER)) + len(schema.features)

@@ -22,7 +22,7 @@ from copersona.runtime.bundle_check import check_parts, open_graph_db
 from copersona.runtime.context import ContextSettings, Layout, Prompt
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.engine import Engine, Sampling
-from copersona.runtime.errors import BundleError
+from copersona.runtime.errors import BundleError, ModelError
 from copersona.runtime.facets import FacetSchema, read_schema
 from copersona.runtime.graph import PersonaGraph, map_vectors
 from copersona.runtime.interactions import History, Interaction, outputs
@@ -205,11 +205,21 @@ class Session:
         return Answer(pieces, receipt)
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
-        """Bits that the model needs for `output` after the request, as a person or as nobody."""
+        """Bits that the model needs for `output` after the request, as a person or as nobody.
+
+        What does not fit the context is not counted, neither its bits nor its bytes.
+
+        Raises:
+            ModelError: the prompt leaves no room for a single token of it.
+        """
         prompt = self.prompt(request, known)
         soft = self.nobody if known is None else known.soft
         tokens = self.layout.answer(output)
         room = self.engine.context - len(soft) - len(prompt.tokens)
+        if room < 1:
+            raise ModelError(
+                f"the prompt has {len(prompt.tokens)} tokens, the context {self.engine.context}: no room left"
+            )
         kept = tokens[:room]
         logs = self.engine.score(soft, prompt.tokens, kept)
         size = len(self.engine.detokenize(kept).encode("utf-8"))

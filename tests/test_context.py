@@ -57,7 +57,7 @@ def segment(prompt: Prompt, name: str) -> str:
 
 
 def counted(prompt: Prompt) -> int:
-    """Tokens that the budget bounds: facets, peers and history; not the instruction, the turn around it, the request."""
+    """Tokens that the budget bounds: facets, peers and history, without the instruction and its turn."""
     fixed = len(f"<system\n{INSTRUCTION}>\n")
     return sum(len(s.tokens) for s in prompt.segments if s.name != "request") - fixed
 
@@ -73,7 +73,9 @@ def test_nobodys_prompt_is_the_instruction_and_the_request_alone() -> None:
 def test_everything_stands_in_its_order() -> None:
     peers = (PeerLine("Peer is loud.", 7, 1, False),)
     recent, best = (wrote(1, "older one"), wrote(2, "newer one")), (wrote(0, "the best match"),)
-    prompt = layout().prompt("The request", facets=(facet("Long"), facet("Loud")), peers=peers, recent=recent, matched=best)
+    prompt = layout().prompt(
+        "The request", facets=(facet("Long"), facet("Loud")), peers=peers, recent=recent, matched=best
+    )
     turn = lambda text: f"<user\nSay.>\n<assistant\n{text}>\n"
     assert text_of(prompt.tokens) == (
         f"<system\n{INSTRUCTION}\nLong.\nLoud.\n{CAUTION}\nPeer is loud.>\n"

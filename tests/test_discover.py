@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.export
+from copersona.export.discover import MIN_PEOPLE, REDUNDANT, Discovery, discover, document
+from copersona.runtime.arrays import F32
+from copersona.runtime.errors import ExportError
+from copersona.runtime.facets import schema_from_json, schema_to_json
+from copersona.runtime.importers import load_history
+from copersona.runtime.interactions import History, Interaction, group_by_person, outputs
+from copersona.runtime.profiler import facet_score, measure, standardise
+from copersona.runtime.style import sentences_of, words_of
 
-from copersona.export.discover import MIN_PEOPLE, REDUNDANT, Discovery, discover, document  # noqa: E402
-from copersona.runtime.arrays import F32  # noqa: E402
-from copersona.runtime.errors import ExportError  # noqa: E402
-from copersona.runtime.facets import schema_from_json, schema_to_json  # noqa: E402
-from copersona.runtime.importers import load_history  # noqa: E402
-from copersona.runtime.interactions import History, Interaction, group_by_person, outputs  # noqa: E402
-from copersona.runtime.profiler import facet_score, measure, standardise  # noqa: E402
-from copersona.runtime.style import sentences_of, words_of  # noqa: E402
+pytestmark = pytest.mark.export
 
 SAMPLE = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
 
@@ -74,9 +74,7 @@ def test_every_value_of_a_facet_is_held_by_about_as_many_people(
         np.testing.assert_allclose(shares, 0.2, atol=0.06)
 
 
-def test_the_schema_holds_nobodys_sentences_and_no_rare_words(
-    found: Discovery, histories: dict[str, History]
-) -> None:
+def test_the_schema_holds_nobodys_sentences_and_no_rare_words(found: Discovery, histories: dict[str, History]) -> None:
     text = schema_to_json(found.schema)
     written = [item.output for history in histories.values() for item in history]
     sentences = {s for output in written for s in sentences_of(output) if len(words_of(s)) >= 4}
@@ -128,7 +126,12 @@ def test_people_who_all_write_the_same_support_no_facets(text: str) -> None:
 
 
 def test_people_with_one_interaction_each_in_another_script_still_give_facets() -> None:
-    texts = ["Очень хорошая гитара!", "Плохо. Струны порвались, звук глухой, деньги на ветер...", "ок", "Да, беру (снова)"]
+    texts = [
+        "Очень хорошая гитара!",
+        "Плохо. Струны порвались, звук глухой, деньги на ветер...",
+        "ок",
+        "Да, беру (снова)",
+    ]
     people = {f"p{n}": (Interaction(f"p{n}", texts[n % 4] * (1 + n % 3)),) for n in range(32)}
     found = discover(people, encode, facets=3, seed=0)
     assert len(found.schema) == 3

@@ -1,4 +1,4 @@
-"""Facet schemas and profiles: their one JSON form goes there and back, and whatever does not hold together is refused."""
+"""Facet schemas and profiles: their JSON form goes there and back, and what does not hold together is refused."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_schema_that_does_not_hold_together_is_refused_with_the_reason(case: s
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"text"', "[" * 100_000])
 def test_what_is_no_schema_at_all_is_refused(text: str) -> None:
-    with pytest.raises(FacetError, match="facets.json"):
+    with pytest.raises(FacetError, match=r"facets\.json"):
         schema_from_json(text)
 
 
@@ -219,10 +219,10 @@ def test_three_values_need_rising_cuts() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FacetError, match="gone.json: cannot be read"):
+    with pytest.raises(FacetError, match=r"gone\.json: cannot be read"):
         read_schema(tmp_path / "gone.json")
     (tmp_path / "latin.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(FacetError, match="latin.json: cannot be read"):
+    with pytest.raises(FacetError, match=r"latin\.json: cannot be read"):
         read_schema(tmp_path / "latin.json")
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.export
-
-from copersona.export.graph import (  # noqa: E402
+from copersona.export.graph import (
     Graph,
     build_graph,
     facet_biased,
@@ -22,11 +20,13 @@ from copersona.export.graph import (  # noqa: E402
     scrub,
     write_graph,
 )
-from copersona.runtime.arrays import unit_rows  # noqa: E402
-from copersona.runtime.errors import BundleError  # noqa: E402
-from copersona.runtime.facets import PLACEHOLDER, FacetProfile, Profile, Reliability  # noqa: E402
-from copersona.runtime.graph import PersonaGraph, borrow, map_vectors  # noqa: E402
-from copersona.runtime.neighbors import anchors_of, combined_similarity, facet_edges  # noqa: E402
+from copersona.runtime.arrays import unit_rows
+from copersona.runtime.errors import BundleError
+from copersona.runtime.facets import PLACEHOLDER, FacetProfile, Profile, Reliability
+from copersona.runtime.graph import PersonaGraph, borrow, map_vectors
+from copersona.runtime.neighbors import anchors_of, combined_similarity, facet_edges
+
+pytestmark = pytest.mark.export
 
 U, M, D = 30, 3, 5
 NAMES = ("Length", "Noise", "Subjects")
@@ -213,7 +213,7 @@ def test_parts_of_two_exports_are_refused(tmp_path: Path) -> None:
     graph, _ = make()
     write_graph(graph, ITEMS, tmp_path / "g", tmp_path / "p.npy", tmp_path / "a.npy")
     database = sqlite3.connect(tmp_path / "g")
-    with pytest.raises(BundleError, match="holds 30 peers, peers.npy 29"):
+    with pytest.raises(BundleError, match=r"holds 30 peers, peers\.npy 29"):
         PersonaGraph(database, graph.vectors[:, 1:], graph.anchors)
     with pytest.raises(BundleError, match="do not fit 2 facets"):
         PersonaGraph(database, graph.vectors[:2], graph.anchors)

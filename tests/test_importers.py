@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, case: str, skip_bad
 def test_missing_files_folders_and_formats(tmp_path: Path) -> None:
     assert "no such file" in problem(tmp_path / "none.jsonl")
     assert "is a folder" in problem(tmp_path)
-    assert "amazon2014, jsonl" in problem(write(tmp_path, GOOD), "lamp")
+    assert "amazon2014, amazon2023, dpl, jsonl" in problem(write(tmp_path, GOOD), "notes")
 
 
 def test_a_file_in_another_format_says_which(tmp_path: Path) -> None:

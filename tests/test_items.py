@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-pytestmark = pytest.mark.export
+from copersona.export.items import attach_words, item_table
+from copersona.export.splits import PersonSplit
+from copersona.runtime.interactions import History, Interaction, group_by_person
+from copersona.runtime.items import SHOWN, pick_words
 
-from copersona.export.items import attach_words, item_table  # noqa: E402
-from copersona.export.splits import PersonSplit  # noqa: E402
-from copersona.runtime.interactions import History, Interaction, group_by_person  # noqa: E402
-from copersona.runtime.items import SHOWN, pick_words  # noqa: E402
+pytestmark = pytest.mark.export
 
 
 def histories(*rows: tuple[str, str, str | None]) -> dict[str, History]:
@@ -47,7 +47,9 @@ def test_words_are_counted_by_people_and_ranked_by_how_few_items_use_them() -> N
 
 
 def test_the_telling_word_comes_first() -> None:
-    common = [(f"p{i}", "sound valve" if item == "amp" else "sound", item) for item in "amp set".split() for i in (1, 2)]
+    common = [
+        (f"p{i}", "sound valve" if item == "amp" else "sound", item) for item in "amp set".split() for i in (1, 2)
+    ]
     assert list(item_table(histories(*common))["amp"]) == ["valve", "sound"]
 
 

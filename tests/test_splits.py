@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.export
-
-from copersona.export.examples import Dropout, make_example  # noqa: E402
-from copersona.export.profile import states_of  # noqa: E402
-from copersona.export.run import Run, RunSettings  # noqa: E402
-from copersona.export.situations import (  # noqa: E402
+from copersona.export.examples import Dropout, make_example
+from copersona.export.profile import states_of
+from copersona.export.run import Run, RunSettings
+from copersona.export.situations import (
     read_centring,
     run_graph,
     situations,
-    test_states as states_at_test,
     training_states,
     validation_states,
 )
-from copersona.export.splits import (  # noqa: E402
+from copersona.export.situations import (
+    test_states as states_at_test,
+)
+from copersona.export.splits import (
     is_new,
     known_history,
     make_splits,
@@ -32,13 +32,15 @@ from copersona.export.splits import (  # noqa: E402
     training_people,
     write_splits,
 )
-from copersona.export.steps import discover_facets, graph, prepare, profile  # noqa: E402
-from copersona.runtime.arrays import F32  # noqa: E402
-from copersona.runtime.context import ContextSettings, Layout  # noqa: E402
-from copersona.runtime.errors import ExportError  # noqa: E402
-from copersona.runtime.graph import PersonaGraph  # noqa: E402
-from copersona.runtime.importers import history_line, load_history  # noqa: E402
-from copersona.runtime.interactions import Interaction, group_by_person  # noqa: E402
+from copersona.export.steps import discover_facets, graph, prepare, profile
+from copersona.runtime.arrays import F32
+from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.errors import ExportError
+from copersona.runtime.graph import PersonaGraph
+from copersona.runtime.importers import history_line, load_history
+from copersona.runtime.interactions import Interaction, group_by_person
+
+pytestmark = pytest.mark.export
 
 SAMPLE = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
 PEOPLE = 60
@@ -81,7 +83,14 @@ def test_states_are_the_targets_then_validation_then_test() -> None:
     histories = group_by_person(one(p, f"{p} {i}", float(i)) for p in ("a", "b") for i in range(6))
     splits = make_splits(histories, 0)
     splits = {"a": replace(splits["a"], new=False), "b": replace(splits["b"], new=True)}
-    assert [(s.person, s.cut) for s in states_of(splits)] == [("a", 2), ("a", 3), ("a", 4), ("a", 5), ("b", 4), ("b", 5)]
+    assert [(s.person, s.cut) for s in states_of(splits)] == [
+        ("a", 2),
+        ("a", 3),
+        ("a", 4),
+        ("a", 5),
+        ("b", 4),
+        ("b", 5),
+    ]
 
 
 def test_splits_come_back_and_other_histories_are_refused(tmp_path: Path) -> None:
@@ -209,7 +218,7 @@ def test_no_word_of_new_people_is_in_facets_peers_or_items(run: CanaryRun, place
 def shipped_text(run: CanaryRun, placed: PersonaGraph) -> str:
     """All text that would be packed: facets, the whole database as text, item words."""
     database = "\n".join(placed._database.iterdump())
-    assert "INSERT INTO \"peers\"" in database or "INSERT INTO peers" in database
+    assert 'INSERT INTO "peers"' in database or "INSERT INTO peers" in database
     return run.path("facets.json").read_text() + database + run.path("items.json").read_text()
 
 

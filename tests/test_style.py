@@ -58,7 +58,7 @@ def test_features_equal_counts_made_by_hand() -> None:
         ("", []),
         ("one line\nanother", ["one line", "another"]),
         ("It broke.Bad", ["It broke.", "Bad"]),
-        ("He said \"no.\" Then left.", ["He said \"no.\"", "Then left."]),
+        ('He said "no." Then left.', ['He said "no."', "Then left."]),
         ("Version 2.5 is out", ["Version 2.5 is out"]),
         ("...", ["..."]),
     ],

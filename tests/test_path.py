@@ -1,0 +1,228 @@
+"""The whole path on a small run: what was trained is what ships, and what ships answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from copersona.export.examples import Dropout, make_example
+from copersona.export.pipeline import read_marker, run_steps
+from copersona.export.run import Run
+from copersona.export.situations import read_centring, run_graph, situations, training_states
+from copersona.export.situations import test_states as states_at_test
+from copersona.export.steps import STEPS
+from copersona.runtime.bundle import verify
+from copersona.runtime.engine import Sampling
+from copersona.runtime.errors import ExportError
+from copersona.runtime.facets import profile_to_json
+from copersona.runtime.personalizer import PersonaInputs
+from copersona.runtime.session import Session, open_bundle
+
+pytestmark = pytest.mark.export
+
+SAMPLING = Sampling(temperature=0.9, max_tokens=16, seed=3)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run: Path) -> Run:
+    return Run.open(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def session(tiny_bundle: Path) -> Iterator[Session]:
+    with open_bundle(tiny_bundle, threads=1) as opened:
+        yield opened
+
+
+def enrolled(run: Run) -> str:
+    """A training person with a long history."""
+    return max(run.people, key=lambda p: len(run.known[p]))
+
+
+def newcomer(run: Run) -> str:
+    return next(p for p, s in run.splits.items() if s.new and s.held_out)
+
+
+def test_every_step_ran_and_left_its_figures(run: Run, tiny_bundle: Path) -> None:
+    assert verify(tiny_bundle, full=True).shapes.facets == len(run.schema) == 5
+    for step in STEPS:
+        marker = read_marker(run, step)
+        assert marker is not None
+        assert marker.seconds >= 0
+        assert marker.peak_megabytes > 10
+        assert marker.report
+    assert (tiny_bundle / "README.md").read_text().count("| personalizer max abs difference |") == 1
+
+
+def test_the_bundle_holds_nobodys_history_id_or_folder(run: Run, tiny_bundle: Path) -> None:
+    content = {p.name: p.read_bytes() for p in tiny_bundle.iterdir() if p.suffix in (".json", ".md", ".sqlite")}
+    assert {"facets.json", "manifest.json", "graph.sqlite"} <= content.keys()
+    for name, data in content.items():
+        for person in run.histories:
+            assert person.encode() not in data, (name, person)
+        assert str(run.folder).encode() not in data, name
+        assert b"/people.jsonl" not in data, name
+        for person in run.people[:10]:
+            for item in run.histories[person]:
+                assert len(item.output) < 200 or item.output.encode() not in data, name
+
+
+def test_an_enrolled_persons_soft_prompt_equals_the_torch_personalizers(run: Run, session: Session) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+
+    settings, ours = run.settings.train, session.personalizer
+    facets, width = ours.layer_means.shape
+    shape = PersonalizerShape(facets, width, settings.graph, settings.hidden, settings.soft_tokens, ours.width)
+    twin = TorchPersonalizer(shape, ours.layer_means, 1.0).eval()
+    twin.load_state_dict(load_file(run.path("train") / "best" / "personalizer.safetensors"))
+    inputs: list[PersonaInputs | None] = [None]
+    found = [session.nobody]
+    for person in (enrolled(run), *run.people[:5], newcomer(run)):
+        known = session.know(run.histories[person], pseudonym=run.pseudonyms.get(person))
+        inputs.append(known.persona.inputs)
+        found.append(known.soft)
+    with torch.no_grad():
+        theirs = twin(batch_personas(inputs, shape, 5, torch.device("cpu"))).numpy()
+    assert np.abs(np.stack(found) - theirs).max() <= 1e-5
+    assert np.abs(found[1] - found[0]).max() > 1e-4  # a person is not nobody
+
+
+def test_training_and_device_see_the_same_persona_and_the_same_prompt_tokens(run: Run, session: Session) -> None:
+    states = [*states_at_test(run)[:8], *training_states(run)[-5:]]
+    with run_graph(run) as graph:
+        trained = situations(run, states, graph, read_centring(run), "targets")
+    for situation in trained:
+        pseudonym = run.pseudonyms.get(situation.state.person)
+        known = session.know(situation.history, pseudonym=pseudonym)
+        ours, theirs = known.persona, situation.persona
+        assert profile_to_json(ours.profile.facets) == profile_to_json(theirs.profile.facets)
+        np.testing.assert_array_equal(ours.vectors, theirs.vectors)
+        np.testing.assert_array_equal(ours.placement.shared.index, theirs.placement.shared.index)
+        assert ours.peers == theirs.peers
+        example = make_example(situation, run.layout, answer_tokens=10**6, drop=None, rates=Dropout())
+        assert session.prompt(situation.target.request(), known).tokens == list(example.prompt)
+        assert session.layout.answer(situation.target.output) == example.answer
+
+
+def test_enrolled_people_are_never_their_own_peer_and_strangers_may_be_near_anyone(run: Run, session: Session) -> None:
+    person = enrolled(run)
+    row = session.graph.row(run.pseudonyms[person])
+    assert row >= 0
+    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    assert row not in known.persona.placement.shared.index
+    assert row not in {b.peer for b in known.persona.placement.borrowed}
+    unnamed = session.know(run.known[person])
+    assert row == unnamed.persona.placement.shared.index[0, 0]  # their own twin, were they not enrolled
+    np.testing.assert_array_equal(known.persona.vectors, session.graph.peers[:, row])
+
+
+def test_item_words_are_those_of_the_export(run: Run, session: Session) -> None:
+    person = enrolled(run)
+    raw = run.raw_histories[person][: run.splits[person].known]
+    again = session.attach_items(raw, enrolled=frozenset({person}))
+    assert [i.words for i in again] == [i.words for i in run.known[person]]
+
+
+def test_the_same_seed_gives_the_same_answer_and_another_persona_another(run: Run, session: Session) -> None:
+    person, request = enrolled(run), "Write a review.\nRating: 4 of 5"
+    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    one = session.answer(request, known, SAMPLING, person=person).finish()
+    other = session.answer(request, known, SAMPLING, person=person).finish()
+    assert one.text == other.text != ""
+    assert one.receipt == other.receipt
+    logits = [session.engine.logits(k, session.prompt(request, None).tokens)[-1] for k in (known.soft, session.nobody)]
+    assert np.abs(logits[0] - logits[1]).max() > 1e-4
+    nobody = session.answer(request, None, SAMPLING).finish()
+    assert nobody.receipt.soft_prompt == "nobody"
+    assert session.prompt(request, None).tokens != session.prompt(request, known).tokens
+    assert (nobody.text, nobody.receipt.person) != (one.text, one.receipt.person)
+
+
+def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Session) -> None:
+    person, request = enrolled(run), "Write a review.\nTitle: fine"
+    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    answer = session.answer(request, known, SAMPLING, person=person)
+    with pytest.raises(RuntimeError, match="when the answer has ended"):
+        _ = answer.receipt
+    pieces = list(answer)
+    body = json.loads(answer.receipt.to_json())
+    prompt = session.prompt(request, known)
+    assert body["request"] == request
+    assert body["person"] == person
+    assert body["soft_prompt"] == "persona"
+    assert body["pieces"] == len(pieces) > 0
+    assert body["sampling"] == asdict(SAMPLING)
+    assert body["versions"]["bundle"] == session.manifest.bundle_id
+    assert body["versions"].keys() == {"copersona", "bundle", "engine", "profiler"}
+    assert body["prompt_tokens"]["soft"] == len(known.soft) == 4
+    assert sum(body["prompt_tokens"].values()) == len(prompt.tokens) + 4
+    assert body["retrieved"] == [{"digest": i.digest, "time": i.time, "request": i.request()} for i in prompt.history]
+    assert body["retrieved"]
+    assert {r["digest"] for r in body["retrieved"]} <= {i.digest for i in run.known[person]}
+    assert [f["facet"] for f in body["facets"]] == list(session.schema.names)
+    gates = dict(zip(("none", "weak", "moderate", "strong"), session.personalizer.gates().tolist(), strict=True))
+    for facet in body["facets"]:
+        assert facet["gate"] == pytest.approx(gates[facet["reliability"]], abs=1e-4)
+        for peer in facet["borrowed"]:
+            assert peer["peer"] in session.graph.pseudonyms
+    shown = sum(peer["shown"] for facet in body["facets"] for peer in facet["borrowed"])
+    assert shown == len(prompt.peers)
+    assert [n[0] for n in body["neighbors"]] == [
+        session.graph.pseudonyms[i] for i in known.persona.placement.shared.index[0]
+    ]
+    assert body["left_out"] == list(prompt.cut)
+
+
+def test_a_score_is_the_engines_log_probabilities_in_bits(run: Run, session: Session) -> None:
+    person = enrolled(run)
+    target = run.histories[person][-1]
+    for known in (session.know(run.known[person], pseudonym=run.pseudonyms[person]), None):
+        soft = session.nobody if known is None else known.soft
+        tokens = session.layout.answer(target.output)
+        logs = session.engine.score(soft, session.prompt(target.request(), known).tokens, tokens)
+        score = session.score(target.request(), target.output, known)
+        assert score.bits == pytest.approx(-logs.sum() / np.log(2))
+        assert score.tokens == len(tokens)
+        assert score.bytes == len(target.output.encode())
+        assert score.bits_per_byte == pytest.approx(score.bits / score.bytes)
+
+
+def test_someone_without_a_word_is_nobody_to_the_model(session: Session) -> None:
+    known = session.know(())
+    assert known.persona.inputs is None
+    np.testing.assert_array_equal(known.soft, session.nobody)
+    assert session.prompt("Write.", known).tokens == session.prompt("Write.", None).tokens
+    assert session.answer("Write.", known, SAMPLING).finish().receipt.soft_prompt == "nobody"
+
+
+def test_a_rerun_skips_everything_and_says_so(run: Run, tiny_bundle: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in sorted(run.folder.rglob("*")) if p.is_file()}
+    said: list[str] = []
+    done = run_steps(Run.open(run.folder), tuple(STEPS), said.append)
+    assert said == [f"{step}: done before, skipped" for step in STEPS]
+    assert [d.step for d in done] == list(STEPS)
+    assert {p: p.stat().st_mtime_ns for p in sorted(run.folder.rglob("*")) if p.is_file()} == before
+
+
+def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> None:
+    from copersona.export.pipeline import step_key
+
+    other = Run(run.folder, replace(run.settings, train=replace(run.settings.train, epochs=2)))
+    same = [step_key(run, step) == step_key(other, step) for step in STEPS]
+    assert same == [step in ("prepare", "encoder", "discover", "profile", "graph") for step in STEPS]
+
+
+def test_a_step_without_the_ones_before_it_is_refused(run: Run, tmp_path: Path) -> None:
+    empty = Run(tmp_path / "run", run.settings)
+    with pytest.raises(ExportError, match="step prepare has not been done"):
+        run_steps(empty, ("graph",), lambda line: None)
+    with pytest.raises(ExportError, match="no run folder"):
+        Run.open(tmp_path / "gone")
