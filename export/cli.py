@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from copersona.runtime.cli import AS_JSON, foreseen
+from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))

@@ -6,60 +6,18 @@ that was foreseen, 2 for a wrong call.
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
 
-from copersona.runtime.errors import CoPersonaError
+from copersona.runtime.cli_people import people
+from copersona.runtime.commands import AS_JSON, BUNDLE, Commands, foreseen, known_person, open_session
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Commands(click.Group):
-    """The root group: installed packages add commands through the entry point group `copersona.commands`."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(e.name for e in entry_points(group="copersona.commands"))})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        for entry in entry_points(group="copersona.commands", name=cmd_name):
-            command: click.Command = entry.load()
-            return command
-        return None
-
-
-def foreseen(function: Callable[P, T]) -> Callable[P, T]:
-    """Turn foreseen errors into one line on stderr and exit code 1, and a cut pipe into silence."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except CoPersonaError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(1) from None
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise SystemExit(1) from None
-        except OSError as error:
-            click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
-            raise SystemExit(1) from None
-
-    return run
-
-
-BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -72,6 +30,9 @@ def main() -> None:
     copersona ask BUNDLE --person ana "request"       answer as that person would
     copersona export run reviews.jsonl ...            make a bundle of your own (needs the export extra)
     """
+
+
+main.add_command(people)
 
 
 @main.group()
@@ -129,153 +90,6 @@ def bundle_show(folder: Path, as_json: bool) -> None:
             click.echo(f"  checked: {name} = {value:g}")
 
 
-@main.group()
-def people() -> None:
-    """The people on this machine: import what they wrote, list, show, forget.
-
-    They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it ever leaves the machine.
-    """
-
-
-@people.command("import")
-@BUNDLE
-@click.argument("history", type=click.Path(path_type=Path))
-@click.option("--format", "format_", default="jsonl", show_default=True, help="jsonl (our own) or amazon2014.")
-@click.option(
-    "--enrolled-as",
-    type=click.Path(path_type=Path),
-    help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which.")
-@AS_JSON
-@foreseen
-def people_import(
-    folder: Path, history: Path, format_: str, enrolled_as: Path | None, skip_bad: bool, as_json: bool
-) -> None:
-    """Keep the interactions of HISTORY, all or none; importing a file twice changes nothing.
-
-    BUNDLE gives words to items that have no title.
-    """
-    from copersona.runtime.importers import load_history
-    from copersona.runtime.people import PeopleStore
-    from copersona.runtime.session import open_bundle
-
-    loaded = load_history([history], format_, skip_bad=skip_bad)
-    names = read_enrolment(enrolled_as) if enrolled_as else {}
-    with open_bundle(folder) as session, PeopleStore() as store:
-        present = {one.person for one in loaded.interactions}
-        enrolled = {person: peer for person, peer in names.items() if person in present}
-        rows = session.attach_items(loaded.interactions, enrolled=frozenset(enrolled))
-        added = store.add(rows)
-        store.enrol(session.manifest.bundle_id, enrolled)
-    for line in loaded.bad:
-        click.echo(f"skipped: {line}", err=True)
-    if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.known, "enrolled": len(enrolled)}
-        click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
-        return
-    click.echo(
-        f"{added.people} people: {added.new} new interactions, {added.known} known already, "
-        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {len(enrolled)} enrolled"
-    )
-
-
-def read_enrolment(path: Path) -> dict[str, str]:
-    """The map of people to pseudonyms. Raises HistoryError."""
-    from copersona.runtime.errors import HistoryError
-
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym ({error})") from None
-    if not isinstance(body, dict) or not all(isinstance(v, str) for v in body.values()):
-        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym")
-    return body
-
-
-@people.command("list")
-@BUNDLE
-@AS_JSON
-@foreseen
-def people_list(folder: Path, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and their pseudonym in BUNDLE if they are enrolled."""
-    from copersona.runtime.bundle import open_manifest
-    from copersona.runtime.people import PeopleStore
-
-    bundle_id = open_manifest(folder).bundle_id
-    with PeopleStore() as store:
-        rows = [(row, store.peer_of(bundle_id, row.name)) for row in store.people()]
-    if as_json:
-        click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
-        return
-    for row, peer in rows:
-        click.echo(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
-    click.echo(f"{len(rows)} people", err=True)
-
-
-@people.command("show")
-@BUNDLE
-@click.argument("person")
-@AS_JSON
-@foreseen
-def people_show(folder: Path, person: str, as_json: bool) -> None:
-    """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
-    with _session(folder) as session:
-        known = _known(session, person)
-        gates = session.personalizer.gates()
-        names = session.graph.pseudonyms
-        rows = []
-        for m, facet in enumerate(known.persona.profile.facets):
-            lent = [b for b in known.persona.placement.borrowed if b.facet == m]
-            rows.append(
-                {
-                    "facet": facet.facet,
-                    "reliability": facet.reliability.label,
-                    "support": round(facet.support, 3),
-                    "summary": facet.summary,
-                    "quotes": facet.quotes,
-                    "gate": round(float(gates[int(facet.reliability)]), 3),
-                    "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
-                }
-            )
-    if as_json:
-        click.echo(
-            json.dumps({"person": person, "interactions": len(known.history), "facets": rows}, ensure_ascii=False)
-        )
-        return
-    click.echo(f"{person}: {len(known.history)} interactions")
-    for row in rows:
-        click.echo(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
-        for quote in facet_quotes(row):
-            click.echo(f'      "{quote}"')
-        for peer in row["peers"]:
-            click.echo(f"      near {peer['peer']} ({peer['similarity']:.2f})")
-
-
-def facet_quotes(row: dict[str, Any]) -> list[str]:
-    """Quotes of one row on one line each."""
-    return [" ".join(str(quote).split()) for quote in row["quotes"]]
-
-
-@people.command("forget")
-@BUNDLE
-@click.argument("person")
-@AS_JSON
-@foreseen
-def people_forget(folder: Path, person: str, as_json: bool) -> None:
-    """Delete everything about PERSON from this machine's store: history, enrolments, and the bytes they stood in."""
-    from copersona.runtime.bundle import open_manifest
-    from copersona.runtime.people import PeopleStore
-
-    open_manifest(folder)
-    with PeopleStore() as store:
-        gone = store.forget(person)
-    if as_json:
-        click.echo(json.dumps({"person": person, "interactions": gone.interactions, "compacted": gone.compacted}))
-    else:
-        click.echo(f"{person}: {gone.interactions} interactions forgotten")
-
-
 def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
     for option in (
         click.option("--seed", default=0, show_default=True, help="Same seed, same answer."),
@@ -318,8 +132,8 @@ def ask(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with _session(folder, threads) as session:
-        known = None if no_persona or person is None else _known(session, person)
+    with open_session(folder, threads) as session:
+        known = None if no_persona or person is None else known_person(session, person)
         answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
         for piece in answer:
             if not as_json:
@@ -361,7 +175,7 @@ def generate(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with _session(folder, threads) as session:
+    with open_session(folder, threads) as session:
         count = generate_file(session, requests, answers, sampling, personas=not no_persona)
     click.echo(f"{count} answers in {answers}", err=True)
 
@@ -385,22 +199,6 @@ def doctor(folder: Path | None, as_json: bool) -> None:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
-
-
-def _session(folder: Path, threads: int | None = None) -> Any:
-    from copersona.runtime.session import open_bundle
-
-    return open_bundle(folder, threads=threads)
-
-
-def _known(session: Any, person: str) -> Any:
-    """The persona of a person of the store."""
-    from copersona.runtime.people import PeopleStore
-
-    with PeopleStore() as store:
-        history = store.history(person)
-        peer = store.peer_of(session.manifest.bundle_id, person)
-    return session.know(history, pseudonym=peer)
 
 
 if __name__ == "__main__":

@@ -219,12 +219,12 @@ def number(fields: Fields, key: str) -> float | None:
 def moment(fields: Fields, key: str) -> float | None:
     """Seconds since 1970, from a number or from ISO 8601 (UTC where it names no zone).
 
-    Milliseconds are told by their size, and only under a key that is known to hold them.
+    `timestamp_ms` holds milliseconds, `timestamp` either, told by the size.
     """
     value = fields.get(key)
     if not isinstance(value, str):
         count = number(fields, key)
-        if count is not None and key in ("timestamp", "timestamp_ms") and abs(count) >= MILLISECONDS:
+        if count is not None and (key == "timestamp_ms" or (key == "timestamp" and abs(count) >= MILLISECONDS)):
             count /= 1000
         return None if count is None else seconds(key, count)
     try:

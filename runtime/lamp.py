@@ -123,7 +123,7 @@ def _golds(path: Path) -> dict[str, str]:
     body = read_object(path, MAX_OUTPUTS)
     task = str(body.get("task")).replace("-", "_")
     if task.startswith("LaMP_") and task not in WRITING:
-        raise HistoryError(f"{path}: {task} is no task of writing, expected one of: {', '.join(WRITING)}")
+        raise HistoryError(f"{path}: {task[:40]!r} is no task of writing, expected one of: {', '.join(WRITING)}")
     golds: dict[str, str] = {}
     try:
         for gold in objects(body, "golds"):
