@@ -28,11 +28,18 @@ def people() -> None:
     type=click.Path(path_type=Path),
     help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
 )
+@click.option("--metadata", type=click.Path(path_type=Path), help="Item titles, as in `export run` (amazon2014).")
 @click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which.")
 @AS_JSON
 @foreseen
 def people_import(
-    folder: Path, history: Path, format_: str, enrolled_as: Path | None, skip_bad: bool, as_json: bool
+    folder: Path,
+    history: Path,
+    format_: str,
+    enrolled_as: Path | None,
+    metadata: Path | None,
+    skip_bad: bool,
+    as_json: bool,
 ) -> None:
     """Keep the interactions of HISTORY, all or none; importing a file twice changes nothing.
 
@@ -42,7 +49,7 @@ def people_import(
     from copersona.runtime.people import PeopleStore
     from copersona.runtime.session import open_bundle
 
-    loaded = load_history([history], format_, skip_bad=skip_bad)
+    loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
     with open_bundle(folder) as session, PeopleStore() as store:
         present = {one.person for one in loaded.interactions}
