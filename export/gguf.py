@@ -1,9 +1,10 @@
 """A Hugging Face folder to a GGUF file, and a LoRA adapter into its base.
 
 `write_gguf` uses only the `gguf` package: no code of llama.cpp and no list of known tokenizers, so that a vocabulary
-trained from scratch or extended passes. What cannot be carried over exactly is refused by name, never approximated:
-the architecture, the pre-tokenizer, the normaliser, rope scaling. Tensors are streamed, one in memory at a time.
-The runtime applies NFC to all text itself, because llama.cpp does not know normalisers.
+trained from scratch or extended passes. Dense Qwen2, Qwen3 and Llama models are written exactly; what cannot be is
+refused by name, never approximated: other architectures, experts, sliding windows, rope scaling, and (in
+`gguf_tokenizer`) tokenizers that llama.cpp does not have. Tensors are streamed, one in memory at a time. The runtime
+applies NFC to all text itself, because llama.cpp does not know normalisers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,34 +24,104 @@ from safetensors import SafetensorError, safe_open
 
 from ..runtime.errors import ExportError, ModelError
 from ..runtime.gguf_check import check_gguf
+from .gguf_tokenizer import TOKENIZER_FILES, add_vocabulary, read_json, read_vocabulary
 
-ARCHITECTURES = {"Qwen2ForCausalLM": gguf.MODEL_ARCH.QWEN2}
-
-# The pattern in tokenizer.json -> llama.cpp's name of the same pattern ("tokenizer.ggml.pre").
-PRE_TOKENIZERS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": "qwen2"
+ARCHITECTURES = {
+    "Qwen2ForCausalLM": gguf.MODEL_ARCH.QWEN2,
+    "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
+    "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
 }
+TURNS = ("<|im_start|>", "<|im_end|>")
+
+SIZES = (
+    "num_attention_heads", "hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings",
+    "vocab_size",
+)  # fmt: skip
+FIXED = {"hidden_act": "silu", "use_sliding_window": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 LAYER_TENSORS = (
-    *(f"attn_{part}.{kind}" for part in "qkv" for kind in ("weight", "bias")),
-    "attn_output.weight", "attn_norm.weight", "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
-)  # fmt: skip
-
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "vocab.json", "merges.txt",
+    "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "attn_norm.weight", "ffn_norm.weight",
+    "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The JSON files of a model folder, as they are."""
+    """A model folder and its `config.json`, as it is but checked by `supported`."""
 
     folder: Path
     config: dict[str, Any]
-    tokenizer: dict[str, Any]
-    tokenizer_config: dict[str, Any]
+
+    @property
+    def architecture(self) -> Any:
+        return ARCHITECTURES[self.config["architectures"][0]]
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """How many of queries, and of keys and values."""
+        queries = self.config["num_attention_heads"]
+        return queries, self.config.get("num_key_value_heads") or queries
+
+    @property
+    def layer_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors of each layer."""
+        if self.architecture == gguf.MODEL_ARCH.QWEN2:
+            return (*LAYER_TENSORS, "attn_q.bias", "attn_k.bias", "attn_v.bias")
+        norms = ("attn_q_norm.weight", "attn_k_norm.weight") if self.architecture == gguf.MODEL_ARCH.QWEN3 else ()
+        parts = ("q", "k", "v", "output") if self.config.get("attention_bias") else ()
+        return (*LAYER_TENSORS, *norms, *(f"attn_{part}.bias" for part in parts))
+
+
+def check_base(folder: Path) -> None:
+    """Whether the model in `folder` can be trained on and exported, judged by its JSON files.
+
+    Raises:
+        ExportError: something in it is not supported; names it and says what to do.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    supported(config, folder)
+    if (folder / "1_Pooling").exists():
+        raise ExportError(f"{folder}: has a 1_Pooling folder, it makes sentence vectors; use a model that writes text")
+    try:
+        vocabulary = read_vocabulary(folder, config)
+    except KeyError as error:
+        raise ExportError(f"{folder}: is missing {error}, or is damaged there") from None
+    for turn in TURNS:
+        if not vocabulary.is_control(turn):
+            raise ExportError(
+                f"{folder}: its tokenizer has no control token {turn}: prompts are laid out in ChatML; use such a base"
+            )
+
+
+def supported(config: Mapping[str, Any], where: Path | str = "config.json") -> None:
+    """Nothing, if a model of this `config.json` can be written as a GGUF exactly.
+
+    Raises:
+        ExportError: it cannot; names the entry, found `where`, and says what to do.
+    """
+    for key in EXPERTS:
+        if config.get(key):
+            raise ExportError(f"{where}: {key} is {config[key]}, experts are not supported; use a dense model")
+    name = (config.get("architectures") or [None])[0]
+    if name not in ARCHITECTURES:
+        raise ExportError(f"{where}: architecture {name} is not one of {', '.join(ARCHITECTURES)}; use such a base")
+    for key in SIZES:
+        if not isinstance(config.get(key), int) or config[key] < 1:
+            raise ExportError(f"{where}: is missing {key!r}, or it is not a whole number")
+    for key, wanted in FIXED.items():
+        if config.get(key, wanted) != wanted:
+            raise ExportError(f"{where}: {key} is {config[key]!r}, only {wanted!r} is supported; use another base")
+    if config.get("quantization_config"):
+        raise ExportError(f"{where}: quantization_config is there; use the weights before they were quantised")
+    window = config.get("sliding_window") if name == "LlamaForCausalLM" else None
+    if window or set(config.get("layer_types") or ()) - {"full_attention"}:
+        raise ExportError(f"{where}: sliding_window {window} is in use, only full attention is supported")
+    _rope_theta(config, where)
+    heads, width, head = config["num_attention_heads"], config["hidden_size"], config.get("head_dim")
+    if name == "Qwen2ForCausalLM" and head not in (None, width // heads):
+        raise ExportError(f"{where}: head_dim is {head}, expected {width // heads}")
 
 
 def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> None:
@@ -63,13 +134,14 @@ def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> No
     """
     if kind not in ("f32", "f16"):
         raise ExportError(f"GGUF of kind {kind!r}: expected f32 or f16; quantise from these with the runtime")
-    source = _read_source(Path(model_dir))
-    target = Path(target)
+    model_dir, target = Path(model_dir), Path(target)
+    source = _Source(model_dir, read_json(model_dir / "config.json"))
+    supported(source.config, model_dir)
     part = target.with_name(target.name + ".part")
-    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[_architecture(source)])
+    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])
     try:
         _add_model(writer, source, kind)
-        _add_tokenizer(writer, source)
+        add_vocabulary(writer, read_vocabulary(model_dir, source.config))
         _write_tensors(writer, source, np.dtype(np.float16 if kind == "f16" else np.float32))
         writer.close()
         check_gguf(part)
@@ -130,134 +202,35 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _read_source(folder: Path) -> _Source:
-    def read(name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{folder / name}: cannot be read, {_first_line(error)}") from None
-        if not isinstance(value, dict):
-            raise ExportError(f"{folder / name}: expected a JSON object, found {type(value).__name__}")
-        return value
-
-    return _Source(folder, read("config.json"), read("tokenizer.json"), read("tokenizer_config.json"))
-
-
-def _architecture(source: _Source) -> Any:
-    names = source.config.get("architectures") or [None]
-    if names[0] not in ARCHITECTURES:
-        raise ExportError(f"{source.folder}: architecture {names[0]} is not one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[names[0]]
-
-
 def _add_model(writer: Any, source: _Source, kind: str) -> None:
-    config = source.config
-    heads = config["num_attention_heads"]
+    config, (heads, kv_heads) = source.config, source.heads
     writer.add_name(source.folder.name)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(heads)
-    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(_rope_theta(source))
+    writer.add_rope_freq_base(_rope_theta(config, source.folder))
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(gguf.LlamaFileType.ALL_F32 if kind == "f32" else gguf.LlamaFileType.MOSTLY_F16)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    for key, wanted in (("hidden_act", "silu"), ("use_sliding_window", False)):
-        if config.get(key, wanted) != wanted:
-            raise ExportError(f"{source.folder}: {key} is {config[key]!r}, only {wanted!r} is supported")
-    head = config["hidden_size"] // heads
-    if config.get("head_dim") not in (None, head):
-        raise ExportError(f"{source.folder}: head_dim is {config['head_dim']}, expected {head}")
+    if source.architecture == gguf.MODEL_ARCH.QWEN2:  # its heads are what the width gives each of them
+        return
+    head = config.get("head_dim") or config["hidden_size"] // heads
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
 
 
-def _rope_theta(source: _Source) -> float:
+def _rope_theta(config: Mapping[str, Any], where: Path | str) -> float:
     """transformers 5 keeps it in `rope_parameters`, 4 beside the other keys."""
-    rope = source.config.get("rope_parameters") or source.config.get("rope_scaling") or {}
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
-        raise ExportError(f"{source.folder}: rope of the type {kind!r} is not supported")
-    return float(rope.get("rope_theta") or source.config.get("rope_theta") or 10_000.0)
-
-
-def _add_tokenizer(writer: Any, source: _Source) -> None:
-    vocabulary, tokens, types = _tokens(source)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_pre_tokenizer(source))
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    merges = source.tokenizer["model"]["merges"]
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
-    writer.add_add_bos_token(bool(source.tokenizer_config.get("add_bos_token")))
-    for name in ("bos", "eos", "pad"):
-        token = _special_id(source, name, vocabulary)
-        if token is not None:
-            writer.add_uint32(f"tokenizer.ggml.{name.replace('pad', 'padding')}_token_id", token)
-    template = _chat_template(source)
-    if template:
-        writer.add_chat_template(template)
-
-
-def _pre_tokenizer(source: _Source) -> str:
-    """llama.cpp's name of the pre-tokenizer; only exactly the pipelines that llama.cpp has are let through."""
-    tokenizer, where = source.tokenizer, source.folder / "tokenizer.json"
-    model, normaliser = tokenizer["model"], (tokenizer.get("normalizer") or {"type": "NFC"})
-    if model.get("type") != "BPE" or model.get("byte_fallback") or model.get("ignore_merges"):
-        raise ExportError(f"{where}: only byte-level BPE is supported, found {model.get('type')}")
-    if normaliser.get("type") != "NFC":
-        raise ExportError(f"{where}: normalizer {normaliser.get('type')} is not supported, only NFC or none")
-    steps = (tokenizer.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    kinds = [step.get("type") for step in steps]
-    if kinds != ["Split", "ByteLevel"] or steps[1].get("add_prefix_space") or steps[1].get("use_regex", True):
-        raise ExportError(f"{where}: pre-tokenizer {kinds} is not supported, expected Split, then plain ByteLevel")
-    pattern = steps[0].get("pattern", {}).get("Regex")
-    if pattern not in PRE_TOKENIZERS or steps[0].get("behavior") != "Isolated" or steps[0].get("invert"):
-        raise ExportError(f"{where}: llama.cpp has no name for the pre-tokenizer pattern {pattern!r}")
-    return PRE_TOKENIZERS[pattern]
-
-
-def _tokens(source: _Source) -> tuple[dict[str, int], list[str], list[int]]:
-    """(ids by token, token texts by id, token types by id), filled up with unused tokens to `vocab_size`."""
-    added = {token["id"]: token for token in source.tokenizer.get("added_tokens", [])}
-    vocabulary = {**source.tokenizer["model"]["vocab"], **{token["content"]: i for i, token in added.items()}}
-    by_id = {i: token for token, i in vocabulary.items()}
-    rows = source.config["vocab_size"]
-    if max(by_id) >= rows or len(by_id) != len(vocabulary):
-        raise ExportError(f"{source.folder}: {len(vocabulary)} tokens up to id {max(by_id)}, but vocab_size is {rows}")
-    tokens, types = [], []
-    for i in range(rows):
-        tokens.append(by_id.get(i, f"[PAD{i}]"))
-        if i not in by_id:
-            types.append(gguf.TokenType.UNUSED)
-        elif i not in added:
-            types.append(gguf.TokenType.NORMAL)
-        else:
-            types.append(gguf.TokenType.CONTROL if added[i].get("special") else gguf.TokenType.USER_DEFINED)
-    return vocabulary, tokens, types
-
-
-def _special_id(source: _Source, name: str, vocabulary: dict[str, int]) -> int | None:
-    token = source.tokenizer_config.get(f"{name}_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    if token is not None:
-        if token not in vocabulary:
-            raise ExportError(f"{source.folder}: {name}_token {token!r} is not in the vocabulary")
-        return vocabulary[token]
-    number = source.config.get(f"{name}_token_id")
-    return number[0] if isinstance(number, list) else number
-
-
-def _chat_template(source: _Source) -> str | None:
-    """transformers 5 writes it to a file of its own; a list of named templates has one named "default"."""
-    file = source.folder / "chat_template.jinja"
-    if file.exists():
-        return file.read_text(encoding="utf-8")
-    template = source.tokenizer_config.get("chat_template")
-    if isinstance(template, list):
-        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
-    return template
+        raise ExportError(f"{where}: rope of the type {kind!r} is not supported; use a base without rope scaling")
+    return float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -280,7 +253,7 @@ def _weights(source: _Source) -> Iterator[tuple[str, Any]]:
 def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> None:
     """Names, types and shapes first, then the data in the same order."""
     layers, tied = source.config["num_hidden_layers"], bool(source.config.get("tie_word_embeddings"))
-    names = gguf.get_tensor_name_map(_architecture(source), layers)
+    names = gguf.get_tensor_name_map(source.architecture, layers)
     dtypes: dict[str, np.dtype[Any]] = {}
     written: set[str] = set()
     for name, weight in _weights(source):
@@ -294,7 +267,7 @@ def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> 
         writer.add_tensor_info(renamed, shape, dtypes[name], int(np.prod(shape)) * dtypes[name].itemsize)
         written.add(renamed)
     wanted = {"token_embd.weight", "output_norm.weight", *([] if tied else ["output.weight"])}
-    wanted |= {f"blk.{layer}.{name}" for layer in range(layers) for name in LAYER_TENSORS}
+    wanted |= {f"blk.{layer}.{name}" for layer in range(layers) for name in source.layer_tensors}
     if written != wanted:
         raise ExportError(f"{source.folder}: tensors missing or too many: {', '.join(sorted(written ^ wanted)[:4])}")
     writer.write_header_to_file()
@@ -303,4 +276,17 @@ def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> 
     for name, weight in _weights(source):
         if name in dtypes:
             array: NDArray[Any] = weight[:].float().numpy().astype(dtypes[name], copy=False)
-            writer.write_tensor_data(np.ascontiguousarray(array))
+            writer.write_tensor_data(np.ascontiguousarray(_as_rotated(source, name, array)))
+
+
+def _as_rotated(source: _Source, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Rows of queries and keys in the order in which llama.cpp turns them.
+
+    For Llama it turns neighbours by each other, where transformers turns the two halves of a head; for Qwen it does as
+    transformers.
+    """
+    part = name.split(".")[-2]
+    if source.architecture != gguf.MODEL_ARCH.LLAMA or part not in ("q_proj", "k_proj"):
+        return array
+    heads = source.heads[0 if part == "q_proj" else 1]
+    return array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)

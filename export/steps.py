@@ -210,14 +210,14 @@ STEPS = {
 
 
 def check_inputs(run: Run) -> None:
-    """Fail before the first long step if a folder that a later step needs is not there."""
+    """Fail before the first long step if a folder that a later step needs is not there, or the base not supported."""
+    from copersona.export.gguf import check_base
+
     base, needed = Path(run.settings.base), ("config.json", "tokenizer.json")
     missing = [name for name in needed if not (base / name).is_file()]
     if missing:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
-    architectures = json.loads((base / "config.json").read_text(encoding="utf-8")).get("architectures")
-    if architectures != ["Qwen2ForCausalLM"]:
-        raise ExportError(f"{base}: architecture {architectures}, this version exports Qwen2ForCausalLM only")
+    check_base(base)
     if not (Path(run.settings.encoder) / "modules.json").is_file():
         raise ExportError(
             f"{run.settings.encoder}: no sentence-transformers folder (modules.json missing); give --encoder DIR"

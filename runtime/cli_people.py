@@ -22,7 +22,13 @@ def people() -> None:
 @people.command("import")
 @BUNDLE
 @click.argument("history", type=click.Path(path_type=Path))
-@click.option("--format", "format_", default="jsonl", show_default=True, help="jsonl (our own) or amazon2014.")
+@click.option(
+    "--format",
+    "format_",
+    default="jsonl",
+    show_default=True,
+    help="jsonl (our own), amazon2014, amazon2023, dpl, lamp, longlamp.",
+)
 @click.option(
     "--enrolled-as",
     type=click.Path(path_type=Path),
