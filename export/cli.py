@@ -65,7 +65,12 @@ def export() -> None:
 @FORMAT
 @METADATA
 @SKIP_BAD
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="Hugging Face folder of a Qwen2 model.")
+@click.option(
+    "--base",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Hugging Face folder: a dense Qwen2, Qwen3 or Llama with ChatML tokens.",
+)
 @click.option("--encoder", required=True, type=click.Path(path_type=Path), help="sentence-transformers folder.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Run folder; the bundle ends up in RUN/bundle."

@@ -68,9 +68,10 @@ class _Source:
         """Names of the tensors of each layer."""
         if self.architecture == gguf.MODEL_ARCH.QWEN2:
             return (*LAYER_TENSORS, "attn_q.bias", "attn_k.bias", "attn_v.bias")
-        norms = ("attn_q_norm.weight", "attn_k_norm.weight") if self.architecture == gguf.MODEL_ARCH.QWEN3 else ()
+        if self.architecture == gguf.MODEL_ARCH.QWEN3:
+            return (*LAYER_TENSORS, "attn_q_norm.weight", "attn_k_norm.weight")
         parts = ("q", "k", "v", "output") if self.config.get("attention_bias") else ()
-        return (*LAYER_TENSORS, *norms, *(f"attn_{part}.bias" for part in parts))
+        return (*LAYER_TENSORS, *(f"attn_{part}.bias" for part in parts))
 
 
 def check_base(folder: Path) -> None:
@@ -120,6 +121,8 @@ def supported(config: Mapping[str, Any], where: Path | str = "config.json") -> N
         raise ExportError(f"{where}: sliding_window {window} is in use, only full attention is supported")
     _rope_theta(config, where)
     heads, width, head = config["num_attention_heads"], config["hidden_size"], config.get("head_dim")
+    if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
+        raise ExportError(f"{where}: attention_bias is True, llama.cpp has none for Qwen3; use a base without biases")
     if name == "Qwen2ForCausalLM" and head not in (None, width // heads):
         raise ExportError(f"{where}: head_dim is {head}, expected {width // heads}")
 
@@ -218,7 +221,8 @@ def _add_model(writer: Any, source: _Source, kind: str) -> None:
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if source.architecture == gguf.MODEL_ARCH.QWEN2:  # its heads are what the width gives each of them
         return
-    head = config.get("head_dim") or config["hidden_size"] // heads
+    default = 128 if source.architecture == gguf.MODEL_ARCH.QWEN3 else config["hidden_size"] // heads
+    head = config.get("head_dim") or default
     writer.add_key_length(head)
     writer.add_value_length(head)
     writer.add_rope_dimension_count(head)

@@ -79,10 +79,14 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ExportError(f"{path}: cannot be read, {str(error).splitlines()[0]}") from None
+        raise ExportError(f"{path}: cannot be read, {_first_line(error)}") from None
     if not isinstance(value, dict):
         raise ExportError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def read_vocabulary(folder: Path, model_config: Mapping[str, Any]) -> Vocabulary:
@@ -104,6 +108,7 @@ def read_vocabulary(folder: Path, model_config: Mapping[str, Any]) -> Vocabulary
     prefix = pieces and _space_prefix(files)
     ids, tokens, types = _tokens(files, int(model_config["vocab_size"]), pieces)
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+    _check_control(files.where, tokens, types, {"".join(pair) for pair in pairs})
     special = {name: _special_id(files, model_config, name, ids) for name in ("bos", "eos", "pad")}
     if pieces:
         special["unk"] = ids.get(model.get("unk_token") or "")
@@ -161,13 +166,13 @@ def _pre_tokenizer(files: _Files) -> str:
 
 
 def _check_control_words(files: _Files) -> None:
-    """Whole words are looked up among all tokens by llama.cpp: no control token may be one word, or text would be it."""
+    """llama.cpp looks up whole words among all tokens: no control token may be one word, or text would become it."""
     from tokenizers import Tokenizer
 
     try:
         pre_tokenizer = Tokenizer.from_file(str(files.where)).pre_tokenizer
     except Exception as error:  # the library has no class of its own
-        raise ExportError(f"{files.where}: cannot be loaded, {str(error).splitlines()[0]}") from None
+        raise ExportError(f"{files.where}: cannot be loaded, {_first_line(error)}") from None
     for token in files.tokenizer.get("added_tokens", []):
         if token.get("special") and len(pre_tokenizer.pre_tokenize_str(token["content"])) < 2:
             raise ExportError(f"{files.where}: control token {token['content']!r} is one word, text would become it")
@@ -250,6 +255,13 @@ def _check_added(where: Path, added: Iterable[Mapping[str, Any]], pieces: bool) 
             flags.append("normalized")
         if flags and not token.get("special"):  # special ones come from their ids alone
             raise ExportError(f"{where}: added token {token['content']!r} is {flags[0]}, which llama.cpp does not know")
+
+
+def _check_control(where: Path, tokens: list[str], types: list[int], merged: set[str]) -> None:
+    """A control token must come from its id alone: text that reads like it stays text."""
+    for token, kind in zip(tokens, types, strict=True):
+        if kind == gguf.TokenType.CONTROL and token in merged:
+            raise ExportError(f"{where}: control token {token!r} is also what text is merged to; use another base")
 
 
 def _special_id(files: _Files, model_config: Mapping[str, Any], name: str, ids: Mapping[str, int]) -> int | None:

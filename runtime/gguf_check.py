@@ -11,29 +11,24 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import re
 import stat
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from .errors import ModelError
+from .gguf_reader import FLOAT, I32, MAX_ARRAY, STRING, U32, Reader, Value
 
-ARCHITECTURES = ("qwen2",)
-PRE_TOKENIZERS = ("qwen2",)
+ARCHITECTURES = ("qwen2", "qwen3", "llama")
+# Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges, or SentencePiece's BPE by scores with a token for
+# each byte.
+TOKENIZERS = {"gpt2": ("qwen2", "llama-bpe"), "llama": ("default",)}
 
-MAX_KEYS = 4_096
-MAX_TENSORS = 16_384
-MAX_METADATA = 256 << 20  # bytes
-MAX_STRING = 1 << 20
 MAX_TEMPLATE = 256 << 10
-MAX_ARRAY = 1 << 22
 MAX_ELEMENTS = 1 << 40  # of one tensor
-
-U32, I32, FLOAT, STRING, ARRAY = 4, 5, 6, 8, 9  # numbers that GGUF gives to the types of values
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
+BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
+BYTE = 6  # the token type
 
 # Keys below "<architecture>." with their one type and, for sizes, their largest value. Others (experts, rope scaling,
 # sliding windows) change the graph or meet an assertion in llama.cpp, and no model of ours has them.
@@ -71,17 +66,6 @@ class GgufFacts:
     chat_template: str | None
 
 
-class _Value(NamedTuple):
-    kind: int
-    value: int | float | str
-
-
-class _Array(NamedTuple):
-    kind: int  # of its elements
-    length: int
-    start: int  # byte at which the elements begin
-
-
 class _Tensor(NamedTuple):
     name: str
     size: int  # bytes, without padding
@@ -101,86 +85,13 @@ def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
             if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
                 raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(str(path), data).check()
+                return _Check(str(path), data).check()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character, a file cut while it is mapped
         raise ModelError(f"{path}: cannot be read as a GGUF file, {error}") from None
 
 
-class _Reader:
-    """A cursor over the header that never steps past `end`."""
-
-    def __init__(self, name: str, data: mmap.mmap) -> None:
-        self.name = name
-        self.data = data
-        self.size = len(data)
-        self.end = min(self.size, MAX_METADATA)
-        self.at = 0
-        self.keys: dict[str, _Value | _Array] = {}
-
-    def fail(self, what: str) -> NoReturn:
-        raise ModelError(f"{self.name}: {what}")
-
-    def take(self, count: int) -> int:
-        """Step over `count` bytes; return where they began."""
-        start = self.at
-        if not 0 <= count <= self.end - start:
-            self.fail(f"header needs {count} bytes at byte {start}, but ends at {self.end}")
-        self.at = start + count
-        return start
-
-    def number(self, code: str) -> int:
-        found: int = struct.unpack_from("<" + code, self.data, self.take(struct.calcsize("<" + code)))[0]
-        return found
-
-    def string(self, what: str, limit: int = MAX_STRING) -> str:
-        length = self.number("Q")
-        if length > limit:
-            self.fail(f"{what} has {length} bytes, at most {limit} are allowed")
-        start = self.take(length)
-        try:
-            text = self.data[start : self.at].decode("utf-8")
-        except UnicodeDecodeError:
-            self.fail(f"{what} at byte {start} is not UTF-8")
-        if "\0" in text:  # to llama.cpp the text would end there
-            self.fail(f"{what} at byte {start} has a zero byte")
-        return text
-
-    def value(self, key: str) -> _Value | _Array:
-        kind = self.number("I")
-        if kind == ARRAY:
-            return self.array(key)
-        if kind == STRING:
-            return _Value(kind, self.string(key))
-        if kind not in SCALARS:
-            self.fail(f"{key} has the unknown type {kind}")
-        return _Value(kind, self.number(SCALARS[kind]))
-
-    def array(self, key: str) -> _Array:
-        kind, count = self.number("I"), self.number("Q")
-        if count > MAX_ARRAY:
-            self.fail(f"{key} has {count} elements, at most {MAX_ARRAY} are allowed")
-        array = _Array(kind, count, self.at)
-        if kind == STRING:
-            for _ in self.strings(array, key):
-                pass
-        elif kind in SCALARS:
-            self.take(count * struct.calcsize("<" + SCALARS[kind]))
-        else:
-            self.fail(f"{key} is an array of the type {kind}, which is not allowed")
-        return array
-
-    def strings(self, array: _Array, key: str) -> Iterator[tuple[int, int]]:
-        """First and last + 1 byte of each string of `array`; leaves the cursor behind it."""
-        unpack, data, end, at = struct.Struct("<Q").unpack_from, self.data, self.end, array.start
-        for index in range(array.length):
-            if at + 8 > end:
-                self.fail(f"{key}[{index}] begins at byte {at}, but the header ends at {end}")
-            length = unpack(data, at)[0]
-            if length > MAX_STRING or at + 8 + length > end:
-                self.fail(f"{key}[{index}] has {length} bytes at byte {at}, but the header ends at {end}")
-            yield at + 8, at + 8 + length
-            at += 8 + length
-        self.at = at
+class _Check(Reader):
+    """What a header must say."""
 
     def check(self) -> GgufFacts:
         tensors = self.header()
@@ -188,52 +99,6 @@ class _Reader:
         self.tokenizer(facts.vocabulary)
         self.places([self.tensor(index) for index in range(tensors)])
         return facts
-
-    def header(self) -> int:
-        """Magic, version, counts and all keys; returns the number of tensors."""
-        magic = self.data[self.take(4) : self.at]
-        if magic != b"GGUF":
-            self.fail(f"not a GGUF file, begins with {magic!r}")
-        version, tensors, keys = self.number("I"), self.number("Q"), self.number("Q")
-        if version not in (2, 3):
-            self.fail(f"GGUF version {version}, expected 2 or 3")
-        if not 1 <= tensors <= MAX_TENSORS or keys > MAX_KEYS:
-            self.fail(f"{tensors} tensors and {keys} keys, allowed are 1 to {MAX_TENSORS} and 0 to {MAX_KEYS}")
-        for index in range(keys):
-            key = self.string(f"key {index}", 256)
-            if not (key and key.isascii() and key.isprintable()) or key in self.keys:
-                self.fail(f"key {index} {key!r} is empty, not plain ASCII or there twice")
-            self.keys[key] = self.value(key)
-        return tensors
-
-    def scalar(self, key: str, kind: int) -> int | float | str | None:
-        """The value of `key`, None if the key is missing."""
-        found = self.keys.get(key)
-        if found is None:
-            return None
-        if not isinstance(found, _Value) or found.kind != kind:
-            self.fail(f"{key} has the type {ARRAY if isinstance(found, _Array) else found.kind}, expected {kind}")
-        return found.value
-
-    def size_of(self, key: str, largest: int, default: int | None = None) -> int:
-        """An unsigned 32-bit value from 1 to `largest`; a missing one is an error unless there is a `default`."""
-        found = self.scalar(key, U32)
-        number = default if found is None else found
-        if not isinstance(number, int) or not 1 <= number <= largest:
-            self.fail(f"{key} is {number}, expected 1 to {largest}")
-        return number
-
-    def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
-        found = self.scalar(key, STRING)
-        if found not in allowed:
-            self.fail(f"{key} is {found!r}, supported: {', '.join(allowed)}")
-        return str(found)
-
-    def array_of(self, key: str, kind: int) -> _Array:
-        found = self.keys.get(key)
-        if not isinstance(found, _Array) or found.kind != kind:
-            self.fail(f"{key} is missing or not an array of the type {kind}")
-        return found
 
     def facts(self) -> GgufFacts:
         architecture = self.one_of("general.architecture", ARCHITECTURES)
@@ -245,7 +110,7 @@ class _Reader:
             number = self.scalar(f"{architecture}.{name}", FLOAT)
             if not (isinstance(number, float) and math.isfinite(number) and number > 0):
                 self.fail(f"{architecture}.{name} is {number}, expected a number above 0")
-        if self.keys.get("split.count", _Value(2, 1))[1] not in (0, 1):
+        if self.keys.get("split.count", Value(2, 1))[1] not in (0, 1):
             self.fail("is one part of a model in several files, which is not supported")
         return self.shape(architecture)
 
@@ -255,8 +120,9 @@ class _Reader:
 
         width, heads = size("embedding_length"), size("attention.head_count")
         kv_heads = size("attention.head_count_kv", heads)
-        head = width // heads
-        if width % heads or heads % kv_heads or head % 2:
+        free = architecture != "qwen2" and f"{architecture}.attention.key_length" in self.keys
+        head = size("attention.key_length") if free else width // heads
+        if (width % heads and not free) or heads % kv_heads or not head or head % 2:
             self.fail(f"width {width}, {heads} heads and {kv_heads} key-value heads do not divide")
         for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
             if size(name, head) != head:
@@ -275,29 +141,38 @@ class _Reader:
         )  # fmt: skip
 
     def tokenizer(self, vocabulary: int) -> None:
-        self.one_of("tokenizer.ggml.model", ("gpt2",))
-        self.one_of("tokenizer.ggml.pre", PRE_TOKENIZERS)
-        self.array_of("tokenizer.ggml.merges", STRING)
+        model = self.one_of("tokenizer.ggml.model", tuple(TOKENIZERS))
+        self.one_of("tokenizer.ggml.pre", TOKENIZERS[model])
         types = self.array_of("tokenizer.ggml.token_type", I32)
         if types.length != vocabulary:
             self.fail(f"{vocabulary} tokens, but {types.length} token types")
         kinds = struct.unpack_from(f"<{vocabulary}i", self.data, types.start)
         if not 1 <= min(kinds) <= max(kinds) <= 6:
             self.fail(f"token types from {min(kinds)} to {max(kinds)}, expected 1 to 6")
-        self.tokens(kinds)
-        scores = self.keys.get("tokenizer.ggml.scores")
-        if scores is not None and self.array_of("tokenizer.ggml.scores", FLOAT).length != vocabulary:
-            self.fail(f"tokenizer.ggml.scores has not one score for each of the {vocabulary} tokens")
+        found = self.tokens(kinds)
+        if model == "gpt2":
+            self.array_of("tokenizer.ggml.merges", STRING)
+        elif found != len(BYTES):  # llama.cpp ends the process over a byte without a token
+            self.fail(f"has tokens for {found} bytes, tokenizer.ggml.model is 'llama' and needs all {len(BYTES)}")
+        if model == "llama" or "tokenizer.ggml.scores" in self.keys:
+            self.scores(vocabulary)
         for key in self.keys:
             if key.startswith("tokenizer.ggml.") and key.endswith("_token_id"):
                 token = self.scalar(key, U32)
                 if not isinstance(token, int) or token >= vocabulary:
                     self.fail(f"{key} is {token}, but there are {vocabulary} tokens")
 
-    def tokens(self, kinds: tuple[int, ...]) -> None:
+    def scores(self, vocabulary: int) -> None:
+        scores = self.array_of("tokenizer.ggml.scores", FLOAT)
+        if scores.length != vocabulary:
+            self.fail(f"tokenizer.ggml.scores has not one score for each of the {vocabulary} tokens")
+        if not math.isfinite(sum(struct.unpack_from(f"<{vocabulary}f", self.data, scores.start))):
+            self.fail("tokenizer.ggml.scores are not all finite")
+
+    def tokens(self, kinds: tuple[int, ...]) -> int:
         """Every token is UTF-8, not empty and there once, also to llama.cpp, which reads it up to a zero byte.
 
-        It ends the process over a token that is there twice.
+        It ends the process over a token that is there twice. Returns how many stand for a byte.
         """
         seen: set[bytes] = set()
         header = self.at
@@ -310,10 +185,11 @@ class _Reader:
                 token.decode("utf-8")
             except UnicodeDecodeError:
                 self.fail(f"token {index} {token!r} is not UTF-8")
-            if kinds[index] == 6 and not re.fullmatch(rb"<0x[0-9A-F]{2}>", token):
+            if kinds[index] == BYTE and token not in BYTES:
                 self.fail(f"token {index} {token!r} is marked as a byte, but is not written as one")
             seen.add(token)
         self.at = header
+        return kinds.count(BYTE)
 
     def tensor(self, index: int) -> _Tensor:
         name = self.string(f"name of tensor {index}", 63)

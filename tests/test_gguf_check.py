@@ -73,8 +73,9 @@ def test_a_check_takes_milliseconds(tiny_gguf: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"general.architecture": "llama"}, "general.architecture is 'llama', supported: qwen2"),
-        ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.model is 'llama'"),
+        ({"general.architecture": "gemma"}, "general.architecture is 'gemma', supported: qwen2, qwen3, llama"),
+        ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model is 't5', supported: gpt2, llama"),
+        ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.pre is 'qwen2', supported: default"),
         ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre is None"),
         ({"tokenizer.ggml.pre": "gpt-2"}, "tokenizer.ggml.pre is 'gpt-2'"),
         ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, "token 2 b'a' is empty, there twice"),

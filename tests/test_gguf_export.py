@@ -165,8 +165,8 @@ def edit_tokenizer(base: Path, edit: Callable[[dict[str, Any]], object]) -> None
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "architecture": (
-        lambda base: change_json(base / "config.json", architectures=["LlamaForCausalLM"]),
-        "architecture LlamaForCausalLM is not one of Qwen2ForCausalLM",
+        lambda base: change_json(base / "config.json", architectures=["GemmaForCausalLM"]),
+        "architecture GemmaForCausalLM is not one of Qwen2ForCausalLM",
     ),
     "rope": (
         lambda base: change_json(base / "config.json", rope_scaling={"rope_type": "yarn", "factor": 4.0}),
