@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -148,18 +149,25 @@ def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
     for one in done:
         click.echo(f"\n{one.step}")
         for name, value in one.report.items():
-            for line in _lines(value):
-                click.echo(f"  {name}: {line}")
+            for line in figure_lines(name, value):
+                click.echo(line)
 
 
-def _lines(value: Any) -> list[str]:
-    """A figure as text; lists of rows one line each."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [", ".join(f"{k} {_number(v)}" for k, v in row.items()) for row in value]
-    if isinstance(value, dict):
-        return [f"{key}: {', '.join(f'{k} {_number(v)}' for k, v in row.items())}" if isinstance(row, dict)
-                else f"{key}: {_number(row)}" for key, row in value.items()]  # fmt: skip
-    return [", ".join(map(str, value)) if isinstance(value, list) else str(_number(value))]
+def figure_lines(name: str, value: Any, indent: str = "  ") -> Iterator[str]:
+    """A figure as lines: nested ones indented, an interval on one line, a list of rows one line each."""
+    if isinstance(value, dict) and {"mean", "low", "high", "people"} == set(value):
+        mean, low, high = (f"{value[key]:.5g}" for key in ("mean", "low", "high"))
+        yield f"{indent}{name}: {mean} [{low}, {high}] over {value['people']} people"
+    elif isinstance(value, dict):
+        yield f"{indent}{name}:"
+        for key, inner in value.items():
+            yield from figure_lines(key, inner, f"{indent}  ")
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for row in value:
+            yield f"{indent}{name}: {', '.join(f'{k} {_number(v)}' for k, v in row.items())}"
+    else:
+        plain = value if isinstance(value, (list, tuple)) else [value]
+        yield f"{indent}{name}: {', '.join(str(_number(v)) for v in plain)}"
 
 
 def _number(value: Any) -> Any:
@@ -186,6 +194,26 @@ _step("convert", "LoRA merged, written as GGUF, quantised.")
 _step("bundle", "Check parity and pack RUN/bundle; refused when a check fails.")
 
 
+@export.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@AS_JSON
+@foreseen
+def compare(first: Path, second: Path, as_json: bool) -> None:
+    """Whether two run folders hold the same facets, graph and personalizer. Ends with 1 when they differ."""
+    _ready()
+    from copersona.export.measure import same_run
+
+    same = same_run(first, second)
+    if as_json:
+        click.echo(json.dumps(same))
+    else:
+        for name, equal in same.items():
+            click.echo(f"{name}: {'the same' if equal else 'DIFFERENT'}")
+    if not all(same.values()):
+        raise SystemExit(1)
+
+
 @export.command("measure")
 @RUN
 @click.option("--people", type=click.IntRange(2), help="Only so many people, to try things out; said in the output.")
@@ -207,9 +235,8 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
         click.echo(json.dumps(figures, ensure_ascii=False))
         return
     for name, value in figures.items():
-        click.echo(f"{name}")
-        for line in _lines(value):
-            click.echo(f"  {line}")
+        for line in figure_lines(name, value, ""):
+            click.echo(line)
 
 
 @export.command("invent")
@@ -275,5 +302,5 @@ def prepare(
         return
     click.echo(f"{out}")
     for name, value in done.items():
-        for line in _lines(value):
-            click.echo(f"  {name}: {line}")
+        for line in figure_lines(name, value):
+            click.echo(line)

@@ -154,6 +154,13 @@ def invented(run: Run, people: int | None) -> Figures:
     return hidden_facet_figures(run.settings.seed, run.encode)
 
 
+def completion(run: Run, people: int | None) -> Figures:
+    """The same control on the real population, where the truth of a hidden facet is only what the history shows."""
+    from copersona.export.completion import run_figures
+
+    return run_figures(run)
+
+
 PROBE = """
 import json, sys
 from pathlib import Path
@@ -208,13 +215,19 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "bits per byte": bits_per_byte,
     "branches": branches,
     "invented population": invented,
+    "completion": completion,
     "runtime process": runtime_process,
 }
 
 
-def same_run(first: Path, second: Path) -> Figures:
-    """Whether two runs of the same seed gave the same facets, graph and personalizer."""
+def same_run(first: Path, second: Path) -> dict[str, bool]:
+    """Whether two runs gave the same facets, graph and personalizer, byte for byte (the graph row for row)."""
     import sqlite3
+
+    parts = ("facets.json", "graph.sqlite", "peers.npy", "anchors.npy", "train/best/personalizer.safetensors")
+    missing = [str(folder / part) for folder in (first, second) for part in parts if not (folder / part).is_file()]
+    if missing:
+        raise ExportError(f"{missing[0]}: not there, so the runs cannot be compared; finish both exports first")
 
     def dump(folder: Path) -> list[Any]:
         database = sqlite3.connect(folder / "graph.sqlite")
