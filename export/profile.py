@@ -102,7 +102,10 @@ def same_person_auc(odd: F32, even: F32) -> float:
 def facet_aucs(
     odd: Sequence[Profile], even: Sequence[Profile], schema: FacetSchema, centring: Centring
 ) -> dict[str, float]:
-    """Same-person AUC of each facet, over people observed in both halves, and of all facets together."""
+    """Same-person AUC of each facet, over people observed in both halves, and of all facets together.
+
+    Left out are figures that fewer than two people could be compared for.
+    """
     sides = []
     for half in (odd, even):
         vectors, labels = stack(half)
@@ -111,8 +114,11 @@ def facet_aucs(
     figures = {}
     for m, name in enumerate(schema.names):
         both = left_seen[:, m] & right_seen[:, m]
-        figures[name] = same_person_auc(left[both, m], right[both, m]) if both.sum() >= 2 else float("nan")
+        if both.sum() >= 2:
+            figures[name] = same_person_auc(left[both, m], right[both, m])
     any_seen = left_seen.any(axis=1) & right_seen.any(axis=1)
+    if any_seen.sum() < 2:
+        return figures
     together = [np.where(seen[..., None], v, 0)[any_seen].reshape(int(any_seen.sum()), -1) for v, seen in sides]
     unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in together]
     figures["all together"] = same_person_auc(unit[0], unit[1])
@@ -143,7 +149,8 @@ def choose_weight(odd: Sequence[Profile], even: Sequence[Profile], schema: Facet
         weighted = replace(schema, feature_weight=weight)
         left, right = with_weight(odd, schema, weight), with_weight(even, schema, weight)
         vectors, labels = stack([*left, *right])
-        return facet_aucs(left, right, weighted, centre_population(vectors, labels, weighted, encode))["all together"]
+        centring = centre_population(vectors, labels, weighted, encode)
+        return facet_aucs(left, right, weighted, centring).get("all together", 0.5)
 
     return max(WEIGHTS, key=auc)
 

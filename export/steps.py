@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from copersona.export.situations import read_centring, run_graph, situations, tr
 from copersona.export.splits import known_history, make_splits, training_people, write_splits
 from copersona.export.statistics import mean_interval
 from copersona.runtime.errors import ExportError
-from copersona.runtime.facets import schema_to_json
+from copersona.runtime.facets import Profile, schema_to_json
 from copersona.runtime.importers import history_line, load_history
 from copersona.runtime.interactions import group_by_person
 
@@ -87,21 +87,40 @@ def discover_facets(run: Run) -> Report:
         weight = choose_weight(odd, even, schema, run.encode)
         odd, even = with_weight(odd, schema, weight), with_weight(even, schema, weight)
         schema = replace(schema, feature_weight=weight)
-    vectors, labels = stack([*odd, *even]) if odd else (None, None)
-    aucs = {}
-    if vectors is not None and labels is not None:
-        aucs = facet_aucs(odd, even, schema, centre_population(vectors, labels, schema, run.encode))
     clusters = {"clusters": [asdict(c) for c in found.clusters], "assignment": dict(found.assignment)}
     write_text(run.path("clusters.json"), json.dumps(clusters, ensure_ascii=False, indent=1))
     write_text(run.path("facets.json"), schema_to_json(schema))
+    run.forget()
     figures = {name: {k: round(v, 3) for k, v in row.items()} for name, row in found.figures.items()}
     return {
         "facets": list(schema.names),
         "feature weight": schema.feature_weight,
         "candidates": figures,
-        "same-person AUC": {name: round(value, 4) for name, value in aucs.items()},
+        "same-person AUC": _same_person(run, odd, even),
         "people in halves": len(odd),
     }
+
+
+def _same_person(run: Run, odd: Sequence[Profile], even: Sequence[Profile]) -> Report:
+    """Same-person AUC of each facet, remembered beside the schema that it is of; empty without halves to compare."""
+    if not odd:
+        return {}
+    vectors, labels = stack([*odd, *even])
+    centring = centre_population(vectors, labels, run.schema, run.encode)
+    figures = {name: round(value, 4) for name, value in facet_aucs(odd, even, run.schema, centring).items()}
+    body = {"facets": sha256(run.path("facets.json")), "auc": figures}
+    write_text(run.path("same_person.json"), json.dumps(body, indent=1))
+    return figures
+
+
+def _remembered_same_person(run: Run) -> Report:
+    """The figures of discovery, made again where the facets were edited since."""
+    path = run.path("same_person.json")
+    body = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if body.get("facets") == sha256(run.path("facets.json")):
+        figures: Report = body["auc"]
+        return figures
+    return _same_person(run, *halves(run.people, run.known, run.schema, run.encode, workers=run.settings.workers))
 
 
 def profile(run: Run) -> Report:
@@ -129,6 +148,7 @@ def graph(run: Run) -> Report:
     return {
         "peers": len(run.people),
         "layers": [asdict(row) for row in layer_figures(built, run.schema.names)],
+        "same-person AUC": _remembered_same_person(run),
         "facet-biased": round(facet_biased(labels), 4),
         "neighbours nearer than random, z": mean_interval(gains, run.settings.seed) if len(gains) else None,
     }

@@ -226,3 +226,18 @@ def test_a_step_without_the_ones_before_it_is_refused(run: Run, tmp_path: Path) 
         run_steps(empty, ("graph",), lambda line: None)
     with pytest.raises(ExportError, match="no run folder"):
         Run.open(tmp_path / "gone")
+
+
+def test_the_graph_step_says_how_well_each_facet_tells_people_apart(tiny_run: Path) -> None:
+    from copersona.export.pipeline import read_marker
+    from copersona.export.run import Run
+
+    run = Run.open(tiny_run)
+    found, told = read_marker(run, "discover"), read_marker(run, "graph")
+    assert found is not None
+    assert told is not None
+    figures = told.report["same-person AUC"]
+    assert figures == found.report["same-person AUC"]
+    assert set(figures) <= {*run.schema.names, "all together"}
+    assert all(0.0 <= value <= 1.0 for value in figures.values())
+    assert len(figures) > 1
