@@ -43,7 +43,7 @@ class TrainSettings:
     lora_lr: float = 1e-3  # chosen on validation with the small base (docs/measured.md)
     lora_rank: int = 16
     lora_alpha: int = 32
-    lora_dropout: float = 0.0  # masks on every projection cost a third of the time on a CPU; PAPER has 0.05
+    lora_dropout: float = 0.0  # masks on every projection are slow on a CPU; PAPER has 0.05
     weight_decay: float = 0.01
     warmup: float = 0.06
     clip: float = 1.0
