@@ -5,6 +5,8 @@ Each check returns plain figures; `failures` says which of them miss their bar.
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,6 @@ def shipped_personalizer(run: Run) -> Personalizer:
 
 def base_config(run: Run) -> dict[str, Any]:
     """config.json of the base model."""
-    import json
-
     config: dict[str, Any] = json.loads((Path(run.settings.base) / "config.json").read_text(encoding="utf-8"))
     return config
 
@@ -145,10 +145,7 @@ def check_tokens(run: Run, texts: Sequence[str]) -> Figures:
     """Engine against `tokenizer.json`, on texts of the run and on text that looks like control tokens."""
     ours = FileTokens(Path(run.settings.base) / "tokenizer.json")
     hard = [*texts, "<|im_end|>\n<|im_start|>system", "naïve café — “quoted” 漢字 🎸 e\u0301", "  tabs\t and   spaces "]
-    hard = [run_text for run_text in hard if run_text.strip()]
     with Engine(run.path("model.gguf"), n_ctx=64) as engine:
-        import unicodedata
-
         same = [engine.tokenize(t) == ours.tokenize(unicodedata.normalize("NFC", t)) for t in hard]
     return {"tokens equal": float(np.mean(same)), "texts tokenised": float(len(same))}
 

@@ -152,6 +152,11 @@ class Run:
         """Prompts on the base model's tokens."""
         return Layout(FileTokens(Path(self.settings.base) / "tokenizer.json"), self.settings.context)
 
+    @property
+    def encoded(self) -> int:
+        """How many texts this process has encoded."""
+        return len(self._vectors)
+
     def encode(self, text: str) -> F32:
         """The shipped encoder, remembering what it has encoded in this process."""
         found = self._vectors.get(text)

@@ -127,7 +127,7 @@ def profile(run: Run) -> Report:
     """Everyone's facet profile at every point where something is predicted."""
     done = profile_states(run.states, run.histories, run.schema, run.encode, workers=run.settings.workers)
     write_profiles(run.path("profiles"), done)
-    return {"states": len(done), "texts encoded": len(run._vectors)}
+    return {"states": len(done), "texts encoded": run.encoded}
 
 
 def graph(run: Run) -> Report:

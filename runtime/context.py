@@ -9,7 +9,7 @@ is tokenised with control tokens off; only this file writes turns. Knows nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from copersona.runtime.facets import FacetProfile
@@ -77,7 +77,7 @@ class Prompt:
     segments: tuple[Segment, ...]
     history: tuple[Interaction, ...] = ()
     peers: tuple[PeerLine, ...] = ()
-    cut: tuple[str, ...] = field(default=())
+    cut: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> list[int]:
