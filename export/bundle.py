@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from copersona.export.encoder import encoder_name
+from copersona.export.files import replacing_folder
 from copersona.export.parity import Figures, all_checks, base_config, failures
 from copersona.export.run import Run
 from copersona.runtime.bundle import verify, write_manifest
@@ -49,31 +50,18 @@ def pack(run: Run) -> Mapping[str, Any]:
     missed = failures(figures)
     if missed:
         raise ExportError(f"{run.folder}: not packed, {len(missed)} parity checks fail: {'; '.join(missed)}")
-    part, target = run.path("bundle.part"), run.path("bundle")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for name in FILES:
-        if name == "README.md":
-            (part / name).write_text(model_card(run, figures), encoding="utf-8")
-        else:
-            source = run.path("train") / "best" / name if name == "personalizer.safetensors" else run.path(name)
-            shutil.copyfile(source, part / name)
-    manifest = write_manifest(part, FILES, shapes(run), manifest_settings(run, figures))
-    verify(part, full=True)
-    check_parts(part, manifest)
-    _swap(part, target)
+    with replacing_folder(run.path("bundle")) as part:
+        for name in FILES:
+            if name == "README.md":
+                (part / name).write_text(model_card(run, figures), encoding="utf-8")
+            else:
+                source = run.path("train") / "best" / name if name == "personalizer.safetensors" else run.path(name)
+                shutil.copyfile(source, part / name)
+        manifest = write_manifest(part, FILES, shapes(run), manifest_settings(run, figures))
+        verify(part, full=True)
+        check_parts(part, manifest)
     size = sum(row.bytes for row in manifest.files)
     return {"bundle": manifest.bundle_id[:12], "megabytes": round(size / 1e6, 1), "parity": figures}
-
-
-def _swap(part: Path, target: Path) -> None:
-    """Rename over an older bundle, which is moved away first and deleted last."""
-    old = target.with_name("bundle.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    part.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def shapes(run: Run) -> Shapes:

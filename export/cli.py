@@ -78,6 +78,7 @@ def export() -> None:
 )
 @click.option("--facets", default=5, show_default=True, help="How many facets to induce.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training targets.")
+@click.option("--checkpoint-seconds", type=click.FloatRange(0), help="Between two checkpoints of the training.")
 @click.option("--soft-tokens", type=click.IntRange(1, 256), help="L, virtual tokens of the soft prompt.")
 @click.option("--quantize", type=click.Choice(["q8_0", "f16", "f32", "q4_k_m"]), default="q8_0", show_default=True)
 @click.option(
@@ -105,6 +106,7 @@ def run(
     preset: str,
     epochs: int | None,
     soft_tokens: int | None,
+    checkpoint_seconds: float | None,
     no_peer_quotes: bool,
     as_json: bool,
     **options: Any,
@@ -128,7 +130,8 @@ def run(
         **options,
     )
     settings = paper_settings(settings) if preset == "paper" else settings
-    changes: dict[str, Any] = {"epochs": epochs, "soft_tokens": soft_tokens, "seed": settings.seed}
+    changes: dict[str, Any] = {"epochs": epochs, "soft_tokens": soft_tokens, "checkpoint_seconds": checkpoint_seconds}
+    changes["seed"] = settings.seed
     train = replace(settings.train, **{k: v for k, v in changes.items() if v is not None})
     work = Run(out, replace(settings, train=train))
     out.mkdir(parents=True, exist_ok=True)
@@ -146,11 +149,28 @@ def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"\n{'step':<10}{'seconds':>10}{'peak MB':>10}")
     for one in done:
         click.echo(f"{one.step:<10}{one.seconds:>10.1f}{one.peak_megabytes:>10.0f}")
+    total, peak = sum(one.seconds for one in done), max((one.peak_megabytes for one in done), default=0)
+    click.echo(f"{'all':<10}{total:>10.1f}{peak:>10.0f}")
+    click.echo(f"\n{'size':<28}{'MB':>10}")
+    for name, size in sizes(work.folder):
+        click.echo(f"{name:<28}{size / 1e6:>10.1f}")
     for one in done:
         click.echo(f"\n{one.step}")
         for name, value in one.report.items():
             for line in figure_lines(name, value):
                 click.echo(line)
+
+
+def sizes(folder: Path) -> list[tuple[str, int]]:
+    """What takes the room, in bytes: the run folder, its bundle and the bundle's files, the largest first."""
+
+    def held(path: Path) -> int:
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+    bundle = folder / "bundle"
+    files = sorted(((file.name, file.stat().st_size) for file in bundle.glob("*")), key=lambda row: -row[1])
+    parts = [("bundle", held(bundle)), *((f"  {name}", size) for name, size in files)] if files else []
+    return [("run folder", held(folder)), *parts]
 
 
 def figure_lines(name: str, value: Any, indent: str = "  ") -> Iterator[str]:

@@ -8,14 +8,13 @@ feed-forward outputs of the first half of the layers stay float: their inputs ha
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from copersona.export.files import replacing
+from copersona.export.files import replacing, room_for, scratch
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.errors import ExportError
 
@@ -31,10 +30,13 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from optimum.exporters.onnx import main_export
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with scratch(model.with_name("encoder.scratch")) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            main_export(str(source), folder, task="feature-extraction", library_name="sentence_transformers")
+            with room_for(folder):
+                main_export(str(source), str(folder), task="feature-extraction", library_name="sentence_transformers")
+        except ExportError:
+            raise
         except Exception as error:  # optimum raises whatever its parts raise
             raise ExportError(
                 f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})"
@@ -46,10 +48,10 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=_sensitive(Path(folder) / "model.onnx"),
+                nodes_to_exclude=_sensitive(folder / "model.onnx"),
             )
         with replacing(tokenizer) as part:
-            part.write_bytes((Path(folder) / "tokenizer.json").read_bytes())
+            part.write_bytes((folder / "tokenizer.json").read_bytes())
 
 
 def _sensitive(model: Path) -> list[str]:

@@ -1,27 +1,142 @@
-"""Files of a run folder: written whole under a temporary name, then renamed, so that a kill leaves the old or the
-new one."""
+"""Files and folders of a run: written whole under a temporary name, then renamed, so that a kill leaves the old or the
+new one. A full disk is said in one line, whichever library met it."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from copersona.runtime.errors import ExportError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+ROOM = 1 << 20  # bytes; where no more than this is free, a failed write is put down to the full disk
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; renamed over it, durably, when the block ends without an error."""
+    """A temporary path beside `path`; renamed over it, durably, when the block ends without an error.
+
+    Raises:
+        ExportError: the disk is full.
+    """
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield part
-        with part.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(part, path)
+        with room_for(path):
+            yield part
+            _sync(part)
+            os.replace(part, path)
+            _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: an empty one to fill, put in the place of `path` when the block ends without an error.
+
+    Folders cannot be exchanged in one step everywhere, so the old one is moved aside first; `restore` brings it back
+    after a kill between the two.
+    """
+    part, old = path.with_name(f"{path.name}.part"), _aside(path)
+    restore(path)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        with room_for(path):
+            yield part
+            for file in (p for p in part.rglob("*") if p.is_file()):
+                _sync(file)
+            if path.exists():
+                path.rename(old)
+            part.rename(path)
+            _sync(path.parent)
+    finally:
+        restore(path)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(path: Path) -> None:
+    """Bring back a folder that was moved aside when the one to replace it did not come."""
+    if not path.exists() and _aside(path).exists():
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(PermissionError):  # where folders cannot be opened for this
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder at `path` for the time of the block; one that a kill left there is emptied first.
+
+    Beside the results and not where the system keeps temporary files, which may be small.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn what the libraries raise on a full disk into one line that says where and what to do.
+
+    Raises:
+        ExportError: a write failed, and the file system of `path` is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        free = shutil.disk_usage(_existing(path)).free
+        if free >= ROOM and not _tells_of_full_disk(error):
+            raise
+        raise ExportError(
+            f"{path}: cannot be written, the disk is full ({free / 1e6:.1f} MB free); make room and run the same "
+            "command again, it goes on from what is done"
+        ) from error
+
+
+def need_room(path: Path, size: int) -> None:
+    """Raises ExportError before a write of up to `size` bytes that the file system of `path` has no room for."""
+    free = shutil.disk_usage(_existing(path)).free
+    if free < size:
+        raise ExportError(
+            f"{path}: needs up to {size / 1e6:.1f} MB, {free / 1e6:.1f} MB of the disk are free; make room and run "
+            "the same command again, it goes on from what is done"
+        )
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def _tells_of_full_disk(error: BaseException | None) -> bool:
+    """Whether the error or one that led to it is the system's for no space; safetensors only quotes its text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,9 +10,9 @@ applies NFC to all text itself, because llama.cpp does not know normalisers.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..runtime.errors import ExportError, ModelError
 from ..runtime.gguf_check import check_gguf
+from .files import replacing, replacing_folder
 from .gguf_tokenizer import TOKENIZER_FILES, add_vocabulary, read_json, read_vocabulary
 
 ARCHITECTURES = {
@@ -140,22 +141,17 @@ def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> No
     model_dir, target = Path(model_dir), Path(target)
     source = _Source(model_dir, read_json(model_dir / "config.json"))
     supported(source.config, model_dir)
-    part = target.with_name(target.name + ".part")
-    writer = gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])
-    try:
-        _add_model(writer, source, kind)
-        add_vocabulary(writer, read_vocabulary(model_dir, source.config))
-        _write_tensors(writer, source, np.dtype(np.float16 if kind == "f16" else np.float32))
-        writer.close()
-        check_gguf(part)
-        os.replace(part, target)
-    except ModelError as error:
-        raise ExportError(f"{model_dir}: the GGUF written from it would be refused, {error}") from error
-    except (KeyError, SafetensorError) as error:
-        raise ExportError(f"{model_dir}: is missing {_first_line(error)}, or is damaged there") from error
-    finally:
-        writer.close()
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, closing(gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])) as writer:
+        try:
+            _add_model(writer, source, kind)
+            add_vocabulary(writer, read_vocabulary(model_dir, source.config))
+            _write_tensors(writer, source, np.dtype(np.float16 if kind == "f16" else np.float32))
+            writer.close()
+            check_gguf(part)
+        except ModelError as error:
+            raise ExportError(f"{model_dir}: the GGUF written from it would be refused, {error}") from error
+        except (KeyError, SafetensorError) as error:
+            raise ExportError(f"{model_dir}: is missing {_first_line(error)}, or is damaged there") from error
 
 
 def merge_lora(base_dir: Path, adapter_dir: Path, target_dir: Path) -> None:
@@ -167,9 +163,7 @@ def merge_lora(base_dir: Path, adapter_dir: Path, target_dir: Path) -> None:
     from peft import PeftModel
 
     base_dir, target_dir = Path(base_dir), Path(target_dir)
-    part = target_dir.with_name(target_dir.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with replacing_folder(target_dir) as part:
         try:
             adapted = PeftModel.from_pretrained(load_causal_lm(base_dir), str(adapter_dir))
             merged = adapted.merge_and_unload(safe_merge=True)
@@ -179,10 +173,6 @@ def merge_lora(base_dir: Path, adapter_dir: Path, target_dir: Path) -> None:
         for name in TOKENIZER_FILES:
             if (base_dir / name).exists():
                 shutil.copyfile(base_dir / name, part / name)
-        shutil.rmtree(target_dir, ignore_errors=True)
-        os.replace(part, target_dir)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def load_causal_lm(model_dir: Path) -> Any:

@@ -50,6 +50,7 @@ def measure_run(run: Run, *, people: int | None = None, only: Sequence[str] = ()
         found = MEASUREMENTS[name](run, people)
         figures[name] = {**found, "limited to people": people} if people else found
         write_text(path, json.dumps(figures, ensure_ascii=False, indent=1))
+    run.forget()
     return {name: figures[name] for name in only or MEASUREMENTS}
 
 

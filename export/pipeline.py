@@ -10,12 +10,15 @@ import json
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from copersona.export.files import sha256, write_text
+from filelock import FileLock, Timeout
+
+from copersona.export.files import restore, room_for, sha256, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
 from copersona.runtime.errors import ExportError
@@ -62,10 +65,36 @@ def run_steps(run: Run, steps: tuple[str, ...], say: Callable[[str], None]) -> l
     """Run the given steps in order, skipping those that are done and not stale.
 
     Raises:
-        ExportError: a step before the first one asked for is missing, or a step fails.
+        ExportError: a step before the first one asked for is missing, a step fails, the disk is full, or another
+            export is at work in the folder.
     """
     check_inputs(run)
     run.folder.mkdir(parents=True, exist_ok=True)
+    restore(run.path("bundle"))
+    with alone(run.folder):
+        return _run_steps(run, steps, say)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a second export out of the same run folder. The system frees the lock when the process ends, however it
+    ends.
+
+    Raises:
+        ExportError: another export has it.
+    """
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ExportError(f"{folder}: another export is at work in this run folder; wait for it or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run_steps(run: Run, steps: tuple[str, ...], say: Callable[[str], None]) -> list[Done]:
     done: list[Done] = []
     for step in STEPS:
         key = step_key(run, step)
@@ -120,9 +149,11 @@ def read_marker(run: Run, step: str) -> Done | None:
 def _execute(run: Run, step: str, key: str) -> Done:
     (run.path("done") / f"{step}.json").unlink(missing_ok=True)
     begun = time.monotonic()
-    with PeakMemory() as peak:
-        report = STEPS[step](run)
-    run.forget()
+    with PeakMemory() as peak, room_for(run.folder):
+        try:
+            report = STEPS[step](run)
+        finally:
+            run.forget()
     key = step_key(run, step)
     done = Done(step, key, round(time.monotonic() - begun, 1), round(peak.megabytes, 1), report)
     write_text(run.path("done") / f"{step}.json", json.dumps(asdict(done), ensure_ascii=False, indent=1))

@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from copersona.export.examples import FileTokens
-from copersona.export.files import replacing, write_text
+from copersona.export.files import replacing, sha256, write_text
 from copersona.export.items import ItemTable, attach_words
 from copersona.export.profile import State, stack, states_of
 from copersona.export.splits import Splits, known_history, read_splits, training_people
 from copersona.export.train import PAPER, TrainSettings
+from copersona.export.vectors import Vectors
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import ContextSettings, Layout
 from copersona.runtime.encoder import Encoder
@@ -75,7 +76,6 @@ class Run:
 
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder, self.settings = folder, settings
-        self._vectors: dict[str, F32] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -93,6 +93,8 @@ class Run:
 
     def forget(self) -> None:
         """Drop what was read, after a step has rewritten it."""
+        if "vectors" in self.__dict__:
+            self.vectors.close()
         for name in [n for n, v in vars(type(self)).items() if isinstance(v, cached_property)]:
             self.__dict__.pop(name, None)
 
@@ -152,17 +154,19 @@ class Run:
         """Prompts on the base model's tokens."""
         return Layout(FileTokens(Path(self.settings.base) / "tokenizer.json"), self.settings.context)
 
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The shipped encoder, remembering what it has encoded; see `encode`."""
+        return Vectors(self.path("vectors.sqlite"), sha256(self.path("encoder.onnx")), self.encoder.encode)
+
     @property
     def encoded(self) -> int:
-        """How many texts this process has encoded."""
-        return len(self._vectors)
+        """How many texts were encoded, not found on disk, since the last `forget`."""
+        return self.vectors.encoded if "vectors" in self.__dict__ else 0
 
     def encode(self, text: str) -> F32:
-        """The shipped encoder, remembering what it has encoded in this process."""
-        found = self._vectors.get(text)
-        if found is None:
-            found = self._vectors[text] = self.encoder.encode(text)
-        return found
+        """The vector of a text by the shipped encoder, (E,) float32; encoded once in the life of the run folder."""
+        return self.vectors(text)
 
 
 def write_profiles(stem: Path, profiles: list[Profile]) -> None:

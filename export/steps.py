@@ -17,7 +17,7 @@ import numpy as np
 
 from copersona.export.discover import discover
 from copersona.export.encoder import convert_encoder
-from copersona.export.files import replacing, sha256, write_text
+from copersona.export.files import need_room, replacing, sha256, write_text
 from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
 from copersona.export.items import item_table
 from copersona.export.profile import (
@@ -124,7 +124,10 @@ def _remembered_same_person(run: Run) -> Report:
 
 
 def profile(run: Run) -> Report:
-    """Everyone's facet profile at every point where something is predicted."""
+    """Everyone's facet profile at every point where something is predicted.
+
+    "texts encoded" are those of this call: what discovery or an interrupted profiling encoded is on disk.
+    """
     done = profile_states(run.states, run.histories, run.schema, run.encode, workers=run.settings.workers)
     write_profiles(run.path("profiles"), done)
     return {"states": len(done), "texts encoded": run.encoded}
@@ -197,12 +200,13 @@ def convert(run: Run) -> Report:
     from copersona.runtime.engine import quantize
 
     merged, kind = run.path("merged"), run.settings.quantize
-    shutil.rmtree(merged, ignore_errors=True)
     merge_lora(Path(run.settings.base), run.path("train") / "best" / "adapter", merged)
     full, model = run.path("model-f32.gguf"), run.path("model.gguf")
     write_gguf(merged, full, "f32")
+    need_room(model, full.stat().st_size)
     if kind == "f32":
-        shutil.copyfile(full, model)
+        with replacing(model) as part:
+            shutil.copyfile(full, part)
     elif kind == "f16":
         write_gguf(merged, model, "f16")
     else:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from copersona.export.examples import Dropout, Example, Situation, batches, make_example
-from copersona.export.files import replacing, write_text
+from copersona.export.files import replacing, replacing_folder, write_text
 from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
@@ -170,6 +170,8 @@ class Trainer:
         per_epoch = math.ceil(len(training) / (self.settings.batch * self.settings.accumulate))
         total = per_epoch * self.settings.epochs
         self._resume(fingerprint)
+        if self.step == 0:
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
         held = [self._example(s, None) for s in validation]
         if self.step == 0:
             self.first = self.evaluate(held)
@@ -246,10 +248,10 @@ class Trainer:
             self._save_best()
 
     def _save_best(self) -> None:
-        best = self.folder / "best"
-        self.model.lm.save_pretrained(str(best / "adapter"))
-        self.model.personalizer.save(best / "personalizer.safetensors")
-        write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
+        with replacing_folder(self.folder / "best") as best:
+            self.model.lm.save_pretrained(str(best / "adapter"))
+            self.model.personalizer.save(best / "personalizer.safetensors")
+            write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
 
     def _state(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -281,6 +283,14 @@ class Trainer:
         self.step = int(body["step"])
         self.best, best_step, self.first, self.seconds = body["numbers"]
         self.best_step = int(best_step)
+        self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Forget what was logged after the checkpoint: those steps are done again."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        whole = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+        write_text(path, "".join(f"{line}\n" for line in whole))
 
     def _finish(self, validation: Sequence[Situation]) -> TrainResult:
         """Load the best weights and compare, on validation, the person with nobody and with the next person."""

@@ -1,4 +1,4 @@
-"""A progress bar with the time left on a terminal; in a log, one line at the start and one at the end.
+"""A progress bar with the time left on a terminal; in a log, a line at the start, at the end and every half minute.
 
 Everything goes to stderr: stdout belongs to the answers.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
+EVERY = 30.0  # seconds between two lines in a log
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -41,9 +42,22 @@ def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterat
     of = "" if total is None else f" of {total:,}"
     sys.stderr.write(f"{description}{': 0' + of if total else ''} ...\n")
     done, start = 0, time.monotonic()
+    said = start
     try:
         for item in iterable:
             yield item
             done += 1
+            if (now := time.monotonic()) - said >= EVERY:
+                left = f", about {_span((now - start) * (total / done - 1))} left" if total else ""
+                sys.stderr.write(f"{description}: {done:,}{of} after {_span(now - start)}{left}\n")
+                said = now
     finally:
         sys.stderr.write(f"{description}: {done:,}{of} in {time.monotonic() - start:.1f} s\n")
+
+
+def _span(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

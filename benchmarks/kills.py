@@ -1,0 +1,130 @@
+"""Kill `copersona export run` at random moments, run it again, and compare with an undisturbed run.
+
+    python benchmarks/kills.py HISTORIES --base DIR --encoder DIR --out FOLDER --kills 50 [-- options of export run]
+
+Each trial starts an export in an empty folder, kills it (SIGKILL, the whole process group) at a moment drawn evenly
+from the undisturbed run's duration, looks at every file left behind under its final name, and runs the same command
+to its end. Every third trial kills the second run as well. A trial passes when the bundle's files are those of the
+undisturbed run, byte for byte, and no half-written file stood under a final name. Goes on from FOLDER/kills.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+VARIES = ("train/checkpoint.pt", "train/log.jsonl", "vectors.sqlite", "lock")
+"""Files that change while a run goes on, or tell how long it took; their readers check them. `done/` and
+`train/best/` are looked into below."""
+
+
+def main() -> None:
+    asked, options = arguments()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "copersona.runtime", "export", "run", str(asked.histories), "--base",
+               str(asked.base), "--encoder", str(asked.encoder), *options]  # fmt: skip
+    whole = asked.out / "undisturbed"
+    begun = time.monotonic()
+    finish(command, whole)
+    seconds = time.monotonic() - begun
+    log = asked.out / "kills.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    if rows:
+        seconds = rows[0]["undisturbed"]
+    while (kills := sum(len(row["killed after"]) for row in rows)) < asked.kills:
+        row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills)
+        rows.append({**row, "undisturbed": seconds})
+        with log.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(rows[-1]) + "\n")
+        print(f"{kills + len(row['killed after'])} of {asked.kills} kills: {json.dumps(row)}", flush=True)
+    failed = [row for row in rows if not row["same bundle"] or row["half-written"]]
+    print(f"{kills} kills in {len(rows)} trials, {len(failed)} ended otherwise than the undisturbed run")
+    sys.exit(1 if failed else 0)
+
+
+def arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Our own, and those for `export run` after `--`."""
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("histories", type=Path)
+    for name in ("--base", "--encoder", "--out"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=50)
+    return parser.parse_args(given[:cut]), given[cut + 1 :]
+
+
+def trial(command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int) -> dict[str, object]:
+    """One export, killed once or twice, then finished."""
+    draw = random.Random(number)
+    shutil.rmtree(folder, ignore_errors=True)
+    moments, half = [], []
+    for _ in range(min(2 if number % 3 == 2 else 1, most)):
+        moment = draw.uniform(0.5, seconds)
+        if killed(command, folder, moment):
+            half += half_written(folder, whole)
+        moments.append(round(moment, 2))
+    finish(command, folder)
+    same = digests(folder / "bundle") == digests(whole / "bundle")
+    return {"killed after": moments, "same bundle": same, "half-written": half}
+
+
+def killed(command: Sequence[str], folder: Path, moment: float) -> bool:
+    """Start, wait, kill; whether it was still at work."""
+    process = subprocess.Popen([*command, "--out", str(folder)], start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        process.wait(moment)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def finish(command: Sequence[str], folder: Path) -> None:
+    """Run to the end; what it says is shown when it fails."""
+    done = subprocess.run([*command, "--out", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+
+
+def half_written(folder: Path, whole: Path) -> list[str]:
+    """Files under their final name that are not whole: neither those of the undisturbed run nor what may vary."""
+    bad = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if ".part" in name or ".old" in name or ".scratch" in name or "-journal" in name or name in VARIES:
+            continue
+        if name.startswith("done/"):
+            good = "key" in json.loads(path.read_text(encoding="utf-8"))
+        elif name.startswith("train/best/"):  # of an earlier step, but complete
+            best = whole / "train" / "best"
+            good = {p.name for p in (folder / "train" / "best").rglob("*")} == {p.name for p in best.rglob("*")}
+        else:
+            good = digest(path) == digest(whole / name)
+        if not good:
+            bad.append(name)
+    return bad
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: digest(path) for path in sorted(folder.iterdir())}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+
+
+if __name__ == "__main__":
+    main()
