@@ -47,7 +47,7 @@ def main() -> None:
         with log.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(rows[-1]) + "\n")
         print(f"{kills + len(row['killed after'])} of {asked.kills} kills: {json.dumps(row)}", flush=True)
-    failed = [row for row in rows if not row["same bundle"] or row["half-written"]]
+    failed = [row for row in rows if row["differ"] or row["half-written"]]
     print(f"{kills} kills in {len(rows)} trials, {len(failed)} ended otherwise than the undisturbed run")
     sys.exit(1 if failed else 0)
 
@@ -64,7 +64,9 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_args(given[:cut]), given[cut + 1 :]
 
 
-def trial(command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int) -> dict[str, object]:
+def trial(
+    command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int
+) -> dict[str, object]:
     """One export, killed once or twice, then finished."""
     draw = random.Random(number)
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,8 +77,11 @@ def trial(command: Sequence[str], whole: Path, folder: Path, seconds: float, num
             half += half_written(folder, whole)
         moments.append(round(moment, 2))
     finish(command, folder)
-    same = digests(folder / "bundle") == digests(whole / "bundle")
-    return {"killed after": moments, "same bundle": same, "half-written": half}
+    mine, theirs = digests(folder / "bundle"), digests(whole / "bundle")
+    differ = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+    if differ or half:
+        shutil.copytree(folder, folder.with_name(f"failed-{number}"), dirs_exist_ok=True)
+    return {"killed after": moments, "differ": differ, "half-written": half}
 
 
 def killed(command: Sequence[str], folder: Path, moment: float) -> bool:

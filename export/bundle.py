@@ -16,6 +16,7 @@ import numpy as np
 
 from copersona.export.encoder import encoder_name
 from copersona.export.files import replacing_folder
+from copersona.export.hub import model_name
 from copersona.export.parity import Figures, all_checks, base_config, failures
 from copersona.export.run import Run
 from copersona.runtime.bundle import verify, write_manifest
@@ -83,7 +84,7 @@ def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
         "graph": {"threshold": THRESHOLD, "per_facet": PER_FACET},
         "training": settings.pop("train"),
         "export": settings,
-        "base": Path(run.settings.base).name,
+        "base": model_name(Path(run.settings.base)),
         "encoder": encoder_name(Path(run.settings.encoder)),
         "profiler": PROFILER_VERSION,
         "versions": {name: version(name) for name in packages} | {"engine": build_info()},
@@ -97,10 +98,11 @@ def model_card(run: Run, figures: Figures) -> str:
     names = "\n".join(f"- **{f.name}**: {f.definition}" for f in run.schema.facets)
     checks = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())
     settings = run.settings
+    base = model_name(Path(settings.base))
     return f"""# A copersona bundle
 
 Facets, a persona graph of {len(run.people)} pseudonymous peers, a personalizer and a language model
-({Path(settings.base).name}, LoRA merged, {settings.quantize}). Look inside with `copersona bundle show`, ask with
+({base}, LoRA merged, {settings.quantize}). Look inside with `copersona bundle show`, ask with
 `copersona ask`.
 
 ## Facets

@@ -69,10 +69,12 @@ def export() -> None:
 @click.option(
     "--base",
     required=True,
-    type=click.Path(path_type=Path),
-    help="Hugging Face folder: a dense Qwen2, Qwen3 or Llama with ChatML tokens.",
+    help="Hugging Face folder or hub id (owner/name, owner/name@revision): a dense Qwen2, Qwen3 or Llama with ChatML "
+    "tokens.",
 )
-@click.option("--encoder", required=True, type=click.Path(path_type=Path), help="sentence-transformers folder.")
+@click.option(
+    "--encoder", required=True, help="sentence-transformers folder or hub id; pooling by mean or first token."
+)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Run folder; the bundle ends up in RUN/bundle."
 )
@@ -100,8 +102,8 @@ def run(
     histories: tuple[Path, ...],
     format_: str,
     metadata: Path | None,
-    base: Path,
-    encoder: Path,
+    base: str,
+    encoder: str,
     out: Path,
     preset: str,
     epochs: int | None,
@@ -117,14 +119,15 @@ def run(
     starts again, training goes on from its last checkpoint.
     """
     _ready()
+    from copersona.export.hub import model_folder
     from copersona.export.run import Run, RunSettings, paper_settings
     from copersona.export.steps import STEPS
 
     settings = RunSettings(
         histories=tuple(str(p.resolve()) for p in histories),
         format=format_,
-        base=str(base.resolve()),
-        encoder=str(encoder.resolve()),
+        base=str(model_folder(base)),
+        encoder=str(model_folder(encoder)),
         peer_quotes=not no_peer_quotes,
         metadata=None if metadata is None else str(metadata.resolve()),
         **options,

@@ -11,11 +11,13 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from copersona.export.files import replacing, room_for, scratch
-from copersona.runtime.encoder import Encoder
+from copersona.export.hub import model_name
+from copersona.runtime.encoder import MAX_TOKENS, Encoder
 from copersona.runtime.errors import ExportError
 
 
@@ -23,10 +25,9 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
     """Write `model` (int8 ONNX with pooling in its graph) and `tokenizer` from a sentence-transformers folder.
 
     Raises:
-        ExportError: not such a folder, or the conversion fails.
+        ExportError: not such a folder, an encoder that is not supported, or the conversion fails.
     """
-    if not (source / "modules.json").is_file():
-        raise ExportError(f"{source}: no sentence-transformers folder (modules.json is missing); give --encoder DIR")
+    check_encoder(source)
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from optimum.exporters.onnx import main_export
 
@@ -54,6 +55,45 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
             part.write_bytes((folder / "tokenizer.json").read_bytes())
 
 
+def check_encoder(source: Path) -> None:
+    """Refuse by name, before any work, what would not ship as it is.
+
+    Raises:
+        ExportError: no sentence-transformers folder, a pooling other than mean or first token, fewer positions than
+            MAX_TOKENS, or no fast tokenizer.
+    """
+    missing = [n for n in ("modules.json", "config.json", "tokenizer.json") if not (source / n).is_file()]
+    if missing:
+        raise ExportError(
+            f"{source}: no sentence-transformers folder ({', '.join(missing)} missing); give --encoder DIR"
+        )
+    modules = _json(source / "modules.json")
+    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise ExportError(f"{source}: its modules are {kinds}, expected Transformer, Pooling and perhaps Normalize")
+    pooling = _pooling(_json(source / modules[1]["path"] / "config.json"))
+    if pooling not in ("mean", "cls"):
+        raise ExportError(f"{source}: pools by {pooling}, supported are mean or cls; use another encoder")
+    positions = _json(source / "config.json").get("max_position_embeddings", MAX_TOKENS)
+    if positions < MAX_TOKENS:
+        raise ExportError(f"{source}: has {positions} positions, {MAX_TOKENS} are needed; use another encoder")
+
+
+def _pooling(config: dict[str, Any]) -> str:
+    """The mode's name, in the form of sentence-transformers 5 or of those before it."""
+    if "pooling_mode" in config:
+        return str(config["pooling_mode"])
+    modes = [name for name, on in config.items() if name.startswith("pooling_mode_") and on is True]
+    return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get("+".join(modes), "+".join(modes))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path}: cannot be read ({error})") from error
+
+
 def _sensitive(model: Path) -> list[str]:
     """Feed-forward output products of the first half of the layers, by their names in BERT-like graphs."""
     import onnx
@@ -69,8 +109,6 @@ def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> 
     """Cosine of the shipped encoder, one text at a time, against sentence-transformers on the same sentences."""
     from sentence_transformers import SentenceTransformer
 
-    from copersona.runtime.encoder import MAX_TOKENS
-
     original = SentenceTransformer(str(source), device="cpu")
     original.max_seq_length = min(MAX_TOKENS, original.max_seq_length or MAX_TOKENS)
     cosines = []
@@ -82,6 +120,5 @@ def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> 
 
 def encoder_name(source: Path) -> str:
     """The name that the folder gives the model, for the manifest."""
-    config = source / "config.json"
-    name = json.loads(config.read_text(encoding="utf-8")).get("_name_or_path") if config.is_file() else None
-    return str(name or source.name)
+    name = _json(source / "config.json").get("_name_or_path")
+    return str(name or model_name(source))

@@ -141,7 +141,10 @@ def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> No
     model_dir, target = Path(model_dir), Path(target)
     source = _Source(model_dir, read_json(model_dir / "config.json"))
     supported(source.config, model_dir)
-    with replacing(target) as part, closing(gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])) as writer:
+    with (
+        replacing(target) as part,
+        closing(gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])) as writer,
+    ):
         try:
             _add_model(writer, source, kind)
             add_vocabulary(writer, read_vocabulary(model_dir, source.config))

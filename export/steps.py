@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from copersona.export.discover import discover
-from copersona.export.encoder import convert_encoder
+from copersona.export.encoder import check_encoder, convert_encoder
 from copersona.export.files import need_room, replacing, sha256, write_text
 from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
 from copersona.export.items import item_table
@@ -242,7 +242,4 @@ def check_inputs(run: Run) -> None:
     if missing:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
     check_base(base)
-    if not (Path(run.settings.encoder) / "modules.json").is_file():
-        raise ExportError(
-            f"{run.settings.encoder}: no sentence-transformers folder (modules.json missing); give --encoder DIR"
-        )
+    check_encoder(Path(run.settings.encoder))
