@@ -5,7 +5,8 @@
 Each trial starts an export in an empty folder, kills it (SIGKILL, the whole process group) at a moment drawn evenly
 from the undisturbed run's duration, looks at every file left behind under its final name, and runs the same command
 to its end. Every third trial kills the second run as well. A trial passes when the bundle's files are those of the
-undisturbed run, byte for byte, and no half-written file stood under a final name. Goes on from FOLDER/kills.jsonl.
+undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under a final name.
+Goes on from FOLDER/kills.jsonl.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "copersona.runtime", "export", "run", str(asked.histories), "--base",
                str(asked.base), "--encoder", str(asked.encoder), *options]  # fmt: skip
-    whole = asked.out / "undisturbed"
-    begun = time.monotonic()
-    finish(command, whole)
-    seconds = time.monotonic() - begun
+    whole, clock = asked.out / "undisturbed", asked.out / "seconds"
+    if not clock.exists():
+        begun = time.monotonic()
+        finish(command, whole)
+        clock.write_text(str(time.monotonic() - begun))
+    seconds = float(clock.read_text())
     log = asked.out / "kills.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    if rows:
-        seconds = rows[0]["undisturbed"]
     while (kills := sum(len(row["killed after"]) for row in rows)) < asked.kills:
         row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills)
-        rows.append({**row, "undisturbed": seconds})
+        rows.append(row)
         with log.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(rows[-1]) + "\n")
         print(f"{kills + len(row['killed after'])} of {asked.kills} kills: {json.dumps(row)}", flush=True)
@@ -75,7 +76,7 @@ def trial(
         moment = draw.uniform(0.5, seconds)
         if killed(command, folder, moment):
             half += half_written(folder, whole)
-        moments.append(round(moment, 2))
+            moments.append(round(moment, 2))
     finish(command, folder)
     mine, theirs = digests(folder / "bundle"), digests(whole / "bundle")
     differ = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
@@ -124,7 +125,11 @@ def half_written(folder: Path, whole: Path) -> list[str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: digest(path) for path in sorted(folder.iterdir())}
+    """Of each file of a bundle; of the manifest all but the time of its making and its own hash."""
+    found = {path.name: digest(path) for path in sorted(folder.iterdir())}
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    settled = {name: value for name, value in manifest.items() if name not in ("created", "sha256")}
+    return {**found, "manifest.json": hashlib.sha256(json.dumps(settled).encode()).hexdigest()}
 
 
 def digest(path: Path) -> str:

@@ -109,7 +109,7 @@ def room_for(path: Path) -> Iterator[None]:
         if free >= ROOM and not _tells_of_full_disk(error):
             raise
         raise ExportError(
-            f"{path}: cannot be written, the disk is full ({free / 1e6:.1f} MB free); make room and run the same "
+            f"{path}: cannot be written, the disk is full; make room and run the same "
             "command again, it goes on from what is done"
         ) from error
 
