@@ -13,11 +13,12 @@ from __future__ import annotations
 import codecs
 import ctypes
 import functools
+import json
 import os
 import unicodedata
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,6 +108,21 @@ def _cores() -> int:
 def build_info() -> str:
     """Name and version of the library that runs the model, for receipts."""
     return f"llama-cpp-python {_llama().__version__}"
+
+
+def grammar_of(schema: Mapping[str, Any]) -> str:
+    """The grammar, in llama.cpp's GBNF, of the JSON that a JSON schema allows.
+
+    Raises:
+        ModelError: the schema uses what llama.cpp knows no grammar for.
+    """
+    _llama()
+    from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+    try:
+        return str(json_schema_to_gbnf(json.dumps(schema)))
+    except Exception as error:  # whatever the converter meets in a schema that it does not know
+        raise ModelError(f"a JSON schema that has no grammar ({type(error).__name__}: {error})") from None
 
 
 def quantize(source: str | Path, target: str | Path, kind: Literal["q8_0", "q4_k_m"]) -> None:
@@ -307,25 +323,28 @@ class Engine:
 
     # Generation
 
-    def generate(self, soft: F32 | None, tokens: TokenIds, sampling: Sampling) -> Iterator[Piece]:
+    def generate(
+        self, soft: F32 | None, tokens: TokenIds, sampling: Sampling, *, grammar: str | None = None
+    ) -> Iterator[Piece]:
         """Tokens after the prompt, until the model ends (that token is not given), `max_tokens`, or a full context.
 
         The texts of all pieces joined are `detokenize` of all tokens. Another call on this engine ends the generation.
+        `grammar` (GBNF, its root is "root") allows only the texts that it describes; they may be cut by `max_tokens`.
 
         Raises:
-            ModelError: as `logits`; nothing to continue, or the logits are not finite.
+            ModelError: as `logits`; nothing to continue, the logits are not finite, or a grammar that cannot be read.
             ValueError: as `logits`.
         """
         soft, ids = self._check_input(soft, tokens)
         if not len(soft) + len(ids):
             raise ModelError("nothing to continue: give a soft prompt or a token")
-        return self._generate(soft, ids, sampling)
+        return self._generate(soft, ids, sampling, grammar)
 
-    def _generate(self, soft: F32, ids: I32, sampling: Sampling) -> Iterator[Piece]:
+    def _generate(self, soft: F32, ids: I32, sampling: Sampling, grammar: str | None) -> Iterator[Piece]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         position = len(soft) + len(ids)
         rows = next(self._feed(soft, ids, position - 1))
-        turn, sampler = self._turn, self._sampler(sampling)
+        turn, sampler = self._turn, self._sampler(sampling, grammar)
         try:
             for count in range(1, sampling.max_tokens + 1):
                 if not np.isfinite(rows.sum()):  # llama.cpp's samplers end the process over these
@@ -343,13 +362,14 @@ class Engine:
         finally:
             self._llama.llama_sampler_free(sampler)
 
-    def _sampler(self, sampling: Sampling) -> Any:
+    def _sampler(self, sampling: Sampling, grammar: str | None) -> Any:
         llama = self._llama
+        parts = [] if grammar is None else [self._grammar(grammar)]
         chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         if sampling.temperature == 0:
-            parts = [llama.llama_sampler_init_greedy()]
+            parts += [llama.llama_sampler_init_greedy()]
         else:
-            parts = [
+            parts += [
                 llama.llama_sampler_init_top_p(sampling.top_p, 1),
                 llama.llama_sampler_init_temp(sampling.temperature),
                 llama.llama_sampler_init_dist(sampling.seed),
@@ -357,6 +377,13 @@ class Engine:
         for part in parts:
             llama.llama_sampler_chain_add(chain, part)
         return chain
+
+    def _grammar(self, grammar: str) -> Any:
+        _complaints.clear()
+        sampler = self._llama.llama_sampler_init_grammar(self._vocab, grammar.encode("utf-8"), b"root")
+        if not sampler:
+            raise ModelError(f"llama.cpp cannot read the grammar{_complaint()}")
+        return sampler
 
     # Positions
 

@@ -47,3 +47,8 @@ def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterat
             done += 1
     finally:
         sys.stderr.write(f"{description}: {done:,}{of} in {time.monotonic() - start:.1f} s\n")
+
+
+def note(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"{line}\n")
