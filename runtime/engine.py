@@ -13,12 +13,11 @@ from __future__ import annotations
 import codecs
 import ctypes
 import functools
-import json
 import os
 import unicodedata
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,21 +107,6 @@ def _cores() -> int:
 def build_info() -> str:
     """Name and version of the library that runs the model, for receipts."""
     return f"llama-cpp-python {_llama().__version__}"
-
-
-def grammar_of(schema: Mapping[str, Any]) -> str:
-    """The grammar, in llama.cpp's GBNF, of the JSON that a JSON schema allows.
-
-    Raises:
-        ModelError: the schema uses what llama.cpp knows no grammar for.
-    """
-    _llama()
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    try:
-        return str(json_schema_to_gbnf(json.dumps(schema)))
-    except Exception as error:  # whatever the converter meets in a schema that it does not know
-        raise ModelError(f"a JSON schema that has no grammar ({type(error).__name__}: {error})") from None
 
 
 def quantize(source: str | Path, target: str | Path, kind: Literal["q8_0", "q4_k_m"]) -> None:

@@ -10,8 +10,9 @@ import threading
 from pathlib import Path
 
 from copersona.runtime.chat import Ask, Reply
-from copersona.runtime.engine import Engine, Sampling, grammar_of
+from copersona.runtime.engine import Engine, Sampling
 from copersona.runtime.errors import BundleError, ModelError, ModelRefused
+from copersona.runtime.grammar import grammar_of
 from copersona.runtime.hashes import file_sha256
 
 CONTEXT = 16_384  # positions; less where the model was trained on less

@@ -51,7 +51,10 @@ def shares_run(text: str, others: Iterable[str], words: int) -> bool:
     """Whether `words` words in a row of `text` stand in a row in one of the others, whatever is between them."""
     own = words_of(text)
     runs = {f" {' '.join(own[i : i + words])} " for i in range(len(own) - words + 1)}
-    return bool(runs) and any(run in f" {' '.join(words_of(other))} " for other in others for run in runs)
+    if not runs:
+        return False
+    spaced = (f" {' '.join(words_of(other))} " for other in others)
+    return any(run in other for other in spaced for run in runs)
 
 
 def _rate(count: float, words: int) -> float:
