@@ -35,6 +35,19 @@ class Replies(Protocol):
         ...
 
 
+class Memory:
+    """Answers for as long as the process runs."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Reply] = {}
+
+    def get(self, key: str) -> Reply | None:
+        return self._known.get(key)
+
+    def put(self, key: str, reply: Reply) -> None:
+        self._known[key] = reply
+
+
 class ReplyFile:
     """Answers as JSON lines in one file of the owner's; a last line that a kill cut is dropped.
 
