@@ -168,6 +168,10 @@ class Run:
             self._ledgers[name] = open_ledger(self.settings.model, name, self.folder)
         return self._ledgers[name]
 
+    def close_models(self) -> None:
+        """Give the memory of language models back; their answers stay in the folder."""
+        self._ledgers.clear()
+
     @property
     def encoded(self) -> int:
         """How many texts this process has encoded."""

@@ -195,6 +195,7 @@ def train(run: Run) -> Report:
     from copersona.export.personalizer import PersonalizerShape
     from copersona.export.train import Trainer, fingerprint
 
+    run.close_models()
     settings = run.settings.train
     with run_graph(run) as graph:
         centring = read_centring(run)

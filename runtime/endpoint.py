@@ -41,7 +41,7 @@ class Endpoint:
         ModelError: an address that is none or would not keep the key to itself, or the variable is not set.
     """
 
-    def __init__(self, url: str, name: str, *, key_env: str | None = None, timeout: float = 120.0) -> None:
+    def __init__(self, url: str, name: str, *, key_env: str | None = None, timeout: float = 600.0) -> None:
         self._url, self._name, self._timeout = _address(url, key_env), name, timeout
         self._host = urlsplit(url).hostname or ""
         self._key = None if key_env is None else _read_key(key_env)

@@ -7,6 +7,7 @@ everything that it depends on. So a step that was cut goes on from there, and a 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
@@ -59,10 +60,10 @@ class ReplyFile:
         self._path, self._lock = path, threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            raw = path.read_bytes()
-            whole = raw.rfind(b"\n") + 1
-            os.ftruncate(self._file, whole)
+            with self._open() as file:
+                raw = path.read_bytes()
+                whole = raw.rfind(b"\n") + 1
+                file.truncate(whole)
         except OSError as error:
             raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from None
         try:
@@ -77,17 +78,16 @@ class ReplyFile:
     def put(self, key: str, reply: Reply) -> None:
         line = json.dumps([key, *reply]) + "\n"
         try:
-            with self._lock:
-                if os.write(self._file, line.encode("ascii")) < len(line):
+            with self._lock, self._open() as file:
+                if file.write(line.encode("ascii")) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(self._file)
+                os.fsync(file.fileno())
                 self._known[key] = reply
         except OSError as error:
             raise ModelError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+    def _open(self) -> io.FileIO:
+        return io.FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+")
 
 
 @dataclass(frozen=True, slots=True)
