@@ -14,16 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from copersona.export.discover_model import PROMPT as FACETS_PROMPT
 from copersona.export.encoder import encoder_name
 from copersona.export.files import replacing_folder
 from copersona.export.hub import model_name
 from copersona.export.parity import Figures, all_checks, base_config, failures
-from copersona.export.run import Run
+from copersona.export.run import Run, RunSettings
 from copersona.runtime.bundle import verify, write_manifest
 from copersona.runtime.bundle_check import check_parts
 from copersona.runtime.engine import build_info
 from copersona.runtime.errors import ExportError
 from copersona.runtime.manifest import Shapes
+from copersona.runtime.model_profiler import PROMPT as PROFILES_PROMPT
 from copersona.runtime.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profiler import VERSION as PROFILER_VERSION
 
@@ -75,7 +77,7 @@ def shapes(run: Run) -> Shapes:
 def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
     """What the manifest says beside files and shapes; no path of the machine that exported."""
     settings = asdict(run.settings)
-    for private in ("histories", "base", "encoder", "workers"):
+    for private in ("histories", "base", "encoder", "workers", "model"):
         settings.pop(private)
     packages = ("copersona", "torch", "transformers", "peft", "onnxruntime", "optimum", "gguf", "numpy")
     return {
@@ -87,10 +89,17 @@ def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
         "base": model_name(Path(run.settings.base)),
         "encoder": encoder_name(Path(run.settings.encoder)),
         "profiler": PROFILER_VERSION,
+        "made_by": made_by(run.settings),
         "versions": {name: version(name) for name in packages} | {"engine": build_info()},
         "parity": figures,
         "licences": {"note": "as of the base model, the encoder and the histories that it was made from"},
     }
+
+
+def made_by(settings: RunSettings) -> dict[str, str]:
+    """What found the facets and what profiled the peers: statistics, or a model by name and prompt."""
+    names = {"facets": (settings.facets_model, FACETS_PROMPT), "profiles": (settings.profiles_model, PROFILES_PROMPT)}
+    return {part: "statistics" if name is None else f"{name}, {prompt}" for part, (name, prompt) in names.items()}
 
 
 def model_card(run: Run, figures: Figures) -> str:

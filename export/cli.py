@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    from copersona.export.language_model import ModelSettings
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 HISTORIES = click.argument(
@@ -26,6 +29,30 @@ METADATA = click.option(
     "--metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Item titles, as JSON lines."
 )
 SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave out records that cannot be read, and count them.")
+
+
+BY = click.Choice(["statistics", "model"])
+_MODEL_OPTIONS = (
+    click.option("--facets-by", type=BY, default="statistics", show_default=True, help="What finds the facets."),
+    click.option("--profiles-by", type=BY, default="statistics", show_default=True, help="What profiles people."),
+    click.option("--endpoint", help="An OpenAI-compatible address, such as http://127.0.0.1:8080/v1. "
+                 "What people wrote is SENT THERE."),
+    click.option("--model", help="Name of the model at the endpoint."),
+    click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
+    click.option("--gguf", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                 help="A ChatML model in a GGUF instead of an endpoint: nothing leaves this machine."),
+    click.option("--people-per-call", type=click.IntRange(1, 20), default=4, show_default=True),
+    click.option("--max-calls", type=click.IntRange(0), help="Refuse to make more calls than this."),
+    click.option("--price-in", type=click.FloatRange(0), default=0.0, help="Price of a million tokens sent."),
+    click.option("--price-out", type=click.FloatRange(0), default=0.0, help="Price of a million tokens answered."),
+)  # fmt: skip
+
+
+def model_choice(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which language model, where it is, and what it may cost."""
+    for option in reversed(_MODEL_OPTIONS):
+        function = option(function)
+    return function
 
 
 def _ready() -> None:
@@ -95,6 +122,7 @@ def export() -> None:
 @click.option(
     "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
 )
+@model_choice
 @click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
 @AS_JSON
 @foreseen
@@ -123,6 +151,7 @@ def run(
     from copersona.export.run import Run, RunSettings, paper_settings
     from copersona.export.steps import STEPS
 
+    options, model = model_options(options)
     settings = RunSettings(
         histories=tuple(str(p.resolve()) for p in histories),
         format=format_,
@@ -130,6 +159,7 @@ def run(
         encoder=str(model_folder(encoder)),
         peer_quotes=not no_peer_quotes,
         metadata=None if metadata is None else str(metadata.resolve()),
+        model=model,
         **options,
     )
     settings = paper_settings(settings) if preset == "paper" else settings
@@ -140,6 +170,25 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     work.save_settings()
     _execute(work, tuple(STEPS), as_json)
+
+
+def model_options(options: dict[str, Any]) -> tuple[dict[str, Any], ModelSettings]:
+    """The options of `model_choice` taken out of all of them, as settings of a run. Raises ExportError."""
+    from copersona.export.language_model import ModelSettings
+    from copersona.runtime.local_model import local_name
+
+    rest = dict(options)
+    name, gguf = rest.pop("model"), rest.pop("gguf")
+    by_model = {part: rest.pop(f"{part}_by") == "model" for part in ("facets", "profiles")}
+    given = {key: rest.pop(key) for key in ("endpoint", "api_key_env", "max_calls", "price_in", "price_out")}
+    if any(by_model.values()) and (bool(given["endpoint"]) == bool(gguf) or bool(given["endpoint"]) != bool(name)):
+        raise ExportError("--facets-by model and --profiles-by model need --endpoint URL --model NAME, or --gguf FILE")
+    if not any(by_model.values()) and (given["endpoint"] or gguf):
+        raise ExportError("a language model is given, but for nothing; add --facets-by model or --profiles-by model")
+    path = None if gguf is None else gguf.resolve()
+    name = name if path is None else local_name(path)
+    models = {f"{part}_model": name if chosen else None for part, chosen in by_model.items()}
+    return {**rest, **models}, ModelSettings(gguf=None if path is None else str(path), **given)
 
 
 def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:

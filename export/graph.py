@@ -68,7 +68,10 @@ def build_graph(
     own = np.arange(len(people), dtype=np.int32)
     edges = facet_edges(vectors, labels, peers, labels, exclude=own)
     shown = tuple(
-        tuple(replace(f, quotes=tuple(map(scrub, f.quotes)) if quotes else ()) for f in profile.facets)
+        tuple(
+            replace(f, summary=scrub(f.summary), quotes=tuple(map(scrub, f.quotes)) if quotes else ())
+            for f in profile.facets
+        )
         for profile in profiles
     )
     return Graph(tuple(names[p] for p in people), shown, labels, peers, anchors_of(vectors, labels), edges)

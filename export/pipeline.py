@@ -18,13 +18,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from copersona.export.discover_model import PROMPT as FACETS_PROMPT
 from copersona.export.files import restore, room_for, sha256, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
 from copersona.runtime.errors import ExportError
 from copersona.runtime.importers import SOURCES
 from copersona.runtime.lamp import outputs_path, read_questions
+from copersona.runtime.model_profiler import PROMPT as PROFILES_PROMPT
 
+PROMPTS = {"facets_model": FACETS_PROMPT, "profiles_model": PROFILES_PROMPT}
 CODE_VERSION = 1  # raise it when a step's output changes for the same input
 UPSTREAM = {
     "prepare": (),
@@ -39,14 +42,20 @@ UPSTREAM = {
 DEPENDS = {
     "prepare": ("histories", "format", "seed", "limit_people", "metadata", "skip_bad"),
     "encoder": ("encoder",),
-    "discover": ("facets", "clusters", "seed"),
-    "profile": (),
+    "discover": ("facets", "clusters", "seed", "facets_model"),
+    "profile": ("profiles_model", "people_per_call"),
     "graph": ("peer_quotes", "seed"),
     "train": ("base", "train", "context"),
     "convert": ("quantize",),
     "bundle": ("context_length",),
 }
-LATER: dict[str, Any] = {"metadata": None, "skip_bad": False}
+LATER: dict[str, Any] = {
+    "metadata": None,
+    "skip_bad": False,
+    "facets_model": None,
+    "profiles_model": None,
+    "people_per_call": 4,
+}
 """Settings that came after the first runs; at these values a key leaves them out, so that those runs stay valid."""
 
 
@@ -120,7 +129,7 @@ def step_key(run: Run, step: str) -> str:
     it."""
     settings = asdict(run.settings)
     counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
-    parts: list[Any] = [CODE_VERSION, step, counted]
+    parts: list[Any] = [CODE_VERSION, step, counted | {PROMPTS[n]: True for n in PROMPTS if n in counted}]
     parts += [step_key(run, before) for before in UPSTREAM[step]]
     if step == "prepare":
         parts += [sha256(path) for path in _inputs(run) if path.is_file()]

@@ -18,6 +18,7 @@ from copersona.export.splits import FIRST_TARGET, Splits
 from copersona.runtime.arrays import F32, F64, I32
 from copersona.runtime.facets import FacetSchema, Profile
 from copersona.runtime.interactions import History, outputs
+from copersona.runtime.model_profiler import ModelProfiler
 from copersona.runtime.profiler import (
     Centring,
     Encode,
@@ -58,15 +59,24 @@ def states_of(splits: Splits) -> list[State]:
 
 
 def profile_states(
-    states: Sequence[State], histories: Mapping[str, History], schema: FacetSchema, encode: Encode, *, workers: int
+    states: Sequence[State],
+    histories: Mapping[str, History],
+    schema: FacetSchema,
+    encode: Encode,
+    *,
+    workers: int,
+    model: ModelProfiler | None = None,
 ) -> list[Profile]:
-    """Profiles of all states, in order. `encode` is called from `workers` threads."""
+    """Profiles of all states, in order, by statistics or by a model. `encode` is called from `workers` threads.
 
-    def one(state: State) -> Profile:
-        return profile_history(outputs(histories[state.person][: state.cut]), schema, encode)
-
+    Two states of one person never stand in one call to a model: the later one holds what the earlier one is to predict.
+    """
+    texts = [outputs(histories[state.person][: state.cut]) for state in states]
+    if model is not None:
+        return model.profile_many(texts, schema, encode, groups=[state.cut for state in states])
     with ThreadPoolExecutor(workers) as pool:
-        return list(track(pool.map(one, states), "profiling", total=len(states)))
+        work = pool.map(lambda row: profile_history(row, schema, encode), texts)
+        return list(track(work, "profiling", total=len(states)))
 
 
 def stack(profiles: Sequence[Profile]) -> tuple[F32, I32]:

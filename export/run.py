@@ -18,6 +18,7 @@ import numpy as np
 from copersona.export.examples import FileTokens
 from copersona.export.files import replacing, sha256, write_text
 from copersona.export.items import ItemTable, attach_words
+from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.profile import State, stack, states_of
 from copersona.export.splits import Splits, known_history, read_splits, training_people
 from copersona.export.train import PAPER, TrainSettings
@@ -29,6 +30,7 @@ from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import FacetSchema, Profile, profile_from_json, profile_to_json, read_schema
 from copersona.runtime.importers import load_history
 from copersona.runtime.interactions import History, group_by_person
+from copersona.runtime.ledger import Ledger
 
 Quantisation = Literal["f32", "f16", "q8_0", "q4_k_m"]
 
@@ -51,6 +53,12 @@ class RunSettings:
     workers: int = 2
     metadata: str | None = None
     skip_bad: bool = False
+    facets_model: str | None = None
+    """Name of the language model that finds the facets; None is by statistics."""
+    profiles_model: str | None = None
+    """The same for profiles."""
+    people_per_call: int = 4
+    model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
 
@@ -66,6 +74,7 @@ class RunSettings:
             dropout = type(PAPER.dropout)(**train.pop("dropout"))
             body["histories"] = tuple(body["histories"])
             context = ContextSettings(**body.pop("context"))
+            body["model"] = ModelSettings(**body.pop("model", {}))
             return cls(**body, train=TrainSettings(**train, dropout=dropout), context=context)
         except (ValueError, TypeError, KeyError) as error:
             raise ExportError(f"{source}: not the settings of an export ({error}); use a new run folder") from error
@@ -76,6 +85,7 @@ class Run:
 
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder, self.settings = folder, settings
+        self._ledgers: dict[str, Ledger] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -158,6 +168,16 @@ class Run:
     def vectors(self) -> Vectors:
         """The shipped encoder, remembering what it has encoded; see `encode`."""
         return Vectors(self.path("vectors.sqlite"), sha256(self.path("encoder.onnx")), self.encoder.encode)
+
+    def ledger(self, name: str) -> Ledger:
+        """The calls of this process to the language model `name`. Raises ExportError or ModelError."""
+        if name not in self._ledgers:
+            self._ledgers[name] = open_ledger(self.settings.model, name, self.folder)
+        return self._ledgers[name]
+
+    def close_models(self) -> None:
+        """Give the memory of language models back; their answers stay in the folder."""
+        self._ledgers.clear()
 
     @property
     def encoded(self) -> int:

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from copersona.export.candidates import Discovery
 from copersona.export.discover import discover
+from copersona.export.discover_model import discover_by_model
 from copersona.export.encoder import check_encoder, convert_encoder
 from copersona.export.files import need_room, replacing, sha256, write_text
 from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
@@ -39,6 +41,7 @@ from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import Profile, schema_to_json
 from copersona.runtime.importers import history_line, load_history
 from copersona.runtime.interactions import group_by_person
+from copersona.runtime.model_profiler import ModelProfiler
 
 Report = Mapping[str, Any]
 """Figures of a step, plain JSON; kept with the step's marker and shown at the end."""
@@ -77,9 +80,7 @@ def encoder(run: Run) -> Report:
 
 def discover_facets(run: Run) -> Report:
     """Facets from training people's known histories; the weight of measured features from halves of histories."""
-    found = discover(
-        run.known, run.encode, facets=run.settings.facets, seed=run.settings.seed, clusters=run.settings.clusters
-    )
+    found, calls = _discover(run)
     workers = run.settings.workers
     odd, even = halves(run.people, run.known, found.schema, run.encode, workers=workers)
     schema = found.schema
@@ -98,7 +99,21 @@ def discover_facets(run: Run) -> Report:
         "candidates": figures,
         "same-person AUC": _same_person(run, odd, even),
         "people in halves": len(odd),
+        **calls,
     }
+
+
+def _discover(run: Run) -> tuple[Discovery, Report]:
+    """By statistics or by a model; what the model's calls came to."""
+    asked, name = run.settings, run.settings.facets_model
+    if name is None:
+        return discover(run.known, run.encode, facets=asked.facets, seed=asked.seed, clusters=asked.clusters), {}
+    ledger = run.ledger(name)
+    before = replace(ledger.usage)
+    found = discover_by_model(
+        run.known, run.encode, ledger, facets=asked.facets, seed=asked.seed, clusters=asked.clusters
+    )
+    return found, {"model": name, "calls": ledger.usage.since(before)}
 
 
 def _same_person(run: Run, odd: Sequence[Profile], even: Sequence[Profile]) -> Report:
@@ -128,9 +143,17 @@ def profile(run: Run) -> Report:
 
     "texts encoded" are those of this call: what discovery or an interrupted profiling encoded is on disk.
     """
-    done = profile_states(run.states, run.histories, run.schema, run.encode, workers=run.settings.workers)
+    workers, name, report = run.settings.workers, run.settings.profiles_model, {}
+    if name is None:
+        done = profile_states(run.states, run.histories, run.schema, run.encode, workers=workers)
+    else:
+        ledger = run.ledger(name)
+        before = replace(ledger.usage)
+        model = ModelProfiler(ledger, people_per_call=run.settings.people_per_call, workers=workers)
+        done = profile_states(run.states, run.histories, run.schema, run.encode, workers=workers, model=model)
+        report = {"model": name, "calls": ledger.usage.since(before), "claims": asdict(model.counts)}
     write_profiles(run.path("profiles"), done)
-    return {"states": len(done), "texts encoded": run.encoded}
+    return {"states": len(done), "texts encoded": run.encoded, **report}
 
 
 def graph(run: Run) -> Report:
@@ -175,6 +198,7 @@ def train(run: Run) -> Report:
     from copersona.export.personalizer import PersonalizerShape
     from copersona.export.train import Trainer, fingerprint
 
+    run.close_models()
     settings = run.settings.train
     with run_graph(run) as graph:
         centring = read_centring(run)

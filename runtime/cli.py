@@ -14,7 +14,16 @@ from typing import ParamSpec, TypeVar
 import click
 
 from copersona.runtime.cli_people import people
-from copersona.runtime.commands import AS_JSON, BUNDLE, Commands, foreseen, known_person, open_session
+from copersona.runtime.commands import (
+    AS_JSON,
+    BUNDLE,
+    Commands,
+    ProfileBy,
+    foreseen,
+    known_person,
+    open_session,
+    profile_options,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,6 +118,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 @click.option("--no-persona", is_flag=True, help="Answer as nobody, to compare.")
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options
+@profile_options
 @AS_JSON
 @foreseen
 def ask(
@@ -122,6 +132,7 @@ def ask(
     top_p: float,
     max_tokens: int,
     seed: int,
+    profile_by: ProfileBy,
     as_json: bool,
 ) -> None:
     """Answer REQUEST as a person would, streaming.
@@ -132,7 +143,7 @@ def ask(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads) as session:
+    with open_session(folder, threads, profile_by) as session:
         known = None if no_persona or person is None else known_person(session, person)
         answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
         for piece in answer:
@@ -154,6 +165,7 @@ def ask(
 @click.argument("answers", type=click.Path(path_type=Path))
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
 @_sampling_options
+@profile_options
 @foreseen
 def generate(
     folder: Path,
@@ -165,6 +177,7 @@ def generate(
     top_p: float,
     max_tokens: int,
     seed: int,
+    profile_by: ProfileBy,
 ) -> None:
     """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
 
@@ -175,7 +188,7 @@ def generate(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads) as session:
+    with open_session(folder, threads, profile_by) as session:
         count = generate_file(session, requests, answers, sampling, personas=not no_persona)
     click.echo(f"{count} answers in {answers}", err=True)
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from copersona.runtime.commands import AS_JSON, BUNDLE, foreseen, known_person, open_session
+from copersona.runtime.commands import AS_JSON, BUNDLE, ProfileBy, foreseen, known_person, open_session, profile_options
 
 
 @click.group()
 def people() -> None:
     """The people on this machine: import what they wrote, list, show, forget.
 
-    They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it ever leaves the machine.
+    They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it leaves the machine
+    unless you have people profiled by a model at an address elsewhere.
     """
 
 
@@ -111,11 +112,12 @@ def people_list(folder: Path, as_json: bool) -> None:
 @people.command("show")
 @BUNDLE
 @click.argument("person")
+@profile_options
 @AS_JSON
 @foreseen
-def people_show(folder: Path, person: str, as_json: bool) -> None:
+def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
-    with open_session(folder) as session:
+    with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
         gates = session.personalizer.gates()
         names = session.graph.pseudonyms

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from copersona.runtime.errors import CoPersonaError
+from copersona.runtime.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.model_profiler import ModelProfiler
     from copersona.runtime.session import Known, Session
 
 P = ParamSpec("P")
@@ -60,11 +62,57 @@ BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Pa
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def open_session(folder: Path, threads: int | None = None) -> Session:
+@dataclass(frozen=True, slots=True)
+class ProfileBy:
+    """The model that the owner wants people profiled by; nothing given is statistics."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    key_env: str | None = None
+    gguf: Path | None = None
+
+
+def profile_options(function: Callable[..., T]) -> Callable[..., T]:
+    """The options of a ProfileBy, handed to the command as `profile_by`."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        names = ("endpoint", "model", "key_env", "gguf")
+        by = ProfileBy(**{name: kwargs.pop(f"profile_{name}") for name in names})
+        return function(*args, **kwargs, profile_by=by)
+
+    for option in (
+        click.option("--profile-gguf", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Profile by a ChatML model in a GGUF, on this machine."),
+        click.option("--profile-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
+        click.option("--profile-model", metavar="NAME", help="Name of the model at the endpoint."),
+        click.option("--profile-endpoint", metavar="URL",
+                     help="Profile by a model at an OpenAI-compatible address: it RECEIVES the person's texts."),
+    ):  # fmt: skip
+        run = option(run)
+    return run
+
+
+def open_session(folder: Path, threads: int | None = None, profile_by: ProfileBy | None = None) -> Session:
     """The opened bundle."""
     from copersona.runtime.session import open_bundle
 
-    return open_bundle(folder, threads=threads)
+    return open_bundle(folder, threads=threads, profiler=_profiler(profile_by or ProfileBy()))
+
+
+def _profiler(by: ProfileBy) -> ModelProfiler | None:
+    if by == ProfileBy():
+        return None
+    if bool(by.endpoint) == bool(by.gguf) or bool(by.endpoint) != bool(by.model):
+        raise ModelError("profiles by a model need --profile-endpoint URL --profile-model NAME, or --profile-gguf FILE")
+    from copersona.runtime.endpoint import Endpoint
+    from copersona.runtime.ledger import Ledger, Memory
+    from copersona.runtime.local_model import LocalModel
+    from copersona.runtime.model_profiler import ModelProfiler
+
+    if by.gguf is not None:
+        return ModelProfiler(Ledger(LocalModel(by.gguf), Memory()))
+    return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
 def known_person(session: Session, person: str) -> Known:
@@ -74,4 +122,4 @@ def known_person(session: Session, person: str) -> Known:
     with PeopleStore() as store:
         history = store.history(person)
         peer = store.peer_of(session.manifest.bundle_id, person)
-    return session.know(history, pseudonym=peer)
+        return session.know(history, pseudonym=peer, replies=store.replies(person))

@@ -307,25 +307,28 @@ class Engine:
 
     # Generation
 
-    def generate(self, soft: F32 | None, tokens: TokenIds, sampling: Sampling) -> Iterator[Piece]:
+    def generate(
+        self, soft: F32 | None, tokens: TokenIds, sampling: Sampling, *, grammar: str | None = None
+    ) -> Iterator[Piece]:
         """Tokens after the prompt, until the model ends (that token is not given), `max_tokens`, or a full context.
 
         The texts of all pieces joined are `detokenize` of all tokens. Another call on this engine ends the generation.
+        `grammar` (GBNF, its root is "root") allows only the texts that it describes; they may be cut by `max_tokens`.
 
         Raises:
-            ModelError: as `logits`; nothing to continue, or the logits are not finite.
+            ModelError: as `logits`; nothing to continue, the logits are not finite, or a grammar that cannot be read.
             ValueError: as `logits`.
         """
         soft, ids = self._check_input(soft, tokens)
         if not len(soft) + len(ids):
             raise ModelError("nothing to continue: give a soft prompt or a token")
-        return self._generate(soft, ids, sampling)
+        return self._generate(soft, ids, sampling, grammar)
 
-    def _generate(self, soft: F32, ids: I32, sampling: Sampling) -> Iterator[Piece]:
+    def _generate(self, soft: F32, ids: I32, sampling: Sampling, grammar: str | None) -> Iterator[Piece]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         position = len(soft) + len(ids)
         rows = next(self._feed(soft, ids, position - 1))
-        turn, sampler = self._turn, self._sampler(sampling)
+        turn, sampler = self._turn, self._sampler(sampling, grammar)
         try:
             for count in range(1, sampling.max_tokens + 1):
                 if not np.isfinite(rows.sum()):  # llama.cpp's samplers end the process over these
@@ -343,13 +346,14 @@ class Engine:
         finally:
             self._llama.llama_sampler_free(sampler)
 
-    def _sampler(self, sampling: Sampling) -> Any:
+    def _sampler(self, sampling: Sampling, grammar: str | None) -> Any:
         llama = self._llama
+        parts = [] if grammar is None else [self._grammar(grammar)]
         chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         if sampling.temperature == 0:
-            parts = [llama.llama_sampler_init_greedy()]
+            parts += [llama.llama_sampler_init_greedy()]
         else:
-            parts = [
+            parts += [
                 llama.llama_sampler_init_top_p(sampling.top_p, 1),
                 llama.llama_sampler_init_temp(sampling.temperature),
                 llama.llama_sampler_init_dist(sampling.seed),
@@ -357,6 +361,13 @@ class Engine:
         for part in parts:
             llama.llama_sampler_chain_add(chain, part)
         return chain
+
+    def _grammar(self, grammar: str) -> Any:
+        _complaints.clear()
+        sampler = self._llama.llama_sampler_init_grammar(self._vocab, grammar.encode("utf-8"), b"root")
+        if not sampler:
+            raise ModelError(f"llama.cpp cannot read the grammar{_complaint()}")
+        return sampler
 
     # Positions
 

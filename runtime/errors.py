@@ -5,6 +5,8 @@ CoPersonaError
 ├── FacetError       a facet schema or profile that does not hold together
 ├── BundleError      a bundle that is missing, cut, changed, mixed or too new
 ├── ModelError       a language model or encoder that cannot be loaded or used
+│   ├── ModelBusy    a call that may go well if it is made again
+│   └── ModelRefused this very request is refused, or its answer is none
 ├── PersonError      a person that the store does not know, or knows already
 └── ExportError      a step of an export that cannot go on
 
@@ -32,6 +34,18 @@ class BundleError(CoPersonaError):
 
 class ModelError(CoPersonaError):
     """A language model or an encoder cannot be loaded or used."""
+
+
+class ModelBusy(ModelError):
+    """A call that failed for a reason that may pass; `after` is how many seconds the server asks to wait."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class ModelRefused(ModelError):
+    """The model refuses this very request, or what it answers is no answer; others may go well."""
 
 
 class PersonError(CoPersonaError):

@@ -126,6 +126,8 @@ class Profile(NamedTuple):
     vectors: F32
     z: F32
     """(F,) float32, the person's standardised features."""
+    by: str = ""
+    """Name and prompt of the language model that made it; empty for the statistical profiler."""
 
     @property
     def reliabilities(self) -> I32:

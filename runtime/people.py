@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from copersona.runtime.chat import Reply
 from copersona.runtime.checks import check_interaction, check_person
 from copersona.runtime.errors import PersonError
 from copersona.runtime.interactions import History, Interaction
@@ -190,6 +192,24 @@ class PeopleStore:
             found = self._db.execute(query, (bundle_id, self._name(person))).fetchone()
         return None if found is None else str(found[0])
 
+    def replies(self, person: str) -> PersonReplies:
+        """The memory of what a language model answered about this person."""
+        return PersonReplies(self, self._name(person))
+
+    def _reply(self, person: str, key: str) -> str | None:
+        with self._reading():
+            query = "SELECT reply FROM replies WHERE person = ? AND key = ?"
+            found = self._db.execute(query, (person, key)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _keep_reply(self, person: str, key: str, reply: str) -> None:
+        with self._transaction():
+            if not self._knows(person):
+                raise self._unknown(person)
+            self._db.execute(
+                "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
+            )
+
     def check(self) -> None:
         """Read the whole file. Raises PersonError where it is damaged."""
         with self._reading():
@@ -288,3 +308,18 @@ class PeopleStore:
     def _damaged(self, found: str) -> PersonError:
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
+
+
+class PersonReplies:
+    """A person's answers of a language model (`ledger.Replies`), kept in the store and forgotten with the person."""
+
+    def __init__(self, store: PeopleStore, person: str) -> None:
+        self._store, self._person = store, person
+
+    def get(self, key: str) -> Reply | None:
+        found = self._store._reply(self._person, key)
+        return None if found is None else Reply(*json.loads(found))
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep an answer. Raises PersonError where the person is not in the store."""
+        self._store._keep_reply(self._person, key, json.dumps(reply))

@@ -63,7 +63,21 @@ def _initial(db: Any) -> None:
     db["enrolments"].create_index(["person"])
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial,)
+def _replies(db: Any) -> None:
+    """Version 2: what a language model answered about a person, forgotten with them."""
+    db.execute(
+        """
+        CREATE TABLE replies (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            reply TEXT NOT NULL,
+            PRIMARY KEY (person, key)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

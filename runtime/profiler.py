@@ -172,27 +172,34 @@ def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -
     clean = [t for t in map(clean_text, texts[-RECENT:]) if t]
     evidence = measure(clean, schema)
     z = standardise(evidence.values, schema)
-    profiles: list[FacetProfile] = []
-    vectors: list[F32 | None] = []
-    width: int | None = None
+    rows: list[tuple[FacetProfile, F32 | None]] = []
     for facet in schema.facets:
         figure = support(facet, evidence, schema)
         label = reliability(figure)
         if not label.observed:
-            profiles.append(FacetProfile(facet.name, PLACEHOLDER, (), label, figure))
-            vectors.append(None)
+            rows.append((FacetProfile(facet.name, PLACEHOLDER, (), label, figure), None))
             continue
         summary = summarise(facet, z, schema)
         sentences = bearing_sentences(facet, clean, z, schema)
-        words = _cut(sentences, EVIDENCE_CHARACTERS)
-        vector = facet_vector(facet, z, encode(f"{summary}. {words}"), schema)
-        width = len(vector)
-        vectors.append(vector)
-        profiles.append(FacetProfile(facet.name, summary, pick_quotes(sentences, clean), label, figure))
+        vector = facet_vector(facet, z, encode(evidence_text(summary, sentences)), schema)
+        rows.append((FacetProfile(facet.name, summary, pick_quotes(sentences, clean), label, figure), vector))
+    return assemble(rows, z, schema, encode)
+
+
+def assemble(
+    rows: Sequence[tuple[FacetProfile, F32 | None]], z: F32, schema: FacetSchema, encode: Encode, by: str = ""
+) -> Profile:
+    """The profile of M facets and their vectors (D,); None, for a facet that is not observed, becomes zeros."""
+    width = next((len(vector) for _, vector in rows if vector is not None), None)
     if width is None:  # nothing observed: one encoding tells the width
         width = len(encode(PLACEHOLDER)) + len(schema.features)
-    stacked = np.stack([np.zeros(width, dtype=np.float32) if v is None else v for v in vectors])
-    return Profile(tuple(profiles), stacked, z)
+    vectors = np.stack([np.zeros(width, dtype=np.float32) if vector is None else vector for _, vector in rows])
+    return Profile(tuple(facet for facet, _ in rows), vectors, z, by)
+
+
+def evidence_text(summary: str, sentences: Sequence[str]) -> str:
+    """What a facet's embedding is made from: the summary, and sentences that bear on it while they fit."""
+    return f"{summary}. {_cut(sentences, EVIDENCE_CHARACTERS)}"
 
 
 def _cut(sentences: Sequence[str], characters: int) -> str:

@@ -61,3 +61,8 @@ def _span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def note(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"{line}\n")

@@ -96,7 +96,7 @@ def make_receipt(
             "copersona": version("copersona"),
             "bundle": session.manifest.bundle_id,
             "engine": build_info(),
-            "profiler": str(PROFILER_VERSION),
+            "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
     )
 

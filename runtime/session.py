@@ -1,7 +1,8 @@
 """Where the parts meet: an opened bundle that knows people, answers as them, and scores what they wrote.
 
 `open_bundle(path)` checks the bundle and loads what is small; the language model and the encoder are loaded when first
-needed. Nothing here writes to the bundle, and nothing leaves the machine.
+needed. Nothing here writes to the bundle, and nothing leaves the machine unless the owner has people profiled by a
+model elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from copersona.runtime.context import ContextSettings, Layout, Prompt
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.engine import Engine, Sampling
 from copersona.runtime.errors import BundleError, ModelError
-from copersona.runtime.facets import FacetSchema, read_schema
+from copersona.runtime.facets import FacetSchema, Profile, read_schema
 from copersona.runtime.graph import PersonaGraph, map_vectors
 from copersona.runtime.interactions import History, Interaction, outputs
 from copersona.runtime.items import pick_words
@@ -33,6 +34,10 @@ from copersona.runtime.personalizer import Personalizer, load_personalizer
 from copersona.runtime.profiler import Centring, profile_history
 from copersona.runtime.receipt import Receipt, make_receipt
 from copersona.runtime.retrieval import matched, recent
+
+if TYPE_CHECKING:
+    from copersona.runtime.ledger import Replies
+    from copersona.runtime.model_profiler import ModelProfiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,10 @@ class Answer:
 class Session:
     """An opened bundle. Use `open_bundle`; close it, or use it in a `with`. For one thread at a time."""
 
-    def __init__(self, folder: Path, manifest: Manifest, *, threads: int | None = None) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(
+        self, folder: Path, manifest: Manifest, *, threads: int | None = None, profiler: ModelProfiler | None = None
+    ) -> None:
+        self.folder, self.manifest, self._profiler = folder, manifest, profiler
         self._threads = threads
         self.schema: FacetSchema = read_schema(manifest.path(folder, "facets"))
         self._database: sqlite3.Connection = open_graph_db(manifest.path(folder, "graph"))
@@ -152,14 +159,24 @@ class Session:
         """The soft prompt of nobody, (L, H) float32."""
         return self.personalizer.soft_prompt(None)
 
-    def know(self, history: History, *, pseudonym: str | None = None) -> Known:
+    def know(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
         """The persona of a history, oldest first. `pseudonym` is the person's own peer if they took part in
-        training."""
-        profile = profile_history(outputs(history), self.schema, self.encoder.encode)
+        training; `replies` is where a model's answers about them are kept.
+
+        Raises:
+            ModelError: profiles are made by a model, and it cannot be reached.
+        """
+        profile = self._profile(outputs(history), replies)
         persona = make_persona(
             profile, self.centring, self.graph, own_row=self.graph.row(pseudonym), peers=self.context.peers
         )
         return Known(history, persona, self.personalizer.soft_prompt(persona.inputs))
+
+    def _profile(self, texts: Sequence[str], replies: Replies | None) -> Profile:
+        if self._profiler is None:
+            return profile_history(texts, self.schema, self.encoder.encode)
+        profiler = self._profiler if replies is None else self._profiler.remembering(replies)
+        return profiler.profile(texts, self.schema, self.encoder.encode)
 
     def attach_items(
         self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
@@ -226,8 +243,10 @@ class Session:
         return Score(float(-logs.sum() / np.log(2)), size, len(kept))
 
 
-def open_bundle(folder: Path | str, *, threads: int | None = None, full: bool = False) -> Session:
-    """Verify a bundle and open it.
+def open_bundle(
+    folder: Path | str, *, threads: int | None = None, full: bool = False, profiler: ModelProfiler | None = None
+) -> Session:
+    """Verify a bundle and open it. People are profiled by statistics, or by the model of `profiler`.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
@@ -236,7 +255,7 @@ def open_bundle(folder: Path | str, *, threads: int | None = None, full: bool = 
     folder = Path(folder)
     manifest = verify(folder, full=full)
     check_parts(folder, manifest)
-    return Session(folder, manifest, threads=threads)
+    return Session(folder, manifest, threads=threads, profiler=profiler)
 
 
 def _settings(manifest: Manifest) -> ContextSettings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -45,6 +45,16 @@ def words_of(text: str) -> list[str]:
 def sentences_of(text: str) -> list[str]:
     """Sentences by end marks, line ends, and a full stop that is glued to the next capital; blanks stripped."""
     return [part.strip() for part in SENTENCE_END.split(text) if part.strip()]
+
+
+def shares_run(text: str, others: Iterable[str], words: int) -> bool:
+    """Whether `words` words in a row of `text` stand in a row in one of the others, whatever is between them."""
+    own = words_of(text)
+    runs = {f" {' '.join(own[i : i + words])} " for i in range(len(own) - words + 1)}
+    if not runs:
+        return False
+    spaced = (f" {' '.join(words_of(other))} " for other in others)
+    return any(run in other for other in spaced for run in runs)
 
 
 def _rate(count: float, words: int) -> float:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +100,58 @@ def tiny_gguf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
     write_gguf(tiny_base, path, "f32")
     return path
+
+
+class ChatServer(ThreadingHTTPServer):
+    """An OpenAI-compatible server on this machine that answers whatever `answer` makes of a request's body.
+
+    `answer` gives the text of a completion, or (status, headers, bytes) to misbehave.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _ChatHandler)
+        self.answer: Callable[[dict[str, Any]], str | tuple[int, dict[str, str], bytes]] = lambda body: "{}"
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, ChatServer)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server.bodies.append(body)
+        server.keys.append(self.headers.get("Authorization"))
+        found = server.answer(body)
+        if isinstance(found, str):
+            usage = {"prompt_tokens": 7, "completion_tokens": 3}
+            whole = {"choices": [{"message": {"role": "assistant", "content": found}}], "usage": usage}
+            found = (200, {}, json.dumps(whole).encode())
+        status, headers, raw = found
+        with contextlib.suppress(OSError):  # a client that has given up
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(raw)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """A server to ask; its `answer` is the test's to set."""
+    server = ChatServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

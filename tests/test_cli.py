@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -239,3 +240,46 @@ def test_nothing_of_a_person_is_readable_by_others(ana: Path, home: Path) -> Non
         assert os.stat(path).st_mode & 0o077 == 0
     with PeopleStore() as store:
         assert len(store.history("ana")) == 2
+
+
+def claims(body: dict[str, Any]) -> str:
+    """A model that says one thing of everyone, quotes their last words and makes up a quote."""
+    data = json.JSONDecoder().raw_decode(body["messages"][1]["content"])[0]
+    said = {}
+    for name, texts in data["people"].items():
+        claim = {"note": "calm", "quotes": [texts[-1][-30:], "nobody wrote this ever"], "reliability": "moderate"}
+        said[name] = {f: {"value": facet["values"][0], **claim} for f, facet in data["facets"].items()}
+    return json.dumps(said)
+
+
+def test_the_owner_may_have_people_profiled_by_a_model(
+    tiny_bundle: Path, ana: Path, home: Path, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", "sk-canary-77")
+    chat_server.answer = claims
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester", "--profile-key-env", "A_KEY")
+    body = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK, *by))
+    assert body["receipt"]["versions"]["profiler"] == "tester, profile 1"
+    assert all(f["summary"].endswith("(calm)") for f in body["receipt"]["facets"])
+    assert {q for f in body["receipt"]["facets"] for q in f["quotes"]} == {GOOD[1]["output"][-30:]}
+    shown = json.loads(works("people", "show", tiny_bundle, "ana", "--json", *by))
+    assert "calm" in shown["facets"][0]["summary"]
+    assert len(chat_server.bodies) == 1  # remembered with the person
+    assert "ben" not in str(chat_server.bodies)
+    plain = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK))
+    assert plain["receipt"]["versions"]["profiler"] == "1"
+    works("people", "forget", tiny_bundle, "ana")
+    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert b"nobody wrote this" not in kept
+    assert b"sk-canary" not in kept
+
+
+def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
+    tiny_bundle: Path, ana: Path, chat_server: Any
+) -> None:
+    assert "--profile-endpoint URL --profile-model NAME" in fails(
+        "ask", tiny_bundle, "Write.", "--person", "ana", "--profile-endpoint", chat_server.url
+    )
+    chat_server.answer = lambda body: (401, {}, b"")
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
+    assert "answers 401; check the key" in fails("people", "show", tiny_bundle, "ana", *by)

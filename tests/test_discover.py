@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.discover import MIN_PEOPLE, REDUNDANT, Discovery, discover, document
+from copersona.export.candidates import REDUNDANT, Discovery
+from copersona.export.clusters import MIN_PEOPLE, document
+from copersona.export.discover import discover
 from copersona.runtime.arrays import F32
 from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import schema_from_json, schema_to_json

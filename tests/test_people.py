@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from copersona.runtime.chat import Reply
 from copersona.runtime.errors import HistoryError, PersonError
 from copersona.runtime.importers import read_history
 from copersona.runtime.interactions import Interaction, order_history
 from copersona.runtime.people import Added, Forgotten, PeopleStore, PersonRow, store_path
-from copersona.runtime.people_schema import SCHEMA_VERSION
+from copersona.runtime.people_schema import MIGRATIONS, SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -101,6 +102,33 @@ def test_the_order_is_that_of_order_history(
 def test_the_list_of_people(store: PeopleStore) -> None:
     store.add([*said("bob", "one", "two"), Interaction("ann", "x")])
     assert store.people() == [PersonRow("ann", 1, None, None), PersonRow("bob", 2, 0.0, 1.0)]
+
+
+def test_what_a_model_said_of_a_person_is_kept_and_forgotten_with_them(store: PeopleStore) -> None:
+    store.add([*said("ann", "one"), *said("bob", "two")])
+    reply = Reply('{"note": "zorbia é"}', 7, 3)
+    store.replies("ann").put("k", reply)
+    assert store.replies("ann").get("k") == reply
+    assert store.replies("bob").get("k") is None
+    assert store.replies("ann").get("other") is None
+    with pytest.raises(PersonError, match="nobody here is called 'zoe'"):
+        store.replies("zoe").put("k", reply)
+    store.forget("ann")
+    assert store.replies("ann").get("k") is None
+    assert b"zorbia" not in store.path.read_bytes()
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "p.sqlite"
+    with monkeypatch.context() as old:
+        old.setattr("copersona.runtime.people.MIGRATIONS", MIGRATIONS[:1])
+        old.setattr("copersona.runtime.people.SCHEMA_VERSION", 1)
+        with PeopleStore(path) as store:
+            store.add(said("ann", "one"))
+    with PeopleStore(path) as store:
+        assert len(store.history("ann")) == 1
+        store.replies("ann").put("k", Reply("x"))
+        assert store.replies("ann").get("k") == Reply("x")
 
 
 def test_an_unknown_person_gets_close_names(store: PeopleStore) -> None:
