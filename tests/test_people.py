@@ -189,6 +189,21 @@ def test_forgetting_while_another_process_reads_says_so(store: PeopleStore) -> N
         other.close()
 
 
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "people.sqlite"
+    with PeopleStore(path) as store:
+        store.add(said("ann", "one"))
+        store._db.execute("DROP TABLE vectors")
+        store._db.execute("PRAGMA user_version=1")
+    with PeopleStore(path) as store:
+        assert [row.output for row in store.history("ann")] == ["one"]
+        store.keep_vectors("ann", "e", {"t": b"1234"})
+        store.keep_vectors("ann", "e", {"t": b"5678", "u": b""})
+        assert store.vectors("ann", "e") == {"t": b"1234", "u": b""}
+        assert store.vectors("nobody", "e") == {}
+        store.check()
+
+
 def test_enrolment(store: PeopleStore) -> None:
     store.enrol("b1", {"ann": "p1", "bob": "p2"})
     store.enrol("b1", {"ann": "p9"})
