@@ -18,6 +18,7 @@ from typing import Any
 from copersona.export.files import sha256, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
+from copersona.runtime.context_settings import context_key
 from copersona.runtime.errors import ExportError
 from copersona.runtime.importers import SOURCES
 from copersona.runtime.lamp import outputs_path, read_questions
@@ -90,8 +91,9 @@ def step_key(run: Run, step: str) -> str:
     """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote
     it."""
     settings = asdict(run.settings)
-    counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
-    parts: list[Any] = [CODE_VERSION, step, counted]
+    settings["context"] = context_key(run.settings.context)
+    depends = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
+    parts: list[Any] = [CODE_VERSION, step, depends]
     parts += [step_key(run, before) for before in UPSTREAM[step]]
     if step == "prepare":
         parts += [sha256(path) for path in _inputs(run) if path.is_file()]

@@ -22,7 +22,8 @@ from copersona.export.profile import State, stack, states_of
 from copersona.export.splits import Splits, known_history, read_splits, training_people
 from copersona.export.train import PAPER, TrainSettings
 from copersona.runtime.arrays import F32
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings, read_context
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import FacetSchema, Profile, profile_from_json, profile_to_json, read_schema
@@ -64,7 +65,7 @@ class RunSettings:
             train = body.pop("train")
             dropout = type(PAPER.dropout)(**train.pop("dropout"))
             body["histories"] = tuple(body["histories"])
-            context = ContextSettings(**body.pop("context"))
+            context = read_context(body.pop("context"))
             return cls(**body, train=TrainSettings(**train, dropout=dropout), context=context)
         except (ValueError, TypeError, KeyError) as error:
             raise ExportError(f"{source}: not the settings of an export ({error}); use a new run folder") from error
