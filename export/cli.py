@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from copersona.runtime.commands import AS_JSON, foreseen
+from copersona.runtime.context_options import context_options
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.errors import ExportError
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
@@ -92,6 +94,7 @@ def export() -> None:
 @click.option(
     "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
 )
+@context_options()
 @click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
 @AS_JSON
 @foreseen
@@ -106,6 +109,7 @@ def run(
     epochs: int | None,
     soft_tokens: int | None,
     no_peer_quotes: bool,
+    context: dict[str, Any],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -125,6 +129,7 @@ def run(
         encoder=str(encoder.resolve()),
         peer_quotes=not no_peer_quotes,
         metadata=None if metadata is None else str(metadata.resolve()),
+        context=ContextSettings(**context),
         **options,
     )
     settings = paper_settings(settings) if preset == "paper" else settings

@@ -59,7 +59,9 @@ def _look_up(store: PeopleStore, row: Request, where: str) -> None:
 def _know(session: Session, store: PeopleStore, person: str | None) -> Known | None:
     if person is None:
         return None
-    return session.know(store.history(person), pseudonym=store.peer_of(session.manifest.bundle_id, person))
+    known = session.know(store.history(person), pseudonym=store.peer_of(session.manifest.bundle_id, person))
+    session.recall(store, known)
+    return known
 
 
 def _answer(session: Session, row: Request, known: Known | None, sampling: Sampling) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from copersona.runtime.cli_people import people
 from copersona.runtime.commands import AS_JSON, BUNDLE, Commands, foreseen, known_person, open_session
+from copersona.runtime.context_options import context_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from copersona.runtime.session import open_bundle
 
     with open_bundle(folder) as session:
-        manifest, schema = session.manifest, session.schema
+        manifest, schema, context = session.manifest, session.schema, session.context
         if as_json:
             body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
             click.echo(json.dumps(body, ensure_ascii=False))
@@ -81,6 +82,10 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
         click.echo(
             f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"
+        )
+        click.echo(
+            f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
+            f"facets {context.place}, up to {context.budget} tokens"
         )
         for facet in schema.facets:
             click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
@@ -109,6 +114,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 @click.option("--no-persona", is_flag=True, help="Answer as nobody, to compare.")
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options
+@context_options(default="as trained")
 @AS_JSON
 @foreseen
 def ask(
@@ -122,6 +128,7 @@ def ask(
     top_p: float,
     max_tokens: int,
     seed: int,
+    context: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Answer REQUEST as a person would, streaming.
@@ -132,8 +139,8 @@ def ask(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads) as session:
-        known = None if no_persona or person is None else known_person(session, person)
+    with open_session(folder, threads, context) as session:
+        known = None if no_persona or person is None else known_person(session, person, answering=True)
         answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
         for piece in answer:
             if not as_json:
@@ -154,6 +161,7 @@ def ask(
 @click.argument("answers", type=click.Path(path_type=Path))
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
 @_sampling_options
+@context_options(default="as trained")
 @foreseen
 def generate(
     folder: Path,
@@ -165,6 +173,7 @@ def generate(
     top_p: float,
     max_tokens: int,
     seed: int,
+    context: dict[str, Any],
 ) -> None:
     """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
 
@@ -175,7 +184,7 @@ def generate(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads) as session:
+    with open_session(folder, threads, context) as session:
         count = generate_file(session, requests, answers, sampling, personas=not no_persona)
     click.echo(f"{count} answers in {answers}", err=True)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -60,18 +60,20 @@ BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Pa
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def open_session(folder: Path, threads: int | None = None) -> Session:
-    """The opened bundle."""
+def open_session(folder: Path, threads: int | None = None, context: Mapping[str, Any] | None = None) -> Session:
+    """The opened bundle, with changes of its context settings."""
     from copersona.runtime.session import open_bundle
 
-    return open_bundle(folder, threads=threads)
+    return open_bundle(folder, threads=threads, context=context)
 
 
-def known_person(session: Session, person: str) -> Known:
-    """The persona of a person of the store."""
+def known_person(session: Session, person: str, *, answering: bool = False) -> Known:
+    """The persona of a person of the store; `answering` as them, also what their prompts will need."""
     from copersona.runtime.people import PeopleStore
 
     with PeopleStore() as store:
         history = store.history(person)
-        peer = store.peer_of(session.manifest.bundle_id, person)
-    return session.know(history, pseudonym=peer)
+        known = session.know(history, pseudonym=store.peer_of(session.manifest.bundle_id, person))
+        if answering:
+            session.recall(store, known)
+    return known
