@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from copersona.runtime.commands import AS_JSON, foreseen
+from copersona.runtime.context_options import context_options
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.errors import ExportError
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ def export() -> None:
     "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
 )
 @model_choice
+@context_options()
 @click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
 @AS_JSON
 @foreseen
@@ -138,6 +141,7 @@ def run(
     soft_tokens: int | None,
     checkpoint_seconds: float | None,
     no_peer_quotes: bool,
+    context: dict[str, Any],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -160,6 +164,7 @@ def run(
         peer_quotes=not no_peer_quotes,
         metadata=None if metadata is None else str(metadata.resolve()),
         model=model,
+        context=ContextSettings(**context),
         **options,
     )
     settings = paper_settings(settings) if preset == "paper" else settings

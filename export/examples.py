@@ -18,7 +18,8 @@ from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, Interaction, without_fields
 from copersona.runtime.persona import Persona
 from copersona.runtime.personalizer import PersonaInputs
-from copersona.runtime.retrieval import matched, recent
+from copersona.runtime.profiler import Encode
+from copersona.runtime.prompt import person_prompt
 
 
 class FileTokens:
@@ -75,33 +76,28 @@ class Example:
 
 
 def make_example(
-    situation: Situation, layout: Layout, *, answer_tokens: int, drop: random.Random | None, rates: Dropout
+    situation: Situation,
+    layout: Layout,
+    encode: Encode,
+    *,
+    answer_tokens: int,
+    drop: random.Random | None,
+    rates: Dropout,
 ) -> Example:
-    """Lay out one situation. With `drop`, persona, context and fields are left out at random; without, all is there."""
+    """Lay out one situation as the device does. With `drop`, persona, context and fields are left out at random;
+    without, all is there."""
     target, with_persona, with_context = situation.target, True, True
     if drop is not None:
         with_persona = drop.random() >= rates.persona
         with_context = drop.random() >= rates.context
         item, rating, title = (drop.random() < rates.field for _ in range(3))
         target = without_fields(target, item=item, rating=rating, title=title)
-    tokens = situation_prompt(situation, target, layout) if with_context else layout.prompt(target.request()).tokens
-    answer = layout.answer(target.output)
-    return Example(tuple(tokens), answer[:answer_tokens], situation.persona.inputs if with_persona else None)
-
-
-def situation_prompt(situation: Situation, target: Interaction, layout: Layout) -> list[int]:
-    """The prompt with the whole text context."""
-    settings, history, request = layout.settings, situation.history, target.request()
-    latest = recent(history, settings.recent)
-    older = history[: len(history) - len(latest)]
-    prompt = layout.prompt(
-        request,
-        facets=situation.persona.facets,
-        peers=situation.persona.peers,
-        recent=latest,
-        matched=matched(older, request, settings.matched),
-    )
-    return prompt.tokens
+    request, answer = target.request(), layout.answer(target.output)
+    if with_context:
+        prompt = person_prompt(layout, request, situation.history, situation.persona, encode)
+    else:
+        prompt = layout.prompt(request)
+    return Example(tuple(prompt.tokens), answer[:answer_tokens], situation.persona.inputs if with_persona else None)
 
 
 def batches(lengths: Sequence[int], size: int, shuffle: random.Random) -> list[list[int]]:

@@ -22,6 +22,7 @@ from copersona.export.discover_model import PROMPT as FACETS_PROMPT
 from copersona.export.files import restore, room_for, sha256, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
+from copersona.runtime.context_settings import context_key
 from copersona.runtime.errors import ExportError
 from copersona.runtime.importers import SOURCES
 from copersona.runtime.lamp import outputs_path, read_questions
@@ -128,6 +129,7 @@ def step_key(run: Run, step: str) -> str:
     """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote
     it."""
     settings = asdict(run.settings)
+    settings["context"] = context_key(run.settings.context)
     counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
     parts: list[Any] = [CODE_VERSION, step, counted | {PROMPTS[n]: True for n in PROMPTS if n in counted}]
     parts += [step_key(run, before) for before in UPSTREAM[step]]

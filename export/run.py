@@ -24,7 +24,8 @@ from copersona.export.splits import Splits, known_history, read_splits, training
 from copersona.export.train import PAPER, TrainSettings
 from copersona.export.vectors import Vectors
 from copersona.runtime.arrays import F32
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings, read_context
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import FacetSchema, Profile, profile_from_json, profile_to_json, read_schema
@@ -73,7 +74,7 @@ class RunSettings:
             train = body.pop("train")
             dropout = type(PAPER.dropout)(**train.pop("dropout"))
             body["histories"] = tuple(body["histories"])
-            context = ContextSettings(**body.pop("context"))
+            context = read_context(body.pop("context"))
             body["model"] = ModelSettings(**body.pop("model", {}))
             return cls(**body, train=TrainSettings(**train, dropout=dropout), context=context)
         except (ValueError, TypeError, KeyError) as error:

@@ -37,6 +37,7 @@ from copersona.export.run import Run, write_profiles
 from copersona.export.situations import read_centring, run_graph, situations, training_states, validation_states
 from copersona.export.splits import known_history, make_splits, training_people, write_splits
 from copersona.export.statistics import mean_interval
+from copersona.runtime.context_settings import check_room, context_key
 from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import Profile, schema_to_json
 from copersona.runtime.importers import history_line, load_history
@@ -212,9 +213,11 @@ def train(run: Run) -> Report:
     folder = run.path("train")
     folder.mkdir(exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(base, run.layout, shape, means, settings, folder, device)
+    trainer = Trainer(base, run.layout, run.encode, shape, means, settings, folder, device)
     parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
-    result = trainer.run(training, validation, fingerprint(settings, *parts, json.dumps(asdict(run.settings.context))))
+    result = trainer.run(
+        training, validation, fingerprint(settings, *parts, json.dumps(context_key(run.settings.context)))
+    )
     return {"targets": len(training), "validation targets": len(validation), "device": device.type, **asdict(result)}
 
 
@@ -258,8 +261,10 @@ STEPS = {
 
 
 def check_inputs(run: Run) -> None:
-    """Fail before the first long step if a folder that a later step needs is not there, or the base not supported."""
+    """Fail before the first long step if a folder that a later step needs is not there, the base not supported, or the
+    context too long for it."""
     from copersona.export.gguf import check_base
+    from copersona.export.gguf_tokenizer import read_json
 
     base, needed = Path(run.settings.base), ("config.json", "tokenizer.json")
     missing = [name for name in needed if not (base / name).is_file()]
@@ -267,3 +272,5 @@ def check_inputs(run: Run) -> None:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
     check_base(base)
     check_encoder(Path(run.settings.encoder))
+    trained = min(run.settings.context_length, read_json(base / "config.json")["max_position_embeddings"])
+    check_room(run.settings.context, run.settings.train.soft_tokens, trained)

@@ -29,6 +29,7 @@ from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
 from copersona.runtime.errors import ExportError
 from copersona.runtime.neighbors import SHARED
+from copersona.runtime.profiler import Encode
 from copersona.runtime.progress import track
 
 
@@ -140,6 +141,7 @@ class Trainer:
         self,
         base: Any,
         layout: Layout,
+        encode: Encode,
         shape: PersonalizerShape,
         layer_means: F32,
         settings: TrainSettings,
@@ -151,7 +153,7 @@ class Trainer:
         rms = float(weight.float().pow(2).mean().sqrt())
         personalizer = TorchPersonalizer(shape, layer_means, rms)
         self.model = PersonalizedModel(base, personalizer, settings).to(device)
-        self.layout, self.settings, self.folder = layout, settings, folder
+        self.layout, self.encode, self.settings, self.folder = layout, encode, settings, folder
         lora = [p for p in self.model.lm.parameters() if p.requires_grad]
         groups = [{"params": personalizer.parameters(), "lr": settings.lr}, {"params": lora, "lr": settings.lora_lr}]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
@@ -191,7 +193,12 @@ class Trainer:
     def _example(self, situation: Situation, drop: random.Random | None) -> Example:
         settings = self.settings
         return make_example(
-            situation, self.layout, answer_tokens=settings.answer_tokens, drop=drop, rates=settings.dropout
+            situation,
+            self.layout,
+            self.encode,
+            answer_tokens=settings.answer_tokens,
+            drop=drop,
+            rates=settings.dropout,
         )
 
     def _groups(self, training: Sequence[Situation], per_epoch: int) -> Iterator[list[list[Example]]]:

@@ -60,7 +60,9 @@ def _know(session: Session, store: PeopleStore, person: str | None) -> Known | N
     if person is None:
         return None
     peer = store.peer_of(session.manifest.bundle_id, person)
-    return session.know(store.history(person), pseudonym=peer, replies=store.replies(person))
+    known = session.know(store.history(person), pseudonym=peer, replies=store.replies(person))
+    session.recall(store, known)
+    return known
 
 
 def _answer(session: Session, row: Request, known: Known | None, sampling: Sampling) -> str:

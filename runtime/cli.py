@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -24,6 +24,7 @@ from copersona.runtime.commands import (
     open_session,
     profile_options,
 )
+from copersona.runtime.context_options import context_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from copersona.runtime.session import open_bundle
 
     with open_bundle(folder) as session:
-        manifest, schema = session.manifest, session.schema
+        manifest, schema, context = session.manifest, session.schema, session.context
         if as_json:
             body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
             click.echo(json.dumps(body, ensure_ascii=False))
@@ -90,6 +91,10 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
         click.echo(
             f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"
+        )
+        click.echo(
+            f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
+            f"facets {context.place}, up to {context.budget} tokens"
         )
         for facet in schema.facets:
             click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
@@ -119,6 +124,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options
 @profile_options
+@context_options(default="as trained")
 @AS_JSON
 @foreseen
 def ask(
@@ -133,6 +139,7 @@ def ask(
     max_tokens: int,
     seed: int,
     profile_by: ProfileBy,
+    context: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Answer REQUEST as a person would, streaming.
@@ -143,8 +150,8 @@ def ask(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by) as session:
-        known = None if no_persona or person is None else known_person(session, person)
+    with open_session(folder, threads, profile_by, context) as session:
+        known = None if no_persona or person is None else known_person(session, person, answering=True)
         answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
         for piece in answer:
             if not as_json:
@@ -166,6 +173,7 @@ def ask(
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
 @_sampling_options
 @profile_options
+@context_options(default="as trained")
 @foreseen
 def generate(
     folder: Path,
@@ -178,6 +186,7 @@ def generate(
     max_tokens: int,
     seed: int,
     profile_by: ProfileBy,
+    context: dict[str, Any],
 ) -> None:
     """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
 
@@ -188,7 +197,7 @@ def generate(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by) as session:
+    with open_session(folder, threads, profile_by, context) as session:
         count = generate_file(session, requests, answers, sampling, personas=not no_persona)
     click.echo(f"{count} answers in {answers}", err=True)
 

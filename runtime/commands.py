@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -93,11 +93,16 @@ def profile_options(function: Callable[..., T]) -> Callable[..., T]:
     return run
 
 
-def open_session(folder: Path, threads: int | None = None, profile_by: ProfileBy | None = None) -> Session:
-    """The opened bundle."""
+def open_session(
+    folder: Path,
+    threads: int | None = None,
+    profile_by: ProfileBy | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Session:
+    """The opened bundle, with changes of its context settings."""
     from copersona.runtime.session import open_bundle
 
-    return open_bundle(folder, threads=threads, profiler=_profiler(profile_by or ProfileBy()))
+    return open_bundle(folder, threads=threads, context=context, profiler=_profiler(profile_by or ProfileBy()))
 
 
 def _profiler(by: ProfileBy) -> ModelProfiler | None:
@@ -115,11 +120,14 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
-def known_person(session: Session, person: str) -> Known:
-    """The persona of a person of the store."""
+def known_person(session: Session, person: str, *, answering: bool = False) -> Known:
+    """The persona of a person of the store; `answering` as them, also what their prompts will need."""
     from copersona.runtime.people import PeopleStore
 
     with PeopleStore() as store:
         history = store.history(person)
         peer = store.peer_of(session.manifest.bundle_id, person)
-        return session.know(history, pseudonym=peer, replies=store.replies(person))
+        known = session.know(history, pseudonym=peer, replies=store.replies(person))
+        if answering:
+            session.recall(store, known)
+    return known

@@ -1,9 +1,10 @@
 """The text branch: who the person is and what they wrote, laid out as prompt segments within a token budget.
 
 Order (METHOD 0, "The same text everywhere"): soft prompt, system with the person's facets and their peers', own recent
-history as earlier turns, retrieved history, the request. Each segment is normalised and tokenised by itself, in
-training, evaluation and on the device, so that a cached prefix has the same tokens as a fresh one. Text from people
-is tokenised with control tokens off; only this file writes turns. Knows nothing of how tokens are run.
+history as earlier turns, retrieved history, the request; the settings may move facets and peers further back, into a
+system turn of their own. Each segment is normalised and tokenised by itself, in training, evaluation and on the
+device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised with control tokens
+off; only this file writes turns. Knows nothing of how tokens are run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.facets import FacetProfile
 from copersona.runtime.interactions import Interaction, clean_text
 
@@ -34,24 +36,6 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ContextSettings:
-    """How much of what goes into the prompt. Token counts exclude the request and the soft prompt.
-
-    budget bounds everything; profile and peers are shares of it that roll over to the history when not used.
-    recent and matched are the numbers of own interactions by recency and by BM25 on the request.
-    """
-
-    budget: int = 512
-    profile_tokens: int = 128
-    peer_tokens: int = 128
-    item_tokens: int = 192
-    request_tokens: int = 256
-    recent: int = 4
-    matched: int = 0
-    peers: int = 3
-
-
-@dataclass(frozen=True, slots=True)
 class PeerLine:
     """One peer's facet as shown: a pseudonym is never shown, a number within the prompt is."""
 
@@ -63,7 +47,8 @@ class PeerLine:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of tokens with a name; `cacheable` ones depend on the person only, not on the request."""
+    """A run of tokens with a name; `cacheable` ones, and all before them, depend on the person only, not on the
+    request."""
 
     name: str
     tokens: tuple[int, ...]
@@ -75,9 +60,15 @@ class Prompt:
     """Segments in order, and what of the person's they hold (for the receipt)."""
 
     segments: tuple[Segment, ...]
-    history: tuple[Interaction, ...] = ()
+    recent: tuple[Interaction, ...] = ()
+    matched: tuple[Interaction, ...] = ()
     peers: tuple[PeerLine, ...] = ()
     cut: tuple[str, ...] = ()
+
+    @property
+    def history(self) -> tuple[Interaction, ...]:
+        """Own interactions, in the order in which they stand."""
+        return (*self.recent, *self.matched)
 
     @property
     def tokens(self) -> list[int]:
@@ -95,7 +86,8 @@ class Layout:
         roles = ("system", "user", "assistant")
         self._open = {role: (self._start, *tokens.tokenize(role), *self._newline) for role in roles}
         self._close = (self._end, *self._newline)
-        self._frame = len(self._open["user"]) + len(self._open["assistant"]) + 2 * len(self._close)
+        self._shown = {"inputs": ("user",), "outputs": ("assistant",), "both": ("user", "assistant")}[settings.show]
+        self._frame = sum(len(self._open[role]) + len(self._close) for role in self._shown)
 
     def text(self, text: str) -> tuple[int, ...]:
         """Tokens of plain text, normalised."""
@@ -113,46 +105,60 @@ class Layout:
         peers: Sequence[PeerLine] = (),
         recent: Sequence[Interaction] = (),
         matched: Sequence[Interaction] = (),
+        places: int = 0,
     ) -> Prompt:
         """The whole prompt. `recent` oldest first, `matched` best first; both come after facets and peers in the
-        budget.
+        budget. `places` is how many could be matched: recent ones leave them their share whatever the request finds,
+        so that a cached prefix stays true.
 
         With nothing of a person given, this is the prompt of nobody: the instruction and the request.
         """
-        room = self.settings.budget
-        profile, shown, used, cut = self._profile(facets, peers)
-        kept = self._history([*reversed(recent), *matched], room - used, cut)
-        own = [(i, turn) for i, turn in kept if i in recent][::-1]
-        picked = [(i, turn) for i, turn in kept if i not in recent]
-        segments = [
-            Segment("system", (*self._open["system"], *profile, *self._close), True),
-            Segment("recent", tuple(t for _, turn in own for t in turn), True),
-            Segment("matched", tuple(t for _, turn in picked for t in turn), False),
-            Segment("request", self._request(request, cut), False),
+        cut: list[str] = []
+        profile, lines = self._profile(facets, peers, cut)
+        room = self.settings.budget - len(profile)
+        places = max(places, len(matched))
+        own, room = self._history(recent[::-1], len(recent) + places, room, cut)
+        picked, _ = self._history(matched, len(matched), room, cut)
+        first, head = self.settings.place == "first", self.text(INSTRUCTION)
+        rows = [
+            ("system", (*self._open["system"], *head, *(profile if first else ()), *self._close)),
+            ("recent", tuple(t for _, turn in own[::-1] for t in turn)),
+            ("matched", tuple(t for _, turn in picked for t in turn)),
+            ("request", self._request(request, cut)),
         ]
-        held = tuple(i for i, _ in (*own, *picked))
-        return Prompt(tuple(s for s in segments if s.tokens), held, tuple(shown), tuple(cut))
+        if not first:
+            rows.insert(2 if self.settings.place == "middle" else 3, ("profile", profile))
+        depends = [name for name, _ in rows].index("matched" if places else "request")
+        return Prompt(
+            segments=tuple(Segment(name, tokens, i < depends) for i, (name, tokens) in enumerate(rows) if tokens),
+            recent=tuple(item for item, _ in own[::-1]),
+            matched=tuple(item for item, _ in picked),
+            peers=tuple(lines),
+            cut=tuple(cut),
+        )
 
     def _profile(
-        self, facets: Sequence[FacetProfile], peers: Sequence[PeerLine]
-    ) -> tuple[tuple[int, ...], list[PeerLine], int, list[str]]:
-        """Instruction, own facets and peers' facets as tokens; which peers fitted; tokens of it that count; what was
-        cut."""
-        head, cut = self.text(INSTRUCTION), []
-        budget = self.settings.budget
+        self, facets: Sequence[FacetProfile], peers: Sequence[PeerLine], cut: list[str]
+    ) -> tuple[tuple[int, ...], Sequence[PeerLine]]:
+        """Own facets and peers' facets as tokens, all of which count, and which peers fitted.
+
+        Lines that follow the instruction in its turn, or a turn of their own.
+        """
+        apart = self.settings.place != "first"
+        frame = len(self._open["system"]) + len(self._close) - len(self._newline)  # the first line needs no newline
+        budget = self.settings.budget - apart * frame
         own, left = self._lines([f"{f.summary}." for f in facets], min(self.settings.profile_tokens, budget))
         if left:
             cut.append(f"{left} of {len(facets)} facets")
-        if not peers:
-            return (*head, *own), [], len(own), cut
-        room = min(self.settings.peer_tokens + self.settings.profile_tokens, budget) - len(own)
         caution = (*self._newline, *self.text(CAUTION))
-        lines, left = self._lines([peer.text for peer in peers], room - len(caution))
+        room = min(self.settings.peer_tokens + self.settings.profile_tokens, budget) - len(own) - len(caution)
+        others, left = self._lines([peer.text for peer in peers], room)
         if left:
             cut.append(f"{left} of {len(peers)} peers")
-        shown = list(peers[: len(peers) - left])
-        tail = (*caution, *lines) if shown else ()
-        return (*head, *own, *tail), shown, len(own) + len(tail), cut
+        lines = (*own, *caution, *others) if others else own
+        if apart and lines:
+            lines = (*self._open["system"], *lines[len(self._newline) :], *self._close)
+        return lines, peers[: len(peers) - left]
 
     def _lines(self, lines: Sequence[str], room: int) -> tuple[tuple[int, ...], int]:
         """Each line on its own, whole or not at all; stops at the first that does not fit. Tokens and lines left
@@ -166,34 +172,35 @@ class Layout:
         return tuple(tokens), 0
 
     def _history(
-        self, items: Sequence[Interaction], room: int, cut: list[str]
-    ) -> list[tuple[Interaction, tuple[int, ...]]]:
-        """Items in order of importance as turns: an equal share of the room each; what one leaves rolls over.
+        self, items: Sequence[Interaction], places: int, room: int, cut: list[str]
+    ) -> tuple[list[tuple[Interaction, tuple[int, ...]]], int]:
+        """Items in order of importance as turns: an equal share of the room for each of `places`, of which items take
+        the first; what one leaves rolls over. Also the room that is left.
 
         Where equal shares are too small for a turn, the first get the least that is of use and the last nothing.
         """
         kept: list[tuple[Interaction, tuple[int, ...]]] = []
         for place, item in enumerate(items):
-            share = min(max(room // (len(items) - place), self._frame + LEAST_TURN), room, self.settings.item_tokens)
-            turn = self._turn(item, share)
-            if turn is None:
+            share = min(max(room // (places - place), self._frame + LEAST_TURN), room, self.settings.item_tokens)
+            if share < self._frame + LEAST_TURN:
                 cut.append("1 interaction")
                 continue
+            turn = self._turn(item, share)
             kept.append((item, turn))
             room -= len(turn)
-        return kept
+        return kept, room
 
-    def _turn(self, item: Interaction, room: int) -> tuple[int, ...] | None:
-        """An earlier exchange within `room` tokens: the output before the input (METHOD 11); None if nothing useful
-        fits."""
-        asked, wrote = self.text(item.request()), self.text(item.output)
+    def _turn(self, item: Interaction, room: int) -> tuple[int, ...]:
+        """What is shown of an earlier exchange within `room` tokens: of both, the output before the input (METHOD
+        11)."""
+        texts = {"user": self.text(item.request()), "assistant": self.text(item.output)}
         room -= self._frame
-        if room < LEAST_TURN:
-            return None
-        if len(asked) + len(wrote) > room:
-            asked = asked[: max(room - len(wrote), room // 4)]
-            wrote = self._shorten(wrote, room - len(asked))
-        return (*self._open["user"], *asked, *self._close, *self._open["assistant"], *wrote, *self._close)
+        if len(self._shown) == 2 and sum(map(len, texts.values())) > room:
+            texts["user"] = texts["user"][: max(room - len(texts["assistant"]), room // 4)]
+            room -= len(texts["user"])
+        last = self._shown[-1]
+        texts[last] = self._shorten(texts[last], room)
+        return tuple(t for role in self._shown for t in (*self._open[role], *texts[role], *self._close))
 
     def _shorten(self, tokens: tuple[int, ...], room: int) -> tuple[int, ...]:
         mark = tuple(self._tokens.tokenize(CUT))

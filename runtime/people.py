@@ -29,6 +29,7 @@ from copersona.runtime.people_schema import (
     APPLICATION_ID,
     HISTORY,
     INSERT,
+    KEEP_VECTOR,
     MIGRATIONS,
     PEOPLE,
     PRAGMAS,
@@ -209,6 +210,18 @@ class PeopleStore:
             self._db.execute(
                 "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
             )
+
+    def vectors(self, person: str, encoder: str) -> dict[str, bytes]:
+        """What `keep_vectors` kept of the person's texts for this encoder, by the hash of the text."""
+        query = "SELECT text, vector FROM vectors WHERE person = ? AND encoder = ?"
+        with self._reading():
+            return dict(self._db.execute(query, (self._name(person), encoder)).fetchall())
+
+    def keep_vectors(self, person: str, encoder: str, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors by the hash of their text, until the person is forgotten; of someone unknown, keep nothing."""
+        name = self._name(person)
+        with self._transaction():
+            self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
 
     def check(self) -> None:
         """Read the whole file. Raises PersonError where it is damaged."""

@@ -30,6 +30,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, digest) DO NOTHING
 HISTORY = """
 SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY time, seq
 """  # NULL comes first, as in `order_history`
+KEEP_VECTOR = """
+INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
+"""  # nothing of someone who was forgotten meanwhile
 PEOPLE = """
 SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
 GROUP BY name ORDER BY name
@@ -77,7 +80,22 @@ def _replies(db: Any) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies)
+def _vectors(db: Any) -> None:
+    """Version 3: vectors of a person's texts, by the hashes of the encoder and of the text."""
+    db.execute(
+        """
+        CREATE TABLE vectors (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            encoder TEXT NOT NULL,
+            text TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (person, encoder, text)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -44,8 +44,9 @@ class PeerUsed:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """An interaction of the person's own in the prompt."""
+    """An interaction of the person's own in the prompt; `by` is recent, or the matcher that found it."""
 
+    by: str
     digest: str
     time: float | None
     request: str
@@ -61,6 +62,7 @@ class Receipt:
     facets: tuple[FacetUsed, ...]
     neighbors: tuple[tuple[str, float], ...]
     retrieved: tuple[Retrieved, ...]
+    context: dict[str, int | str]
     prompt_tokens: dict[str, int]
     left_out: tuple[str, ...]
     sampling: dict[str, float]
@@ -88,7 +90,8 @@ def make_receipt(
         soft_prompt=soft,
         facets=_facets(session, prompt, known),
         neighbors=neighbors,
-        retrieved=tuple(Retrieved(i.digest, i.time, i.request()) for i in prompt.history),
+        retrieved=_retrieved(prompt, session.context.matcher),
+        context=asdict(session.context),
         prompt_tokens={"soft": session.manifest.shapes.soft_tokens, **{s.name: len(s.tokens) for s in prompt.segments}},
         left_out=prompt.cut,
         sampling=asdict(sampling),
@@ -99,6 +102,11 @@ def make_receipt(
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
     )
+
+
+def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
+    found = [("recent", item) for item in prompt.recent] + [(matcher, item) for item in prompt.matched]
+    return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
 
 
 def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:

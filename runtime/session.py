@@ -7,8 +7,9 @@ model elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 from copersona.runtime.arrays import F32
 from copersona.runtime.bundle import verify
 from copersona.runtime.bundle_check import check_parts, open_graph_db
-from copersona.runtime.context import ContextSettings, Layout, Prompt
+from copersona.runtime.context import Layout, Prompt
+from copersona.runtime.context_settings import ContextSettings, changed, check_room, read_context
 from copersona.runtime.encoder import Encoder
 from copersona.runtime.engine import Engine, Sampling
 from copersona.runtime.errors import BundleError, ModelError
@@ -32,12 +34,15 @@ from copersona.runtime.manifest import Manifest
 from copersona.runtime.persona import Persona, make_persona
 from copersona.runtime.personalizer import Personalizer, load_personalizer
 from copersona.runtime.profiler import Centring, profile_history
+from copersona.runtime.prompt import person_prompt
 from copersona.runtime.receipt import Receipt, make_receipt
-from copersona.runtime.retrieval import matched, recent
+from copersona.runtime.retrieval import before_recent, document
+from copersona.runtime.vectors import Vectors
 
 if TYPE_CHECKING:
     from copersona.runtime.ledger import Replies
     from copersona.runtime.model_profiler import ModelProfiler
+    from copersona.runtime.people import PeopleStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,22 @@ class Session:
     """An opened bundle. Use `open_bundle`; close it, or use it in a `with`. For one thread at a time."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, *, threads: int | None = None, profiler: ModelProfiler | None = None
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        threads: int | None = None,
+        context: Mapping[str, Any] | None = None,
+        profiler: ModelProfiler | None = None,
     ) -> None:
         self.folder, self.manifest, self._profiler = folder, manifest, profiler
+        self.context = _settings(manifest, context or {})
         self._threads = threads
         self.schema: FacetSchema = read_schema(manifest.path(folder, "facets"))
         self._database: sqlite3.Connection = open_graph_db(manifest.path(folder, "graph"))
         peers = map_vectors(manifest.path(folder, "peers"), 3)
         self.graph = PersonaGraph(self._database, peers, map_vectors(manifest.path(folder, "anchors"), 2))
-        self.context = _settings(manifest)
+        self.vectors = Vectors(lambda text: self.encoder.encode(text))
         self.centring = _centring(manifest.path(folder, "arrays"), manifest)
 
     def __enter__(self) -> Self:
@@ -128,8 +140,7 @@ class Session:
     @cached_property
     def engine(self) -> Engine:
         """The language model, loaded at first use."""
-        length = int(self.manifest.settings.get("context_length", 2048))
-        return Engine(self.manifest.path(self.folder, "model"), n_ctx=length, threads=self._threads)
+        return Engine(self.manifest.path(self.folder, "model"), n_ctx=_trained(self.manifest), threads=self._threads)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -192,19 +203,27 @@ class Session:
             done.append(replace(one, words=words))
         return done
 
+    def recall(self, store: PeopleStore, known: Known) -> None:
+        """Have the vectors that matching will need at hand, from the person's store or encoded and kept there.
+
+        Nothing is done where the settings need none. Raises PersonError where the store cannot be read or written.
+        """
+        older = before_recent(known.history, self.context.recent)
+        if self.context.encodes and older:
+            texts = [document(item, self.context.show) for item in older]
+            self.vectors.recall(texts, store, older[0].person, self.encoder_hash)
+
+    @cached_property
+    def encoder_hash(self) -> str:
+        """Hash of the encoder's files: the same, the same vectors."""
+        rows = [self.manifest.file(role) for role in ("encoder", "encoder_tokenizer")]
+        return hashlib.sha256("".join(row.sha256 for row in rows if row).encode()).hexdigest()
+
     def prompt(self, request: str, known: Known | None) -> Prompt:
         """The text of the prompt as segments; None is nobody."""
         if known is None:
             return self.layout.prompt(request)
-        latest = recent(known.history, self.context.recent)
-        older = known.history[: len(known.history) - len(latest)]
-        return self.layout.prompt(
-            request,
-            facets=known.persona.facets,
-            peers=known.persona.peers,
-            recent=latest,
-            matched=matched(older, request, self.context.matched),
-        )
+        return person_prompt(self.layout, request, known.history, known.persona, self.vectors)
 
     def answer(
         self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None
@@ -244,26 +263,43 @@ class Session:
 
 
 def open_bundle(
-    folder: Path | str, *, threads: int | None = None, full: bool = False, profiler: ModelProfiler | None = None
+    folder: Path | str,
+    *,
+    threads: int | None = None,
+    full: bool = False,
+    context: Mapping[str, Any] | None = None,
+    profiler: ModelProfiler | None = None,
 ) -> Session:
-    """Verify a bundle and open it. People are profiled by statistics, or by the model of `profiler`.
+    """Verify a bundle and open it. `context` changes fields of `ContextSettings` from what the bundle was trained
+    with; people are profiled by statistics, or by the model of `profiler`.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
-        which.
+            which.
+        ValueError: a change of the context that is not known or out of range.
+        ModelError: a context that leaves no room for an answer.
     """
     folder = Path(folder)
     manifest = verify(folder, full=full)
     check_parts(folder, manifest)
-    return Session(folder, manifest, threads=threads, profiler=profiler)
+    return Session(folder, manifest, threads=threads, context=context, profiler=profiler)
 
 
-def _settings(manifest: Manifest) -> ContextSettings:
-    given: Any = manifest.settings.get("context", {})
+def _settings(manifest: Manifest, changes: Mapping[str, Any]) -> ContextSettings:
+    """The settings that the bundle was trained with, and what is to be different this time."""
     try:
-        return ContextSettings(**{key: int(value) for key, value in given.items()})
-    except (TypeError, ValueError, AttributeError) as error:
+        trained = read_context(manifest.settings.get("context", {}))
+    except (TypeError, ValueError) as error:
         raise BundleError(f"manifest.json: context settings are not known here ({error}); update copersona") from error
+    settings = changed(trained, changes)
+    if settings != trained:
+        check_room(settings, manifest.shapes.soft_tokens, _trained(manifest))
+    return settings
+
+
+def _trained(manifest: Manifest) -> int:
+    """Tokens of context that the base was trained on."""
+    return int(manifest.settings.get("context_length", 2048))
 
 
 def _centring(path: Path, manifest: Manifest) -> Centring:

@@ -166,6 +166,23 @@ def test_ask_streams_the_same_text_and_puts_the_receipt_on_stderr(ana: Path) -> 
     assert json.loads(result.stderr) == body["receipt"]
 
 
+def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
+    ask = ("ask", ana, "Would you buy it?", "--person", "ana", "--json", *QUICK)
+    with PeopleStore() as store:
+        kept = lambda: store._db.execute("SELECT count(*) FROM vectors").fetchone()[0]
+        works(*ask, "--recent", "1", "--matched", "1")
+        assert kept() == 0
+        options = ("--recent", "1", "--matched", "1", "--matcher", "dense", "--show", "both", "--place", "last")
+        receipt = json.loads(works(*ask, *options))["receipt"]
+        assert kept() == 1
+    assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
+    assert {k: receipt["context"][k] for k in ("show", "place", "budget")} == {
+        "show": "both", "place": "last", "budget": 256,
+    }  # fmt: skip
+    assert "no room is left" in fails(*ask, "--budget", "5000")
+    assert call(*ask, "--matcher", "bm52").exit_code == 2
+
+
 def test_generate_answers_a_file_in_its_order(ana: Path, tmp_path: Path) -> None:
     rows = [{"id": f"r{i}", "person": p, "input": f"Write {i}."} for i, p in enumerate(["ben", "ana", None, "ben"])]
     requests, answers = write(tmp_path / "requests.jsonl", rows), tmp_path / "answers.jsonl"
@@ -231,7 +248,9 @@ def test_doctor_fails_on_a_broken_bundle(tiny_bundle: Path, tmp_path: Path) -> N
 def test_bundle_show_and_verify(tiny_bundle: Path) -> None:
     shown = json.loads(works("bundle", "show", tiny_bundle, "--json"))
     assert len(shown["facets"]) == shown["shapes"]["facets"] == 5
-    assert "soft tokens" in works("bundle", "show", tiny_bundle)
+    text = works("bundle", "show", tiny_bundle)
+    assert "soft tokens" in text
+    assert "prompts: 4 latest, 0 by bm25, outputs shown, facets first, up to 256 tokens" in text
     assert json.loads(works("bundle", "verify", tiny_bundle, "--json"))["whole"] is True
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from copersona.export.examples import Dropout, make_example
+from copersona.export.examples import Dropout, FileTokens, make_example
 from copersona.export.pipeline import read_marker, run_steps
 from copersona.export.run import Run
 from copersona.export.situations import read_centring, run_graph, situations, training_states
 from copersona.export.situations import test_states as states_at_test
 from copersona.export.steps import STEPS
-from copersona.runtime.bundle import verify
+from copersona.runtime.bundle import open_manifest, verify
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import NAMED
 from copersona.runtime.engine import Sampling
-from copersona.runtime.errors import ExportError
+from copersona.runtime.errors import ExportError, ModelError
 from copersona.runtime.facets import profile_to_json
+from copersona.runtime.interactions import Interaction
+from copersona.runtime.people import PeopleStore
 from copersona.runtime.personalizer import PersonaInputs
 from copersona.runtime.session import Session, open_bundle
 
@@ -107,9 +113,95 @@ def test_training_and_device_see_the_same_persona_and_the_same_prompt_tokens(run
         np.testing.assert_array_equal(ours.vectors, theirs.vectors)
         np.testing.assert_array_equal(ours.placement.shared.index, theirs.placement.shared.index)
         assert ours.peers == theirs.peers
-        example = make_example(situation, run.layout, answer_tokens=10**6, drop=None, rates=Dropout())
+        example = make_example(situation, run.layout, run.encode, answer_tokens=10**6, drop=None, rates=Dropout())
         assert session.prompt(situation.target.request(), known).tokens == list(example.prompt)
         assert session.layout.answer(situation.target.output) == example.answer
+
+
+CHOICES = [  # every pair of matcher, show and place, and of each with a share by recency and without
+    *({"matcher": m, "show": s, "place": NAMED["place"][(i + j) % 3], "recent": 2 * ((i + j) % 2), "matched": 2}
+      for i, m in enumerate(NAMED["matcher"]) for j, s in enumerate(NAMED["show"])),
+    {"recent": 3, "matched": 0, "show": "both", "place": "last"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda c: " ".join(map(str, c.values())))
+def test_whatever_the_context_training_and_device_see_the_same_prompt_tokens(
+    run: Run, session: Session, tiny_bundle: Path, choice: dict[str, Any]
+) -> None:
+    states = [*states_at_test(run)[:3], *training_states(run)[-3:]]
+    chosen = replace(run.settings.context, **choice)
+    layout = Layout(FileTokens(Path(run.settings.base) / "tokenizer.json"), chosen)
+    with run_graph(run) as graph:
+        trained = situations(run, states, graph, read_centring(run), "targets")
+    with open_bundle(tiny_bundle, threads=1, context=choice) as opened:
+        assert opened.context == chosen
+        for situation in trained:
+            known = session.know(situation.history, pseudonym=run.pseudonyms.get(situation.state.person))
+            prompt = opened.prompt(situation.target.request(), known)
+            example = make_example(situation, layout, run.encode, answer_tokens=10, drop=None, rates=Dropout())
+            assert prompt.tokens == list(example.prompt)
+            assert set(prompt.history) <= set(situation.history)
+            assert prompt.history
+            assert opened.prompt("x", None).tokens == session.prompt("x", None).tokens
+
+
+def test_a_bundle_from_before_shows_whole_exchanges_as_it_was_trained(tiny_bundle: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tiny_bundle, old)
+    manifest = open_manifest(old)
+    context = {k: v for k, v in manifest.settings["context"].items() if k not in ("matcher", "show", "place")}
+    (old / "manifest.json").write_text(
+        replace(manifest, settings={**manifest.settings, "context": context}).to_json(), encoding="utf-8"
+    )
+    with open_bundle(old, threads=1) as opened:
+        assert (opened.context.matcher, opened.context.show, opened.context.place) == ("bm25", "both", "first")
+        item = Interaction("ana", "Nice!", "How is it?")
+        prompt = opened.prompt("And this?", opened.know((item,)))
+        frame = opened.layout.prompt("And this?").tokens
+        shown = opened.engine.detokenize(prompt.tokens)
+        assert len(prompt.tokens) > len(frame)
+        assert "How is it?" in shown
+        assert "Nice!" in shown
+    with open_bundle(old, threads=1, context={"show": "outputs"}) as opened:
+        assert "How is it?" not in opened.engine.detokenize(opened.prompt("And?", opened.know((item,))).tokens)
+
+
+def test_a_context_that_does_not_fit_is_refused_when_the_bundle_is_opened(tiny_bundle: Path) -> None:
+    with pytest.raises(ModelError, match="1,024: no room is left for an answer"):
+        open_bundle(tiny_bundle, context={"budget": 1000})
+    with pytest.raises(ValueError, match="matcher is 'bm52'"):
+        open_bundle(tiny_bundle, context={"matcher": "bm52"})
+
+
+def test_the_receipt_says_which_matcher_found_what(run: Run, tiny_bundle: Path) -> None:
+    person = enrolled(run)
+    with open_bundle(tiny_bundle, threads=1, context={"recent": 1, "matched": 2, "matcher": "dense"}) as opened:
+        known = opened.know(run.known[person], pseudonym=run.pseudonyms[person])
+        receipt = opened.answer("Write a review.", known, SAMPLING).finish().receipt
+        assert [row.by for row in receipt.retrieved] == ["recent", "dense", "dense"]
+        prompt = opened.prompt("Write a review.", known)
+        assert [row.digest for row in receipt.retrieved] == [item.digest for item in prompt.history]
+        assert prompt.recent == run.known[person][-1:]
+        assert receipt.context == asdict(opened.context)
+
+
+def test_the_vectors_of_a_person_are_kept_with_them(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    person = enrolled(run)
+    history, change = run.raw_histories[person], {"recent": 1, "matched": 2, "matcher": "blend"}
+    with PeopleStore(tmp_path / "people.sqlite") as store:
+        store.add(history)
+        with open_bundle(tiny_bundle, threads=1) as plain:
+            plain.recall(store, plain.know(history))
+            assert store.vectors(person, plain.encoder_hash) == {}
+        prompts = []
+        for _ in range(2):
+            with open_bundle(tiny_bundle, threads=1, context=change) as opened:
+                known = opened.know(store.history(person))
+                opened.recall(store, known)
+                assert len(store.vectors(person, opened.encoder_hash)) == len({i.output for i in history[:-1]})
+                prompts.append(opened.prompt("Write.", known).tokens)
+        assert prompts[0] == prompts[1]
 
 
 def test_enrolled_people_are_never_their_own_peer_and_strangers_may_be_near_anyone(run: Run, session: Session) -> None:
@@ -164,7 +256,10 @@ def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Sessi
     assert body["versions"].keys() == {"copersona", "bundle", "engine", "profiler"}
     assert body["prompt_tokens"]["soft"] == len(known.soft) == 4
     assert sum(body["prompt_tokens"].values()) == len(prompt.tokens) + 4
-    assert body["retrieved"] == [{"digest": i.digest, "time": i.time, "request": i.request()} for i in prompt.history]
+    assert body["retrieved"] == [
+        {"by": "recent", "digest": i.digest, "time": i.time, "request": i.request()} for i in prompt.recent
+    ]
+    assert body["context"] == asdict(session.context)
     assert body["retrieved"]
     assert {r["digest"] for r in body["retrieved"]} <= {i.digest for i in run.known[person]}
     assert [f["facet"] for f in body["facets"]] == list(session.schema.names)
@@ -218,6 +313,26 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
     other = Run(run.folder, replace(run.settings, train=replace(run.settings.train, epochs=2)))
     same = [step_key(run, step) == step_key(other, step) for step in STEPS]
     assert same == [step in ("prepare", "encoder", "discover", "profile", "graph") for step in STEPS]
+    shown = Run(run.folder, replace(run.settings, context=replace(run.settings.context, show="both")))
+    assert [step_key(run, step) == step_key(shown, step) for step in STEPS] == same
+
+
+def test_the_settings_of_a_run_from_before_mean_what_they_meant(run: Run, tmp_path: Path) -> None:
+    body = json.loads(run.path("settings.json").read_text(encoding="utf-8"))
+    assert body["context"]["show"] == "outputs"
+    for later in ("matcher", "show", "place"):
+        del body["context"][later]
+    (tmp_path / "settings.json").write_text(json.dumps(body), encoding="utf-8")
+    assert Run.open(tmp_path).settings.context == replace(run.settings.context, show="both")
+
+
+def test_a_context_longer_than_the_base_was_trained_on_is_refused_before_the_first_step(
+    run: Run, tmp_path: Path
+) -> None:
+    long = Run(tmp_path / "run", replace(run.settings, context=replace(run.settings.context, budget=764)))
+    with pytest.raises(ModelError, match=r"1,024 tokens .* trained on 1,024"):
+        run_steps(long, tuple(STEPS), lambda line: None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_without_the_ones_before_it_is_refused(run: Run, tmp_path: Path) -> None:

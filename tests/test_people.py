@@ -129,6 +129,8 @@ def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monk
         assert len(store.history("ann")) == 1
         store.replies("ann").put("k", Reply("x"))
         assert store.replies("ann").get("k") == Reply("x")
+        store.keep_vectors("ann", "e", {"t": b"1234"})
+        assert store.vectors("ann", "e") == {"t": b"1234"}
 
 
 def test_an_unknown_person_gets_close_names(store: PeopleStore) -> None:
@@ -215,6 +217,15 @@ def test_forgetting_while_another_process_reads_says_so(store: PeopleStore) -> N
         assert store.forget("ann").compacted
     finally:
         other.close()
+
+
+def test_vectors_are_kept_with_the_person(store: PeopleStore) -> None:
+    store.add(said("ann", "one"))
+    store.keep_vectors("ann", "e", {"t": b"1234"})
+    store.keep_vectors("ann", "e", {"t": b"5678", "u": b""})
+    assert store.vectors("ann", "e") == {"t": b"1234", "u": b""}
+    assert store.vectors("nobody", "e") == {}
+    store.check()
 
 
 def test_enrolment(store: PeopleStore) -> None:

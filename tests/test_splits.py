@@ -139,7 +139,7 @@ class CanaryRun(Run):
         return bag_of_words(text)
 
     layout = Layout(Characters(), ContextSettings(budget=6_000, profile_tokens=1_500, peer_tokens=3_000,
-                                                  item_tokens=1_000, recent=3, matched=2))  # type: ignore[assignment]  # fmt: skip
+                                                  item_tokens=1_000, recent=3, matched=2, matcher="blend"))  # type: ignore[assignment]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def prompts(run: CanaryRun, placed: PersonaGraph) -> list[tuple[str, int, str]]:
     found = situations(run, states, placed, read_centring(run), "targets")
     rows = []
     for situation in found:
-        example = make_example(situation, run.layout, answer_tokens=10**6, drop=None, rates=Dropout())
+        example = make_example(situation, run.layout, run.encode, answer_tokens=10**6, drop=None, rates=Dropout())
         text = "".join(chr(t) for t in example.prompt if t < CONTROL)
         answer = "".join(chr(t) for t in example.answer if t < CONTROL)
         assert answer == situation.target.output

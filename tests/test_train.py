@@ -64,7 +64,12 @@ def _trainer(tiny_base: Path, folder: Path, **changes: Any) -> Any:
     layout = Layout(FileTokens(tiny_base / "tokenizer.json"), ContextSettings(budget=200, item_tokens=64))
     shape = PersonalizerShape(FACETS, WIDTH, 8, 8, 3, base.config.hidden_size)
     folder.mkdir(exist_ok=True)
-    return Trainer(base, layout, shape, np.zeros((FACETS, WIDTH), np.float32), settings, folder, torch.device("cpu"))
+    means = np.zeros((FACETS, WIDTH), np.float32)
+    return Trainer(base, layout, _never, shape, means, settings, folder, torch.device("cpu"))
+
+
+def _never(text: str) -> Any:
+    pytest.fail(f"{text!r} was encoded though nothing is matched by vectors")
 
 
 def test_the_loss_is_of_the_answer_tokens_alone(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""Settings of the context: what is refused, how older files of them are read, what a run's key holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from copersona.runtime.context_settings import ContextSettings, changed, check_room, context_key, read_context
+from copersona.runtime.errors import ModelError
+
+OLD = {
+    "budget": 512, "profile_tokens": 128, "peer_tokens": 128, "item_tokens": 192, "request_tokens": 256, "recent": 4,
+    "matched": 0, "peers": 3,
+}  # fmt: skip
+"""As a manifest held them before there was a choice of matcher, of what is shown and of where facets stand."""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"recent": -1}, "recent is -1, expected a whole number from 0"),
+        ({"matched": True}, "matched is True"),
+        ({"budget": 1.5}, "budget is 1.5"),
+        ({"peers": "3"}, "peers is '3'"),
+        ({"matcher": "bm52"}, "matcher is 'bm52', expected one of bm25, dense, blend"),
+        ({"show": "all"}, "show is 'all', expected one of outputs, inputs, both"),
+        ({"place": None}, "place is None, expected one of first, middle, last"),
+        ({"place": []}, "place is"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_by_name(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ContextSettings(**given)
+    with pytest.raises(ValueError, match=message):
+        read_context(given)
+
+
+def test_an_unknown_setting_is_refused_and_the_known_ones_named() -> None:
+    with pytest.raises(ValueError, match=r"recnet: no context settings; known are budget, .*recent"):
+        changed(ContextSettings(), {"recnet": 2})
+
+
+def test_settings_from_before_mean_what_they_meant() -> None:
+    settings = read_context(OLD)
+    assert (settings.matcher, settings.show, settings.place) == ("bm25", "both", "first")
+    assert read_context({}).show == "both"
+    assert ContextSettings().show == "outputs"
+
+
+def test_what_is_written_is_read_back() -> None:
+    for settings in (ContextSettings(), ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last")):
+        assert read_context(json.loads(json.dumps(asdict(settings)))) == settings
+
+
+def test_the_key_of_settings_from_before_is_what_it_was() -> None:
+    assert json.dumps(context_key(read_context(OLD))) == json.dumps(OLD)
+    assert context_key(ContextSettings(place="last")) == {**OLD, "show": "outputs", "place": "last"}
+
+
+def test_a_prompt_must_leave_room_for_an_answer() -> None:
+    settings = ContextSettings(budget=512, request_tokens=256)
+    check_room(settings, 20, 789)
+    with pytest.raises(ModelError, match=r"788 tokens \(20 soft, 512 .* trained on 788: .* lower the budget"):
+        check_room(settings, 20, 788)
+
+
+def test_vectors_are_needed_only_to_match_by_them() -> None:
+    assert not ContextSettings(matched=3).encodes
+    assert not ContextSettings(matched=0, matcher="dense").encodes
+    assert ContextSettings(matched=1, matcher="dense").encodes
+    assert ContextSettings(matched=1, matcher="blend").encodes
