@@ -4,7 +4,7 @@
 
 Each trial starts an export in an empty folder, kills it (SIGKILL, the whole process group) at a moment drawn evenly
 from the undisturbed run's duration, looks at every file left behind under its final name, and runs the same command
-to its end. Every third trial kills the second run as well. A trial passes when the bundle's files are those of the
+to its end, having killed that one and the next one too in two trials of three. A trial passes when the bundle's files are those of the
 undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under a final name.
 Goes on from FOLDER/kills.jsonl.
 """
@@ -68,11 +68,11 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
 def trial(
     command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int
 ) -> dict[str, object]:
-    """One export, killed once or twice, then finished."""
+    """One export, killed one to three times, then finished."""
     draw = random.Random(number)
     shutil.rmtree(folder, ignore_errors=True)
     moments, half = [], []
-    for _ in range(min(2 if number % 3 == 2 else 1, most)):
+    for _ in range(min(1 + number % 3, most)):
         moment = draw.uniform(0.5, seconds)
         if killed(command, folder, moment):
             half += half_written(folder, whole)
