@@ -4,9 +4,9 @@
 
 Each trial starts an export in an empty folder, kills it (SIGKILL, the whole process group) at a moment drawn evenly
 from the undisturbed run's duration, looks at every file left behind under its final name, and runs the same command
-to its end, having killed that one and the next one too in two trials of three. A trial passes when the bundle's files are those of the
-undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under a final name.
-Goes on from FOLDER/kills.jsonl.
+to its end, having killed that one and the next one too in two trials of three. A trial passes when the bundle's files
+are those of the undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under
+a final name. Goes on from FOLDER/kills.jsonl.
 """
 
 from __future__ import annotations
