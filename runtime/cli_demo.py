@@ -177,8 +177,7 @@ class Stage:
     def _add(self, text: str) -> None:
         from copersona.runtime.demo import YOU
 
-        one = len(self._chosen) == 1 or self._chosen is not self._everyone
-        person = (self._chosen[0] if one else None) or YOU
+        person = YOU if self._chosen is self._everyone else self._chosen[0] or YOU
         self._screen.move(self._demo.add(person, lines_of(text)))
         if person not in self._everyone:
             self._everyone.insert(-1, person)

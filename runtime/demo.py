@@ -131,7 +131,7 @@ class Demo:
     """
 
     def __init__(self, session: Session, people: Path | None = None, *, latest: int | None = None) -> None:
-        self._session, self.latest = session, latest
+        self.session, self.latest = session, latest
         loaded = load_history([people or assets() / "people.jsonl"])
         self._scratch = tempfile.TemporaryDirectory(prefix="copersona-demo-")
         try:
@@ -180,8 +180,8 @@ class Demo:
         """Begin the answer of a person, or of nobody. Raises ModelError, PersonError."""
         known = None if person is None else self._known(person)
         if known is not None:
-            self._session.recall(self._store, known)
-        return self._session.answer(request, known, sampling, person=person)
+            self.session.recall(self._store, known)
+        return self.session.answer(request, known, sampling, person=person)
 
     def shown(self, answer: Answer) -> Shown:
         """An answer that has ended, with why."""
@@ -211,10 +211,10 @@ class Demo:
         return self._move(person, before, self._known(person))
 
     def _known(self, person: str) -> Known:
-        return self._session.know(self.history(person))
+        return self.session.know(self.history(person))
 
     def _facet(self, used: FacetUsed) -> FacetShown:
-        graph, names = self._session.graph, self._session.schema.names
+        graph, names = self.session.graph, self.session.schema.names
         lent = []
         for peer in used.borrowed:
             theirs = graph.profile(graph.row(peer.peer))[names.index(used.facet)]
@@ -225,14 +225,14 @@ class Demo:
 
     def _facets(self, known: Known) -> tuple[FacetShown, ...]:
         """Facets of a person whose prompt nobody asks for."""
-        gates = self._session.personalizer.gates()
+        gates = self.session.personalizer.gates()
         return tuple(
             self._facet(FacetUsed(f.facet, f.reliability.label, f.summary, (), float(gates[int(f.reliability)]), ()))
             for f in known.persona.profile.facets
         )
 
     def _move(self, person: str, before: Known, after: Known) -> Move:
-        rows = zip(self._session.schema.facets, self._facets(before), self._facets(after), strict=True)
+        rows = zip(self.session.schema.facets, self._facets(before), self._facets(after), strict=True)
         old, new = self._neighbors(before), self._neighbors(after)
         return Move(
             person=person,
@@ -249,13 +249,13 @@ class Demo:
         )
 
     def _neighbors(self, known: Known) -> tuple[str, ...]:
-        names = self._session.graph.pseudonyms
+        names = self.session.graph.pseudonyms
         return tuple(names[row] for row in known.persona.placement.shared.index[0].tolist() if row >= 0)
 
     def _score(self, facet: Facet, known: Known) -> float | None:
         if facet.kind == "categorical" or not known.history:
             return None
-        return facet_score(facet, known.persona.profile.z, self._session.schema)
+        return facet_score(facet, known.persona.profile.z, self.session.schema)
 
     def _apart(self) -> float:
         soft = [self._known(person).soft for person in self._invented]

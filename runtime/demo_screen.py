@@ -25,7 +25,8 @@ BAR = 8
 STYLES = {"strong": "green", "moderate": "yellow", "weak": "red", "none": "red"}
 NOBODY = "nobody"
 LEGEND = (
-    "own: how much of a facet in the soft prompt is the person's (the gate); peers: the rest, of those nearest in all.",
+    "own: how much of a facet in the soft prompt is the person's (the gate), a neutral placeholder where their texts "
+    "tell too little; peers: the rest, of those nearest in all.",
     "near, lent by: a peer whose facet stands in the prompt as someone else's; lent where the person's own texts tell "
     "too little. Peers are the pseudonymous people of the bundle, with their similarity.",
 )
