@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli_demo import demo
 from copersona.runtime.cli_people import people
 from copersona.runtime.commands import (
     AS_JSON,
@@ -42,6 +43,7 @@ def main() -> None:
     """
 
 
+main.add_command(demo)
 main.add_command(people)
 
 
