@@ -14,6 +14,7 @@ from pathlib import Path
 from copersona.runtime.errors import ExportError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_WORDS = ("No space left on device", "database or disk is full")  # of safetensors and torch; of SQLite
 ROOM = 1 << 20  # bytes; where no more than this is free, a failed write is put down to the full disk
 
 
@@ -129,11 +130,11 @@ def _existing(path: Path) -> Path:
 
 
 def _tells_of_full_disk(error: BaseException | None) -> bool:
-    """Whether the error or one that led to it is the system's for no space; safetensors only quotes its text."""
+    """Whether the error or one that led to it is the system's or SQLite's for no space."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        if "No space left on device" in str(error):
+        if any(words in str(error) for words in FULL_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False
