@@ -43,7 +43,7 @@ def main() -> None:
     log = asked.out / "kills.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     while (kills := sum(len(row["killed after"]) for row in rows)) < asked.kills:
-        row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills)
+        row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills, asked.seed)
         rows.append(row)
         with log.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(rows[-1]) + "\n")
@@ -62,6 +62,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     for name in ("--base", "--encoder", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="other moments to kill at")
     return parser.parse_args(given[:cut]), given[cut + 1 :]
 
 
@@ -69,7 +70,7 @@ def trial(
     command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int
 ) -> dict[str, object]:
     """One export, killed one to three times, then finished."""
-    draw = random.Random(number)
+    draw = random.Random(f"{seed}:{number}")
     shutil.rmtree(folder, ignore_errors=True)
     moments, half = [], []
     for _ in range(min(1 + number % 3, most)):
