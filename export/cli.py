@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from copersona.export.base_cli import base as base_command
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -59,6 +60,9 @@ def export() -> None:
 
     Every step keeps its results in the run folder; a rerun goes on where the last one stopped.
     """
+
+
+export.add_command(base_command)
 
 
 @export.command("run")
