@@ -44,15 +44,26 @@ class Recipe:
         """Raises ExportError where the file is not a recipe."""
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
-            mix = {k: tuple(v) if isinstance(v, list) else v for k, v in body.pop("mix").items()}
+            mix: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body.pop("mix").items()}
             shape, train = Shape(**body.pop("shape")), PretrainSettings(**body.pop("train"))
             return cls(**body, shape=shape, mix=Mix(**mix), train=train)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ExportError(f"{path}: not a recipe of a base model ({error}); use a new folder") from error
 
 
-def make_base(folder: Path, recipe: Recipe, *, hours: float | None, say: Say, text: BaseText | None = None) -> Path:
-    """Train as the recipe says, or go on; returns the finished Hugging Face folder."""
+def make_base(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    hours: float | None,
+    say: Say,
+    text: BaseText | None = None,
+    decay_now: bool = False,
+) -> Path:
+    """Train as the recipe says, or go on; returns the finished Hugging Face folder.
+
+    With `decay_now` the rest of the plateau is left out (see `Pretraining.run`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text = BaseText(Path(recipe.data)) if text is None else text
     tokenizer = folder / "tokenizer.json"
@@ -71,7 +82,7 @@ def make_base(folder: Path, recipe: Recipe, *, hours: float | None, say: Say, te
         card = model_card(training, recipe)
         save_folder(model, tokenizer, folder / name, card)
 
-    training.run(lambda: write("latest"))
+    training.run(lambda: write("latest"), decay_now=decay_now)
     write("model")
     return folder / "model"
 
@@ -112,10 +123,10 @@ def _stream(folder: Path, text: BaseText, tokens: FileTokens, recipe: Recipe, sa
     if not path.exists():
         say("text to tokens ...")
         corpus = Corpus(text.posts(), text.histories(), text.questions())
-        row = build_stream(corpus, Turns(tokens), recipe.tokens + 1, recipe.mix, recipe.train.seed)
+        made = build_stream(corpus, Turns(tokens), recipe.tokens + 1, recipe.mix, recipe.train.seed)
         with replacing(path) as part, part.open("wb") as file:
-            np.save(file, row)
-    row = np.load(path)
+            np.save(file, made)
+    row: Stream = np.load(path)
     if len(row) != recipe.tokens + 1:
         raise ExportError(f"{path}: has {len(row):,} tokens, expected {recipe.tokens + 1:,}; remove it")
     return row

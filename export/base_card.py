@@ -46,7 +46,7 @@ def model_card(training: Pretraining, recipe: Any) -> str:
         feed_forward=recipe.shape.feed_forward,
         parameters=training.model.num_parameters(),
         vocabulary=training.model.config.vocab_size,
-        tokens=training.step * recipe.train.batch,
+        tokens=training.tokens,
         planned=recipe.tokens,
         window=recipe.train.window,
         last_window=recipe.train.last_window,

@@ -109,6 +109,11 @@ class BaseText:
         posts = (text for line, text in enumerate(self._posts) if line not in held)
         return [text for text in posts if digest(text) not in self.held_out]
 
+    def everything(self) -> Iterator[str]:
+        """Every post and every review, held out or not, to look for copies in."""
+        yield from self._posts
+        yield from (item.output for people in self.reviews for h in people.histories.values() for item in h)
+
     @property
     def validation_posts(self) -> list[str]:
         return [self._posts[line] for line in self.validation_lines]

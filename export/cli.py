@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from copersona.export.base_cli import base as base_command
+from copersona.export.base_cli import measure_base
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -63,6 +64,7 @@ def export() -> None:
 
 
 export.add_command(base_command)
+export.add_command(measure_base)
 
 
 @export.command("run")

@@ -95,13 +95,24 @@ class Pretraining:
         self._body = torch.compile(model.model, dynamic=False) if self._cuda else model.model
         self._stream, self.steps = stream, settings.steps(len(stream) - 1)
         self.optimizers = optimizers(model, settings)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.skipped, self.seconds = 0, 0, 0.0
         self._saved = time.monotonic()
 
-    def run(self, write_folder: Callable[[], None], stop_after: int | None = None) -> None:
-        """Train to the end, or until `stop_after` steps are done; `write_folder` is called a few times on the way."""
+    @property
+    def tokens(self) -> int:
+        """How many tokens were trained on so far."""
+        return (self.step - self.skipped) * self.settings.batch
+
+    def run(self, write_folder: Callable[[], None], *, decay_now: bool = False, stop_after: int | None = None) -> None:
+        """Train to the end, or until step `stop_after`; `write_folder` is called a few times on the way.
+
+        With `decay_now` the rest of the plateau is left out, its text too: the end comes sooner, as planned otherwise.
+        """
         fingerprint = self._fingerprint()
         self._resume(fingerprint)
+        turning = self.steps - round(self.steps * self.settings.decay)
+        if decay_now and self.step < turning:
+            self.skipped, self.step = turning - self.step, turning
         last = self.steps if stop_after is None else min(stop_after, self.steps)
         every = max(1, self.steps // self.settings.folders)
         self._saved = time.monotonic()
@@ -157,8 +168,7 @@ class Pretraining:
         return float(value)
 
     def _log(self, loss: float, seconds: float) -> None:
-        tokens = self.step * self.settings.batch
-        row = {"step": self.step, "of": self.steps, "tokens": tokens, "loss": round(loss, 4)}
+        row = {"step": self.step, "of": self.steps, "tokens": self.tokens, "loss": round(loss, 4)}
         row["tokens_per_second"] = round(self.settings.batch / seconds)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
@@ -174,6 +184,7 @@ class Pretraining:
         body = {
             "fingerprint": fingerprint,
             "step": self.step,
+            "skipped": self.skipped,
             "seconds": self.seconds,
             "weights": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -198,7 +209,7 @@ class Pretraining:
         self.model.load_state_dict(body["weights"])
         for optimizer, state in zip(self.optimizers, body["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self.step, self.seconds = int(body["step"]), float(body["seconds"])
+        self.step, self.skipped, self.seconds = int(body["step"]), int(body.get("skipped", 0)), float(body["seconds"])
 
 
 def tokens_per_second(model: Any, settings: PretrainSettings, steps: int = 2) -> float:
