@@ -58,7 +58,9 @@ def base(
 def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, people: int, as_json: bool) -> None:
     """Measure base models on held-out text, and compare each with the first, paired over texts and people.
 
-    A MODEL is a Hugging Face folder or a GGUF, for instance tiny=../shared/models/tiny-base ours=OUT/model
+    A MODEL is a Hugging Face folder, a GGUF or (questions only) a bundle. For instance:
+
+    copersona export measure-base tiny=../shared/models/tiny-base ours=OUT/model --data ../shared/data --out base.json
     """
     from copersona.export.base_measure import held_text, measure_all
     from copersona.export.base_text import BaseText

@@ -3,7 +3,7 @@
 * bits per byte of held-out posts, and of training people's validation reviews after nobody's prompt, after the same
   person's earlier interactions, and after a stranger's; paired over people
 * bits per byte late in a window against early in it, paired over windows
-* questions learnt by heart, by greedy decoding
+* questions learnt by heart, by greedy decoding; of a finished bundle, asked as nobody, these alone
 * three samples for prompts of our own, and whether they hold eight words in a row of anyone's
 
 Values a text are kept, without the text, so that models measured at different times are compared in pairs.
@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 
 from copersona.export.base_score import (
+    ANSWER,
     BANDS,
     answer,
+    is_right,
     packed_windows,
     right_answers,
     score_alone,
@@ -40,6 +42,8 @@ from copersona.runtime.context import ContextSettings, Layout
 from copersona.runtime.engine import Engine, Sampling
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, render_input
+from copersona.runtime.progress import track
+from copersona.runtime.session import open_bundle
 
 Figures = dict[str, Any]
 CONTEXT = ContextSettings(budget=384, recent=4)
@@ -87,11 +91,27 @@ def opened(path: Path) -> Iterator[Engine]:
 
 
 def weights_hash(path: Path) -> str:
-    """Hash of the weights of a folder or a GGUF. Raises ExportError where there are none."""
-    file = path / "model.safetensors" if path.is_dir() else path
+    """Hash of the weights of a folder or a GGUF, or of a bundle's manifest. Raises ExportError where there are none."""
+    file = path / "manifest.json" if is_bundle(path) else path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
-        raise ExportError(f"{file}: is missing; give a Hugging Face folder or a GGUF")
+        raise ExportError(f"{file}: is missing; give a Hugging Face folder, a GGUF or a bundle")
     return sha256(file)
+
+
+def is_bundle(path: Path) -> bool:
+    return (path / "manifest.json").is_file()
+
+
+def measure_bundle(path: Path, held: Held) -> Figures:
+    """The questions, asked of a finished bundle as nobody in particular: what training and quantising left of them."""
+    questions = held.text.questions()[:ASKED]
+    with open_bundle(path) as session:
+        said = [session.answer(q.text, None, ANSWER).finish().text for q in track(questions, "questions")]
+    return {"questions": share_right([is_right(one, q) for one, q in zip(said, questions, strict=True)])}
+
+
+def share_right(right: Sequence[bool]) -> Figures:
+    return {"right": sum(right), "asked": len(right), "share": round(float(np.mean(right)), 4)}
 
 
 def measure_base(path: Path, held: Held) -> tuple[Figures, dict[str, list[float]]]:
@@ -108,7 +128,7 @@ def measure_base(path: Path, held: Held) -> tuple[Figures, dict[str, list[float]
     names = [f"positions {first} to {last}" for first, last in BANDS]
     figures["positions"] = {name: round(float(v.mean()), 5) for name, v in zip(names, (early, late), strict=True)}
     figures["late minus early"] = mean_interval(late - early)
-    figures["questions"] = {"right": sum(right), "asked": len(right), "share": round(float(np.mean(right)), 4)}
+    figures["questions"] = share_right(right)
     figures["samples"] = [{"prompt": p, "written": s} for p, s in zip(SAMPLES, samples, strict=True)]
     figures["copied runs of words"] = copied_runs(samples, held.text)
     return figures, {name: column.tolist() for name, column in values.items()}
@@ -141,7 +161,7 @@ def measure_all(models: Mapping[str, Path], held: Held, out: Path) -> Figures:
     for name, path in models.items():
         key = f"{weights_hash(path)}:{len(held.posts)}:{len(held.histories)}"
         if kept.get(name, {}).get("key") != key:
-            figures, values = measure_base(path, held)
+            figures, values = (measure_bundle(path, held), {}) if is_bundle(path) else measure_base(path, held)
             kept[name] = {"key": key, "figures": figures, "values": values}
             write_text(out, json.dumps(kept, ensure_ascii=False))
     first, *others = models
@@ -150,5 +170,6 @@ def measure_all(models: Mapping[str, Path], held: Held, out: Path) -> Figures:
         result[f"{name} minus {first}"] = {
             part: mean_interval(np.array(kept[name]["values"][part]) - np.array(kept[first]["values"][part]))
             for part in kept[first]["values"]
+            if part in kept[name]["values"]
         }
     return result

@@ -91,6 +91,7 @@ class Pretraining:
         self.model, self.settings, self.folder = model, settings, folder
         self._cuda = torch.cuda.is_available()
         self.device = torch.device("cuda" if self._cuda else "cpu")
+        torch.set_float32_matmul_precision("high" if self._cuda else "highest")
         model.to(self.device).train()
         self._body = torch.compile(model.model, dynamic=False) if self._cuda else model.model
         self._stream, self.steps = stream, settings.steps(len(stream) - 1)

@@ -268,6 +268,13 @@ def test_the_committed_lists_are_what_they_say() -> None:
     assert len(set(ids)) == len(ids) == 1_000
 
 
+def test_the_largest_shape_leaves_room_for_the_rest_of_the_bundle() -> None:
+    from copersona.export.base_folder import GPU, new_model
+
+    quantised = new_model(GPU, GPU.vocabulary, 0).num_parameters() * 34 / 32  # q8_0: 34 bytes for 32 weights
+    assert 30e6 < quantised < 80e6 - 28e6 - 10e6  # the encoder and the graph
+
+
 def test_the_command_is_there_and_says_what_is_missing(tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -105,6 +105,13 @@ def test_models_are_measured_once_and_compared_in_pairs(tiny_base: Path, tiny_gg
     assert base_measure.measure_all(models, held(), out)["folder"]["questions"]["right"] == 77
 
 
+def test_of_a_bundle_the_questions_are_asked(tiny_bundle: Path, tmp_path: Path) -> None:
+    from copersona.export import base_measure
+
+    figures = base_measure.measure_all({"bundle": tiny_bundle}, held(), tmp_path / "base.json")
+    assert figures == {"bundle": {"questions": {"right": 0, "asked": 2, "share": 0.0}}}
+
+
 def test_a_stranger_is_shown_instead_of_the_person(engine: Engine) -> None:
     from copersona.export.base_measure import CONTEXT, _reviews
     from copersona.export.base_score import bits_and_bytes
