@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from copersona.export.base_card import model_card
-from copersona.export.base_folder import CPU, Shape, new_model, save_folder
+from copersona.export.base_folder import CPU, GPU, Shape, new_model, save_folder
 from copersona.export.base_stream import Corpus, Mix, Stream, build_stream
 from copersona.export.base_text import BaseText
 from copersona.export.base_tokenizer import train_tokenizer
@@ -38,6 +38,14 @@ class Recipe:
     shape: Shape = CPU
     mix: Mix = field(default_factory=Mix)
     train: PretrainSettings = field(default_factory=PretrainSettings)
+
+    @classmethod
+    def for_device(cls, data: str, device: str) -> Recipe:
+        """The defaults for "cpu" or "gpu". A GPU sees more tokens than there is text: fewer of the scarce reviews."""
+        if device == "cpu":
+            return cls(data)
+        mix = Mix(early=(0.80, 0.12, 0.08), late=(0.60, 0.30, 0.10))
+        return cls(data, shape=GPU, mix=mix, train=PretrainSettings(batch=131_072, micro=32_768))
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -65,6 +73,7 @@ def make_base(
     With `decay_now` the rest of the plateau is left out (see `Pretraining.run`).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = _stored(folder, recipe)
     text = BaseText(Path(recipe.data)) if text is None else text
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.exists():
@@ -94,16 +103,22 @@ def tokenizer_texts(text: BaseText) -> list[str]:
     return [*posts, *reviews, *(f"{q.text}\n{q.answers[0]}" for q in text.questions())]
 
 
+def _stored(folder: Path, recipe: Recipe) -> Recipe:
+    """The recipe of the first call where there was one; the folder with the data may have moved since."""
+    path = folder / "recipe.json"
+    if not path.exists():
+        return recipe
+    found = Recipe.read(path)
+    if recipe.tokens and recipe.train.steps(recipe.tokens) != found.train.steps(found.tokens):
+        raise ExportError(f"{path}: was planned for {found.tokens:,} tokens; use a new folder for {recipe.tokens:,}")
+    return replace(found, data=recipe.data)
+
+
 def _planned(folder: Path, recipe: Recipe, model: Any, hours: float | None, say: Say) -> Recipe:
-    """The recipe with its number of tokens: that of the first call where there was one."""
+    """The recipe with its number of tokens in whole steps; kept in the folder when it is first made."""
     path = folder / "recipe.json"
     if path.exists():
-        found = Recipe.read(path)
-        if recipe.tokens and found.tokens != recipe.tokens:
-            raise ExportError(
-                f"{path}: was planned for {found.tokens:,} tokens; use a new folder for {recipe.tokens:,}"
-            )
-        return found
+        return recipe
     count = recipe.tokens
     if not count:
         if hours is None:
@@ -111,8 +126,7 @@ def _planned(folder: Path, recipe: Recipe, model: Any, hours: float | None, say:
         speed = tokens_per_second(model, recipe.train)
         say(f"{speed:,.0f} tokens a second")
         count = int(hours * 3600 * speed)
-    count = recipe.train.steps(count) * recipe.train.batch
-    planned = Recipe(recipe.data, count, recipe.shape, recipe.mix, recipe.train)
+    planned = replace(recipe, tokens=recipe.train.steps(count) * recipe.train.batch)
     write_text(path, json.dumps(asdict(planned), indent=1))
     return planned
 

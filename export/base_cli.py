@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,13 @@ from copersona.runtime.errors import ExportError
               help="Instead of --tokens: as many as the speed measured at the start allows.")  # fmt: skip
 @click.option("--decay-now", is_flag=True,
               help="Leave out the rest of the plateau and let the learning rate fall: to end sooner.")  # fmt: skip
-@click.option("--shape", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Size of the model.")
+@click.option(
+    "--shape",
+    type=click.Choice(["cpu", "gpu"]),
+    default="cpu",
+    show_default=True,
+    help="Size of the model and of its steps.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Tokens a step.")
 @click.option("--micro", type=click.IntRange(1), help="Tokens at once.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
@@ -35,12 +42,11 @@ def base(
     Run the same command again after an interruption: it goes on from the last checkpoint, with the same plan.
     """
     from copersona.export.base import Recipe, make_base
-    from copersona.export.base_folder import SHAPES
-    from copersona.export.pretrain import PretrainSettings
 
-    given = {"batch": batch, "micro": micro, "lr": lr, "seed": seed}
-    train = replace(PretrainSettings(), **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    recipe = Recipe(str(data.resolve()), tokens or 0, SHAPES[shape], train=train)
+    recipe = Recipe.for_device(str(data.resolve()), shape)
+    given: dict[str, Any] = {"batch": batch, "micro": micro, "lr": lr, "seed": seed}
+    train = replace(recipe.train, **{k: v for k, v in given.items() if v is not None})
+    recipe = replace(recipe, tokens=tokens or 0, train=train)
     say = lambda line: click.echo(line, err=True)
     done = make_base(out, recipe, hours=hours, say=say, decay_now=decay_now)
     click.echo(str(done))

@@ -30,7 +30,6 @@ class Shape:
 
 CPU = Shape()
 GPU = Shape(width=512, layers=11, feed_forward=1_408, heads=8, kv_heads=2, vocabulary=8_192)
-SHAPES = {"cpu": CPU, "gpu": GPU}
 
 
 def new_model(shape: Shape, vocabulary: int, seed: int) -> Any:

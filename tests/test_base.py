@@ -222,6 +222,8 @@ def test_going_on_with_a_finished_folder_changes_nothing_and_other_plans_are_ref
 
 
 def test_the_plan_comes_from_the_speed_where_hours_are_given(text: Any, data: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
     from copersona.export import base
     from copersona.export.base_folder import Shape, new_model
     from copersona.export.pretrain import PretrainSettings
@@ -234,7 +236,10 @@ def test_the_plan_comes_from_the_speed_where_hours_are_given(text: Any, data: Pa
     speed = int(lines[0].split()[0].replace(",", ""))
     assert planned.tokens == pytest.approx(3.6 * speed, abs=300)
     assert planned.tokens % 256 == 0
-    assert base._planned(tmp_path, recipe, None, None, lines.append) == planned
+    assert base._stored(tmp_path, recipe) == planned
+    assert (
+        base._stored(tmp_path, replace(recipe, shape=Shape())) == planned
+    )  # the first call's shape, whatever is asked
     with pytest.raises(ExportError, match="give --tokens or --hours"):
         base._planned(tmp_path / "new", recipe, None, None, lines.append)
 
