@@ -149,9 +149,15 @@ def _reviews(engine: Engine, layout: Layout, held: Held) -> dict[str, Any]:
 
 def copied_runs(samples: Sequence[str], text: BaseText) -> int:
     """How many runs of RUN words of the samples stand in the text of anyone, case and white space aside."""
-    runs = {" ".join(words[i : i + RUN]) for words in (s.casefold().split() for s in samples)
-            for i in range(len(words) - RUN + 1)}  # fmt: skip
-    found = {run for one in text.everything() for run in runs if run in " ".join(one.casefold().split())}
+    wanted = {
+        " ".join(words[i : i + RUN])
+        for words in (sample.casefold().split() for sample in samples)
+        for i in range(len(words) - RUN + 1)
+    }
+    found: set[str] = set()
+    for one in track(text.everything(), "texts searched"):
+        plain = " ".join(one.casefold().split())
+        found.update(run for run in wanted if run in plain)
     return len(found)
 
 
