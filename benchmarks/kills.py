@@ -67,7 +67,7 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 def trial(
-    command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int
+    command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int, seed: int
 ) -> dict[str, object]:
     """One export, killed one to three times, then finished."""
     draw = random.Random(f"{seed}:{number}")
