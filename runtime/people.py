@@ -38,6 +38,7 @@ from copersona.runtime.people_schema import (
     row,
 )
 from copersona.runtime.places import create_private, data_home
+from copersona.runtime.prefix_files import PrefixFiles
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
 CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
@@ -92,6 +93,7 @@ class PeopleStore:
         """
         self.path = store_path() if path is None else Path(path)
         self._lock = threading.RLock()
+        self.prefixes = PrefixFiles(self.path)
         try:
             create_private(self.path)
             self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
@@ -123,6 +125,7 @@ class PeopleStore:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
         """
         people: set[str] = set()
+        changed: set[str] = set()
         new = total = 0
         with self._transaction():
             for interaction in interactions:
@@ -132,8 +135,13 @@ class PeopleStore:
                     self._db.execute(
                         "INSERT INTO people (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (kept.person,)
                     )
-                new += self._db.execute(INSERT, row(kept)).rowcount
+                if self._db.execute(INSERT, row(kept)).rowcount:
+                    changed.add(kept.person)
+                    new += 1
                 total += 1
+        with self._files():
+            for person in changed:  # what their prompts began with until now
+                self.prefixes.forget(person)
         return Added(len(people), new, total - new)
 
     def history(self, person: str) -> History:
@@ -155,7 +163,7 @@ class PeopleStore:
             return [PersonRow(*found) for found in self._db.execute(PEOPLE)]
 
     def forget(self, person: str) -> Forgotten:
-        """Delete everything about the person, so that no byte of it stays in the file.
+        """Delete everything about the person, so that no byte of it stays in the file or beside it.
 
         Raises:
             PersonError: nobody of that name is here, neither with a history nor enrolled.
@@ -167,6 +175,10 @@ class PeopleStore:
             gone += self._db.execute("DELETE FROM enrolments WHERE person = ?", (name,)).rowcount
             if not gone:
                 raise self._unknown(name)
+            with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
+                self.prefixes.forget(name)
+        with self._files():  # what another process wrote meanwhile
+            self.prefixes.sweep([found.name for found in self.people()])
         return Forgotten(int(count), self.compact())
 
     def compact(self) -> bool:
@@ -281,6 +293,14 @@ class PeopleStore:
                 raise PersonError(f"{self.path}: the store is closed ({error})") from None
             except sqlite3.DatabaseError as error:
                 raise self._damaged(str(error)) from None
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Errors of the files beside the store as PersonError."""
+        try:
+            yield
+        except OSError as error:
+            raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

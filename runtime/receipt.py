@@ -6,6 +6,7 @@ stays on the machine with the person. JSON in exactly one place: `to_json`.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -96,12 +97,17 @@ def make_receipt(
         left_out=prompt.cut,
         sampling=asdict(sampling),
         versions={
-            "copersona": version("copersona"),
+            "copersona": _version(),
             "bundle": session.manifest.bundle_id,
             "engine": build_info(),
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
     )
+
+
+@functools.cache
+def _version() -> str:
+    return version("copersona")  # reads the installed package's metadata
 
 
 def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
