@@ -45,7 +45,7 @@ class Engine:
     """One loaded model with room for `sequences` generations at once, each of up to `n_ctx` positions, soft prompt
     included.
 
-    `exact` keeps the attention cache in float32 and flash attention off, for parity checks. `n_ctx` is cut to what the
+    `exact` keeps the attention cache in float32, for parity checks. `n_ctx` is cut to what the
     model was trained on; `context` has the result. `threads` is by default what `default_threads` says.
 
     Raises:
@@ -198,8 +198,9 @@ class Engine:
         """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
         has ended, and the next one, taken from `asked` only then, goes on in its place.
 
-        What one gets is what `generate` gives, but that llama.cpp adds in another order where it decodes several at
-        once: logits may differ in their last digits, and where two tokens are as likely but for these, so may the text.
+        With quantised weights, what one gets is what `generate` gives. With weights in float32 or float16 llama.cpp
+        multiplies several rows in another order than one: logits may differ in their last digits, and where two tokens
+        are as likely but for these, so may the text.
 
         Raises:
             ModelError: llama.cpp fails as a whole. What is wrong with one of them is its result.

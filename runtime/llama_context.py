@@ -55,7 +55,7 @@ class _Batch:
 class LlamaContext:
     """A model of width H and vocabulary V with room for `sequences` sequences of up to `positions` each.
 
-    `exact` keeps the attention cache in float32 and flash attention off.
+    `exact` keeps the attention cache in float32. A state can be read by a context of the same `make`.
 
     Raises:
         ModelError: llama.cpp cannot load the file, or has no memory for the context.
@@ -82,19 +82,22 @@ class LlamaContext:
         self.vocabulary: int = llama.llama_vocab_n_tokens(self.vocab)
         self._memory = llama.llama_get_memory(self.raw)
         self._tokens, self._rows = _Batch(llama, self.batch, 0), _Batch(llama, self.batch, width)
-        self.make = f"{exact_build()}; cache {'f32, no flash' if exact else 'f16, flash auto'} attention"
+        self.make = f"{exact_build()}; {'f32' if exact else 'f16'} cache, no flash attention, {sequences} streams"
         self.close = weakref.finalize(self, _release, llama, model, self.raw)
 
     def _params(self, threads: int, exact: bool) -> Any:
         params = self._llama.llama_context_default_params()
         params.n_ctx, params.n_seq_max = self.positions * self.sequences, self.sequences
-        params.kv_unified = True  # one pool of cells: a state fits into any number of sequences
+        # Cells of its own for each sequence, and no flash attention: what a sequence gets does then not depend on where
+        # others stand, nor on the number of threads. (With flash attention, keys are split among threads, and sums are
+        # made in float16; on processors it is slower for single tokens, too.)
+        params.kv_unified = False
+        params.flash_attn_type = self._llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.n_batch = params.n_ubatch = self.batch
         params.n_outputs_max, params.no_perf = self.outputs, True
         params.n_threads = params.n_threads_batch = threads
         if exact:
             params.type_k = params.type_v = 0  # GGML_TYPE_F32
-            params.flash_attn_type = self._llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         return params
 
     # What sequences hold
@@ -159,7 +162,7 @@ class LlamaContext:
             self._decode(self._tokens, position + at)
 
     def step(self, ids: I32, positions: I32, sequences: I32) -> None:
-        """Decode one token of each of several sequences; the logits of all of them are wanted."""
+        """Decode one token of each of several sequences, in rising order; the logits of all of them are wanted."""
         self._tokens.fill(ids, positions, sequences)
         self._tokens.wanted[: len(ids)] = True
         self._decode(self._tokens, int(positions[0]))

@@ -44,6 +44,7 @@ def run_together(
                 if ended is None:
                     free.pop()
                     running.append((generation, task.tag, pieces))
+                    running.sort(key=lambda one: one[0].sequence)  # neighbours are decoded in one go
                 else:
                     generation.close()
                     yield task.tag, ended
