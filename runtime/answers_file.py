@@ -1,4 +1,4 @@
-"""A file of answers that grows line by line: a kill at any moment loses no line that was acknowledged, and doubles none.
+"""A file of answers that grows line by line: a kill at any moment loses no line that was acknowledged, doubles none.
 
 Beside `answers.jsonl` stands `answers.jsonl.run.json`, the record of what it is made from (requests, bundle, settings).
 A file is gone on with only where the record is the same; what a kill left behind its last whole line is cut off. While

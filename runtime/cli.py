@@ -127,7 +127,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
     "--disk-cache",
     type=click.IntRange(0),
     metavar="MB",
-    help="Keep up to this much of people's prompts as the model's state, for a quick start; 0: nothing.  [default: 512]",
+    help="Keep up to this much of people's prompts as the model's state, to start quickly; 0: none.  [default: 512]",
 )
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options

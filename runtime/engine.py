@@ -198,9 +198,9 @@ class Engine:
         """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
         has ended, and the next one, taken from `asked` only then, goes on in its place.
 
-        With quantised weights, what one gets is what `generate` gives. With weights in float32 or float16 llama.cpp
-        multiplies several rows in another order than one: logits may differ in their last digits, and where two tokens
-        are as likely but for these, so may the text.
+        With q8_0 weights, what one gets is what `generate` gives. With others llama.cpp multiplies several rows in
+        another order than one: logits may differ in their last digits, and where two tokens are as likely but for
+        these, so may the text.
 
         Raises:
             ModelError: llama.cpp fails as a whole. What is wrong with one of them is its result.

@@ -141,7 +141,7 @@ def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
 def _remove(folder: Path) -> None:
     for entry in _entries(folder):
         _wipe(Path(entry.path))
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         folder.rmdir()
 
 

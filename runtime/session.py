@@ -377,8 +377,8 @@ def open_bundle(
     cache: CacheLimits | None = None,
 ) -> Session:
     """Verify a bundle and open it. `context` changes fields of `ContextSettings` from what the bundle was trained
-    with; people are profiled by statistics, or by the model of `profiler`. `answer_many` answers `sequences` requests at
-    once; `cache` bounds what is kept of prompts' beginnings.
+    with; people are profiled by statistics, or by the model of `profiler`. `answer_many` answers `sequences` requests
+    at once; `cache` bounds what is kept of prompts' beginnings.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
