@@ -29,11 +29,13 @@ from copersona.runtime.people_schema import (
     APPLICATION_ID,
     HISTORY,
     INSERT,
+    KEEP_PERSONA,
     KEEP_VECTOR,
     MIGRATIONS,
     PEOPLE,
     PRAGMAS,
     SCHEMA_VERSION,
+    Kept,
     from_row,
     row,
 )
@@ -234,6 +236,19 @@ class PeopleStore:
         name = self._name(person)
         with self._transaction():
             self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
+
+    def persona(self, person: str, bundle_id: str) -> Kept | None:
+        """What `keep_persona` kept of the person for this bundle."""
+        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
+        return None if found is None else Kept(*found)
+
+    def keep_persona(self, person: str, bundle_id: str, kept: Kept) -> None:
+        """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
 
     def check(self) -> None:
         """Read the whole file. Raises PersonError where it is damaged."""

@@ -15,11 +15,10 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from copersona.runtime.llama_context import State
+if TYPE_CHECKING:
+    from copersona.runtime.llama_context import State
 
 MAGIC = b"CoPpKV1\n"
 HEAD = len(MAGIC) + 64  # magic, key, sha256 of key and state
@@ -50,6 +49,8 @@ class PrefixFiles:
         with open(descriptor, "rb", buffering=0) as file, contextlib.suppress(OSError):
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode) and status.st_size > HEAD:
+                import numpy as np  # here: a store that only lists people needs none of it
+
                 raw = np.empty(status.st_size, np.uint8)
                 whole = file.readinto(memoryview(raw)) == status.st_size  # type: ignore[attr-defined]
                 if whole and raw[:HEAD].tobytes() == _head(key, raw[HEAD:]):

@@ -13,12 +13,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from copersona.runtime.context import Prompt
-from copersona.runtime.engine import Sampling, build_info
 from copersona.runtime.facets import Reliability
+from copersona.runtime.llama import build_info
 from copersona.runtime.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.sampling import Sampling
 
 if TYPE_CHECKING:
-    from copersona.runtime.session import Known, Session
+    from copersona.runtime.known import Known
+    from copersona.runtime.session import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from copersona.runtime.answers import Answer, Asked, Score
 from copersona.runtime.arrays import F32
 from copersona.runtime.bundle import verify
 from copersona.runtime.bundle_check import check_parts, open_graph_db
@@ -32,47 +33,25 @@ from copersona.runtime.facets import FacetSchema, Profile, read_schema
 from copersona.runtime.graph import PersonaGraph, map_vectors
 from copersona.runtime.interactions import History, Interaction, outputs
 from copersona.runtime.items import pick_words
+from copersona.runtime.known import Known
 from copersona.runtime.manifest import Manifest
-from copersona.runtime.persona import Persona, make_persona
+from copersona.runtime.persona import make_persona
+from copersona.runtime.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
 from copersona.runtime.personalizer import Personalizer, load_personalizer
 from copersona.runtime.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
-from copersona.runtime.prefix_files import PrefixFiles
 from copersona.runtime.prefix_key import prefix_key
 from copersona.runtime.profiler import Centring, profile_history
 from copersona.runtime.prompt import fixed_prompt, request_prompt
-from copersona.runtime.receipt import Receipt, make_receipt
+from copersona.runtime.receipt import make_receipt
 from copersona.runtime.retrieval import before_recent, document
 from copersona.runtime.vectors import Vectors
+
+__all__ = ["Answer", "Asked", "Known", "Score", "Session", "open_bundle"]
 
 if TYPE_CHECKING:
     from copersona.runtime.ledger import Replies
     from copersona.runtime.model_profiler import ModelProfiler
     from copersona.runtime.people import PeopleStore
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Known:
-    """A person at one moment: what they wrote, who they are in the population, and their soft prompt (L, H) float32.
-
-    One of the people store has a name, and files for the states of their prompts' beginnings.
-    """
-
-    history: History
-    persona: Persona
-    soft: F32
-    name: str | None = None
-    files: PrefixFiles | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One of several requests: `known` None is nobody, `person` the name that the receipt bears."""
-
-    id: str
-    request: str
-    known: Known | None
-    sampling: Sampling
-    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,53 +60,6 @@ class _Ready:
 
     fixed: Fixed
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How well the model expects a text: bits, UTF-8 bytes and tokens of it, the end of the turn counted."""
-
-    bits: float
-    bytes: int
-    tokens: int
-
-    @property
-    def bits_per_byte(self) -> float:
-        return self.bits / max(self.bytes, 1)
-
-
-class Answer:
-    """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so
-    far."""
-
-    def __init__(self, pieces: Iterable[str], receipt: Callable[[], Receipt]) -> None:
-        self._pieces = pieces
-        self._make_receipt = receipt
-        self._parts: list[str] = []
-        self.done = False
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces:
-            self._parts.append(piece)
-            yield piece
-        self.done = True
-
-    @property
-    def text(self) -> str:
-        return "".join(self._parts).strip()
-
-    @cached_property
-    def receipt(self) -> Receipt:
-        """The record of this answer. Raises RuntimeError before the stream has ended."""
-        if not self.done:
-            raise RuntimeError("the receipt is there when the answer has ended")
-        return replace(self._make_receipt(), pieces=len(self._parts))
-
-    def finish(self) -> Self:
-        """Read the stream to its end."""
-        for _ in self:
-            pass
-        return self
 
 
 class Session:
@@ -149,6 +81,7 @@ class Session:
         self._threads, self._sequences = threads, sequences
         self._limits = cache or CacheLimits()
         self.prefixes = PrefixMemory(self._limits.memory)
+        self._people = PersonaMemory()
         self._ready: WeakKeyDictionary[Known, _Ready] = WeakKeyDictionary()
         self.schema: FacetSchema = read_schema(manifest.path(folder, "facets"))
         self._database: sqlite3.Connection = open_graph_db(manifest.path(folder, "graph"))
@@ -229,12 +162,29 @@ class Session:
             history = store.history(name)
         except PersonError:
             self.prefixes.forget(name)
+            self._people.forget(name)
             raise
         peer = store.peer_of(self.manifest.bundle_id, name)
-        known = replace(
-            self.know(history, pseudonym=peer, replies=store.replies(name)), name=name, files=store.prefixes
-        )
+        key = persona_key(self.manifest.bundle_id, self.profiler_name, self.context.peers, peer, history)
+        known = self._people.get(name, key, history)
+        if known is None:
+            found = self._kept(store, name, key) or self._make(store, name, key, history, peer)
+            known = replace(found, history=history, name=name, files=store.prefixes)
+            self._people.put(name, key, known)
         self.recall(store, known)
+        return known
+
+    def _kept(self, store: PeopleStore, name: str, key: str) -> Known | None:
+        """The persona that the store has under this key."""
+        kept = store.persona(name, self.manifest.bundle_id)
+        read = None if kept is None or kept.key != key else read_persona(kept, self.graph, self.manifest.shapes)
+        return None if read is None else Known((), *read)
+
+    def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Known:
+        """The persona, made anew and kept; not where the model that should profile gave no valid answer."""
+        known = self.know(history, pseudonym=peer, replies=store.replies(name))
+        if known.persona.profile.by == self.profiler_name:
+            store.keep_persona(name, self.manifest.bundle_id, write_persona(key, known.persona, known.soft))
         return known
 
     @property
