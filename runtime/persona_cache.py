@@ -91,9 +91,9 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
         FacetProfile(**{**row, "quotes": tuple(row["quotes"]), "reliability": Reliability(row["reliability"])})
         for row in texts["facets"]
     )
-    edges, shared, combined = (
-        kind(**{name: arrays[f"{part}.{name}"] for name in kind._fields})
-        for part, kind in (("edges", Edges), ("shared", Ranked), ("combined", Ranked))
+    edges = Edges(*(arrays[f"edges.{name}"] for name in Edges._fields))
+    shared, combined = (
+        Ranked(*(arrays[f"{part}.{name}"] for name in Ranked._fields)) for part in ("shared", "combined")
     )
     placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])

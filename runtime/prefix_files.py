@@ -52,7 +52,7 @@ class PrefixFiles:
                 import numpy as np  # here: a store that only lists people needs none of it
 
                 raw = np.empty(status.st_size, np.uint8)
-                whole = file.readinto(memoryview(raw)) == status.st_size  # type: ignore[attr-defined]
+                whole = file.readinto(raw.data) == status.st_size
                 if whole and raw[:HEAD].tobytes() == _head(key, raw[HEAD:]):
                     os.utime(descriptor if os.utime in os.supports_fd else path)
                     return raw[HEAD:]
@@ -71,7 +71,7 @@ class PrefixFiles:
             try:
                 with open(descriptor, "wb") as file:
                     file.write(_head(key, state))
-                    file.write(memoryview(state))
+                    file.write(state.data)
                 os.replace(part, path)
             except OSError:
                 os.unlink(part)
@@ -129,7 +129,7 @@ def _folder_name(person: str) -> str:
 def _head(key: str, state: State) -> bytes:
     named = hashlib.sha256(key.encode("ascii")).digest()
     digest = hashlib.sha256(named)
-    digest.update(memoryview(state))
+    digest.update(state.data)
     return MAGIC + named + digest.digest()
 
 
