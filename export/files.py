@@ -8,10 +8,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from copersona.runtime.errors import ExportError
+from copersona.runtime.files import sync_folder
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_WORDS = ("No space left on device", "database or disk is full")  # of safetensors and torch; of SQLite
@@ -32,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
             _sync(part)
             os.replace(part, path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -56,7 +57,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 path.rename(old)
             part.rename(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     finally:
         restore(path)
         shutil.rmtree(part, ignore_errors=True)
@@ -74,12 +75,8 @@ def _aside(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(PermissionError):  # where folders cannot be opened for this
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 @contextmanager
