@@ -10,6 +10,7 @@ of the rounds' ratios; absolute numbers on a busy machine mean little, ratios of
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -75,14 +76,8 @@ def measure(asked: argparse.Namespace, store: PeopleStore) -> Iterator[Row]:
         with open_bundle(asked.bundle, threads=asked.threads, context=context) as session:
             known = session.person(store, "p0")
             size = session.manifest.shapes.soft_tokens + len(session.prompt(REQUEST, known).prefix)
-            title = f"first token, {name} ({size} tokens kept), ms"
-            yield compare(
-                title,
-                asked.rounds,
-                lambda s=session, k=known: first_token(s, k),
-                lambda s=session: first_token(s, None),
-                must,
-            )
+            mine, theirs = functools.partial(first_token, session, known), functools.partial(first_token, session, None)
+            yield compare(f"first token, {name} ({size} kept), ms", asked.rounds, mine, theirs, must)
     with open_bundle(asked.bundle, threads=asked.threads) as session:
         yield from restores(session, session.person(store, "p0"), asked.rounds)
         yield decoding(session, asked)
