@@ -126,15 +126,18 @@ def half_written(folder: Path, whole: Path) -> list[str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Of each file of a bundle; of the manifest all but the time of its making and its own hash."""
-    found = {path.name: digest(path) for path in sorted(folder.iterdir())}
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    settled = {name: value for name, value in manifest.items() if name not in ("created", "sha256")}
-    return {**found, "manifest.json": hashlib.sha256(json.dumps(settled).encode()).hexdigest()}
+    return {path.name: digest(path) for path in sorted(folder.iterdir())}
 
 
 def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    """Of a file; of a manifest all but the time of its making and its own hash."""
+    if not path.is_file():
+        return "missing"
+    content = path.read_bytes()
+    if path.name == "manifest.json":
+        settled = {n: v for n, v in json.loads(content).items() if n not in ("created", "sha256")}
+        content = json.dumps(settled).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 if __name__ == "__main__":
