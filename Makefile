@@ -37,8 +37,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	touch $@
 
 lint: install
-	$(BIN)/ruff check runtime export assets tests
-	$(BIN)/ruff format --check runtime export assets tests
+	$(BIN)/ruff check runtime export assets tests benchmarks
+	$(BIN)/ruff format --check runtime export assets tests benchmarks
 
 # mypy does not see editable installs, so it reads an installed copy.
 types: install
