@@ -25,9 +25,7 @@ def test_the_sign_flip_test_equals_scipys_for_few_people() -> None:
     from scipy.stats import permutation_test
 
     gaps = np.array([0.3, -0.1, 0.5, 0.2, 0.4, -0.05, 0.15])
-    theirs = permutation_test(
-        (gaps,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
-    )
+    theirs = permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided")
     assert sign_flip(gaps) == pytest.approx(theirs.pvalue)
     assert sign_flip(np.array([1.0, 1.0])) == 0.5  # of ++ +- -+ -- two are as far out
 
