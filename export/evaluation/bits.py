@@ -89,8 +89,6 @@ def score(session: Session, alphabet: Alphabet, request: str, output: str, known
     """Bits per byte of `output` after the request and its parts, as `Session.score` counts them, with the number of
     bytes and tokens.
 
-    Holds the logits of the whole prompt at once: 4 bytes x tokens x vocabulary.
-
     Raises:
         ModelError: the prompt leaves no room for a single token.
     """
@@ -99,7 +97,7 @@ def score(session: Session, alphabet: Alphabet, request: str, output: str, known
     tokens = session.layout.answer(output)[: max(session.engine.context - len(soft) - len(prompt), 0)]
     if not tokens:
         raise ModelError(f"the prompt has {len(prompt)} tokens, the context {session.engine.context}: no room left")
-    logits = session.engine.logits(soft, [*prompt, *tokens[:-1]])[-len(tokens) :]
+    logits = session.engine.logits(soft, [*prompt, *tokens[:-1]], last=len(tokens))
     size = len(session.engine.detokenize(tokens).encode("utf-8"))
     found = split_bits(*log_parts(logits, tokens, alphabet), tokens, alphabet)
     return {**found.per_byte(size), "bytes": float(size), "tokens": float(len(tokens))}

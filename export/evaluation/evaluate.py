@@ -14,6 +14,7 @@ from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.cases import cases, spread
 from copersona.export.evaluation.compute import Plan, measure, measure_people
 from copersona.export.evaluation.experiments import EXPERIMENTS
+from copersona.export.evaluation.gating import gating
 from copersona.export.evaluation.judge import Judge
 from copersona.export.evaluation.report import write_report
 from copersona.export.evaluation.results import Table, about_people, collect, coverage, restricted
@@ -81,7 +82,8 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         measure(bench, store, asked, plan)
         people = about_people(bench, store, plan)
         tables = [collect(bench, store, experiment, plan) for experiment in asked]
-    facts = _facts(bundle, run, plan, options)
+        shares = {} if options.only else gating(bench, plan.cases)
+    facts = {**_facts(bundle, run, plan, options), "gating": shares}
     write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
     if options.invented:
         from copersona.export.evaluation.control import control

@@ -31,7 +31,7 @@ def write_report(
     blocks: list[Block] = [Heading(f"Evaluation of {facts['bundle'][:12]}", 1), *_facts(facts, tables)]
     for table in tables:
         blocks += _section(folder, table)
-    blocks += [*_people(people), *_making(plan, facts)]
+    blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
     write_text(folder / "report.md", markdown(blocks))
     write_text(folder / "report.html", page(blocks, f"Evaluation of {facts['bundle'][:12]}"))
     write_text(folder / "results.json", json.dumps(results_json(tables, facts), ensure_ascii=False, indent=1))
@@ -157,6 +157,19 @@ def _differences(table: Table) -> Grid:
         cells = f"{found.mean:+.5f}", f"[{found.low:+.5f}, {found.high:+.5f}]", f"{c.p_holm:.4g}"
         rows.append([c.method, SHORT.get(c.metric, c.metric), *cells, f"{found.smallest:.5f}", str(found.people)])
     return Grid(["Method", "metric", "difference", "95 % interval", "p (Holm)", "smallest shown", "people"], rows)
+
+
+def _gating(shares: Mapping[str, Mapping[str, float]]) -> list[Block]:
+    """Best and trained gates by reliability."""
+    if not shares:
+        return []
+    head = list(next(iter(shares.values())))
+    text = (
+        "A facet's score guessed from one's own latest texts and from the shared neighbours, against one's other "
+        "texts. The best share of one's own should rise with the label, and so does the trained gate by construction."
+    )
+    rows = [[label, *(f"{row[name]:g}" for name in head)] for label, row in shares.items()]
+    return [Heading("Gates"), Text(text), Grid(["Reliability", *head], rows)]
 
 
 def _people(people: Values) -> list[Block]:

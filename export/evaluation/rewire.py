@@ -25,7 +25,8 @@ LATEST = 20  # texts that a global embedding is the mean of
 def random_order(graph: PersonaGraph, own_row: int, name: str) -> I32:
     """All others in an order that depends on the name alone."""
     rows = np.flatnonzero(np.arange(len(graph.pseudonyms)) != own_row).astype(np.int32)
-    return np.random.default_rng(np.frombuffer(name.encode(), np.uint8)).permutation(rows)
+    order: I32 = np.random.default_rng(np.frombuffer(name.encode(), np.uint8)).permutation(rows)
+    return order
 
 
 def global_vectors(histories: Sequence[History], encode: Encode) -> tuple[F32, F32]:

@@ -130,7 +130,7 @@ def to_gguf(run: Run, model: Path, target: Path) -> None:
     from copersona.export.gguf import write_gguf
 
     kind = run.settings.quantize
-    if kind in ("f32", "f16"):
+    if kind == "f32" or kind == "f16":
         write_gguf(model, target, kind)
         return
     with scratch(target.with_name("full")) as folder:

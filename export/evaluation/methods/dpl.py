@@ -96,7 +96,8 @@ def statistical(bench: Bench, pairs: Sequence[tuple[Interaction, list[str]]]) ->
 
 
 def _row(text: str) -> F32:
-    return style_matrix([text])[0]
+    row: F32 = style_matrix([text])[0]
+    return row
 
 
 def profile(bench: Bench, session: Session, case: Case) -> Lines:

@@ -11,8 +11,7 @@ import numpy as np
 
 from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.cases import Case
-from copersona.export.evaluation.methods.method import Knowing, Method, own, silent
-from copersona.runtime.arrays import F32
+from copersona.export.evaluation.methods.method import Method, own, silent
 from copersona.runtime.neighbors import SHARED, Ranked
 from copersona.runtime.persona import Persona
 from copersona.runtime.personalizer import Personalizer
@@ -49,21 +48,21 @@ def no_peers_text(bench: Bench, session: Session, case: Case) -> Known:
     return replace(person, persona=replace(person.persona, peers=()))
 
 
-def with_weights(**weights: F32) -> Knowing:
-    """The soft prompt by the trained personalizer with some of its arrays replaced."""
+def _through(personalizer: Personalizer, person: Known) -> Known:
+    """The same person with the soft prompt that this personalizer makes."""
+    return replace(person, soft=personalizer.soft_prompt(person.persona.inputs))
 
-    def known(bench: Bench, session: Session, case: Case) -> Known:
-        person, changed = own(bench, session, case), replace(session.personalizer, **weights)
-        return replace(person, soft=changed.soft_prompt(person.persona.inputs))
 
-    return known
+def half_gates(bench: Bench, session: Session, case: Case) -> Known:
+    start, steps = np.zeros(1, np.float32), np.full(3, UNGATED, np.float32)
+    changed = replace(session.personalizer, gate_start=start, gate_steps=steps)
+    return _through(changed, own(bench, session, case))
 
 
 def no_attention(bench: Bench, session: Session, case: Case) -> Known:
-    trained: Personalizer = session.personalizer
-    attention = trained.attention.copy()
+    attention = session.personalizer.attention.copy()
     attention[3] = 0
-    return with_weights(attention=attention)(bench, session, case)
+    return _through(replace(session.personalizer, attention=attention), own(bench, session, case))
 
 
 def random_neighbors(bench: Bench, session: Session, case: Case) -> Known:
@@ -85,13 +84,12 @@ def random_peers(bench: Bench, session: Session, case: Case, persona: Persona) -
     return Ranked(rows, np.zeros((1, SHARED), np.float32))
 
 
-HALF = with_weights(gate_start=np.zeros(1, np.float32), gate_steps=np.full(3, UNGATED, np.float32))
 SWITCHED = (
     Method("text only (nobody's soft prompt)", text_only, note=NOTE),
     Method("soft prompt only (nobody's text)", soft_only, note=NOTE),
     Method("own history in text, no facets", episodes_only, note=NOTE),
     Method("no peers in text", no_peers_text, note=NOTE),
-    Method("all gates one half", HALF, note=NOTE),
+    Method("all gates one half", half_gates, note=NOTE),
     Method("no cross-facet attention", no_attention, note=NOTE),
     Method("random neighbours in the soft prompt", random_neighbors, note=NOTE),
 )
