@@ -14,8 +14,10 @@ import pytest
 from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
 from copersona.export.evaluation.cases import Case, cases
+from copersona.export.evaluation.control import bits_arrows, gate_arrow
 from copersona.export.evaluation.evaluate import Options, evaluate_bundle
 from copersona.export.evaluation.experiments import EXPERIMENTS
+from copersona.export.evaluation.gating import gating
 from copersona.export.evaluation.methods.ablated import ABLATIONS, global_peers, random_peers
 from copersona.export.evaluation.methods.copersona import COPERSONA
 from copersona.export.evaluation.methods.dep import DEP
@@ -27,24 +29,29 @@ from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import TWINS, ranked
-from copersona.export.evaluation.variants import VARIANTS, base_bundle, made, make_variants
+from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, base_bundle, made, make_variants
 from copersona.export.run import Run
+from copersona.runtime.endpoint import Endpoint
 from copersona.runtime.errors import ExportError
+from copersona.runtime.ledger import Ledger, Memory
+
+from .conftest import ChatServer, quiet
 
 pytestmark = pytest.mark.export
 
 
 @pytest.fixture(scope="module")
 def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A copy of the small run, with variants trained for a step or two."""
-    import warnings
-
+    """A copy of the small run, with every variant trained for two steps."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(tiny_run, folder)
     copied = Run.open(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        make_variants(copied, folder / "bundle", list(VARIANTS))
+    with quiet():
+        trainer = VariantTrainer(copied, folder / "bundle")
+        training, validation, means = trainer.placed
+        trainer.__dict__["placed"] = (training[:32], validation[:2], means)
+        for variant in VARIANTS.values():
+            trainer.train(variant)
     return copied
 
 
@@ -108,7 +115,7 @@ def test_what_each_method_tells_the_model(bench: Bench, case: Case) -> None:
         base.layout.prompt(case.request).tokens == base.prompt(case.request, NON_PERSO.known(bench, base, case)).tokens
     )
     assert "recent" not in names["Non-Perso"]
-    assert names["RAG"]["recent"] == names["PAG"]["recent"] > 0
+    assert names["RAG"]["recent"] >= names["PAG"]["recent"] > 0  # one budget for all that is shown
     assert names["PAG"]["system"] > names["RAG"]["system"] == names["Non-Perso"]["system"]
     assert names["DPL"]["system"] >= names["PAG"]["system"]
     trained = bench.session()
@@ -206,6 +213,40 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     evaluate_bundle(bundle, run, tmp_path, options)
     assert json.loads((tmp_path / "results.json").read_text())["comparisons"] == body["comparisons"]
     assert (tmp_path / "values.jsonl").read_text() == kept
+
+
+def test_a_variant_that_is_done_is_not_trained_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VariantTrainer, "_train", lambda *_: pytest.fail("trained again"))
+    make_variants(run, run.path("bundle"), ["lora", "dep", f"facets-{run.settings.facets}"])
+
+
+def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case, chat_server: ChatServer) -> None:
+    chat_server.answer = lambda body: json.dumps({"lines": ["Writes of soil in full forms."]})
+    writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
+    with Bench(run, {BASE: base_bundle(run, run.path("bundle"))}, threads=1, writer=writer) as opened:
+        session = opened.session(BASE)
+        for method in (pag(opened), dpl(opened)):
+            assert "adapted" not in method.note
+            known = method.known(opened, session, case)
+            assert known is not None
+            assert [f.summary for f in known.persona.facets] == ["Writes of soil in full forms"]
+    sent = json.dumps(chat_server.bodies)
+    assert case.target.output not in sent
+
+
+def test_the_best_share_of_own_evidence_and_the_arrows_of_the_control(bench: Bench, run: Run) -> None:
+    shares = gating(bench, cases(run, 12))
+    assert set(shares) <= {"none", "weak", "moderate", "strong"}
+    assert [row["trained gate"] for row in shares.values()] == sorted(row["trained gate"] for row in shares.values())
+    rising = {name: {"best share": share, "measurements": 30} for name, share in (("weak", 0.2), ("strong", 0.9))}
+    assert gate_arrow(rising).holds
+    assert not gate_arrow({**rising, "moderate": {"best share": 0.1, "measurements": 30}}).holds
+    row = {"table": "methods", "method": "nobody (trained state)", "metric": BITS, "difference": 0.1, "high": 0.2}
+    values = {"twins": {"the most similar other's": {"a": {BITS: 1.5}}, "the least similar's": {"a": {BITS: 1.4}}}}
+    first, twin = bits_arrows({"comparisons": [{**row, "low": 0.05}], "values": values})
+    assert first.holds
+    assert not twin.holds
+    assert not bits_arrows({"comparisons": [{**row, "low": -0.05}], "values": {}})[0].holds
 
 
 def test_what_does_not_fit_is_refused(run: Run, tmp_path: Path) -> None:

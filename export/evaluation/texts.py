@@ -154,10 +154,10 @@ class BertScore:
         return rows
 
     def score(self, text: str, truth: str) -> float:
-        """F1 of one pair; 0 where one is empty."""
-        if not text.strip() or not truth.strip():
-            return 0.0
+        """F1 of one pair; 0 where one holds nothing that the encoder reads."""
         cosine = self._vectors(text) @ self._vectors(truth).T  # (tokens of the text, tokens of the truth)
+        if min(cosine.shape) <= 2:
+            return 0.0
         precision = float(cosine.max(axis=1)[1:-1].mean())
         recall = float(cosine.max(axis=0)[1:-1].mean())
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
