@@ -17,7 +17,7 @@ from copersona.export.evaluation.experiments import EXPERIMENTS
 from copersona.export.evaluation.gating import gating
 from copersona.export.evaluation.judge import Judge
 from copersona.export.evaluation.report import write_report
-from copersona.export.evaluation.results import Table, about_people, collect, coverage, restricted
+from copersona.export.evaluation.results import Table, about_people, collect, coverage, near_against_far, restricted
 from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.values import ValueStore
 from copersona.export.evaluation.variants import FACETS, VARIANTS, base_bundle, made, make_variants, results
@@ -132,6 +132,8 @@ def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
         if table.experiment.name in ("methods", "cold") and len(new) >= 2:
             title = f"{table.experiment.title}: the {len(new)} new people alone"
             found.append(restricted(table, new, f"{table.experiment.name}, new people", title))
+        if table.experiment.name == "twins":
+            found.append(near_against_far(table))
         if table.experiment.name == "methods" and (cut := coverage(table, people)):
             found.append(cut)
     return found

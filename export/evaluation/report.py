@@ -58,8 +58,8 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
         f"{facts['people']} people of {facts['dataset']}, {facts['new people']} of them seen by no step of the export.",
         "Held out: everyone's last interaction is the test, the one before it served validation; nothing induced or "
         "trained has seen either.",
-        "The rating and the title of the target are given to the model with the item, in every condition; so is the "
-        "paper's task.",
+        "The rating and the title of the target are given to the model with the item, in every condition, "
+        "as in the paper.",
         f"Base: {base['name']}, {base['parameters']:,} parameters, {base['training']}; then {facts['training']}.",
     ]
     if facts["limit"]:

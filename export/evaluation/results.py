@@ -141,6 +141,21 @@ def about_people(bench: Bench, store: ValueStore, plan: Plan) -> Values:
     return {case.person: store.get(key, case.person) for case in plan.cases if store.get(key, case.person)}
 
 
+def near_against_far(twins: Table) -> Table:
+    """The most similar other's persona against the least similar's: is the near one worse, and as confident?"""
+    near, far = (twins.row(label) for label in ("the most similar other's", "the least similar's"))
+    experiment = replace(
+        twins.experiment,
+        name="twins, near against far",
+        title="The most similar other against the least similar",
+        against=far.label,
+        text="The claim to test (PRIME): the most similar other's persona is of less use than the least similar's, and "
+        "the model is more confident with it. It shows where bits per byte are higher and the log-probability is too.",
+        plot="",
+    )
+    return table(experiment, [far, near])
+
+
 def coverage(methods: Table, people: Values) -> Table | None:
     """Quality by the number of facets that are not strongly supported: own against nobody, group by group."""
     try:

@@ -41,7 +41,8 @@ def global_order(history: History, encode: Encode, peers: tuple[F32, F32], own_r
     vectors, centre = peers
     scores = vectors @ unit_rows((_mean(history, encode) - centre)[None])[0]
     order = np.argsort(-scores, kind="stable").astype(np.int32)
-    return order[order != own_row]
+    others: I32 = order[order != own_row]
+    return others
 
 
 def _mean(history: History, encode: Encode) -> F32:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from copersona.export.encoder import encoder_name
 from copersona.runtime.arrays import F32
 from copersona.runtime.errors import ExportError
 
@@ -107,7 +108,9 @@ class TextMetrics:
             "BLEU": f"sacreBLEU {self._bleu.get_signature()}; tables: of the corpus, differences: mean of sentences",
         }
         if self._encoder is not None:
-            rows["BERTScore"] = f"F1 by greedy matching, last layer of {self._encoder.name}, no idf, no rescaling"
+            rows["BERTScore"] = (
+                f"F1 by greedy matching, last layer of {encoder_name(self._encoder)}, no idf, no rescaling"
+            )
         return rows
 
 
