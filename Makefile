@@ -1,3 +1,4 @@
+# make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
 # make test   everything from nothing: environment, linters, types, tests
 # make check  linters and types only
 PYTHON ?= python3
@@ -6,17 +7,33 @@ BIN := $(VENV)/bin
 # Parts of llama.cpp that the engine never uses; a third less to compile.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
-.PHONY: install test check types lint clean
+.PHONY: install demo test check types lint clean
 
-install: $(VENV)/.done
-
-$(VENV)/.done: pyproject.toml constraints.txt
+define environment
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { \
 	  echo "error: llama-cpp-python is built from source and no C++ compiler was found; install one (Debian: apt-get install g++, macOS: xcode-select --install)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" "setuptools>=77" wheel
+endef
+
+install: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(environment)
 	@echo "installing; building llama-cpp-python takes 5 to 10 minutes the first time"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[export,test]"
+	touch $@ $(VENV)/.runtime
+
+# What only answers: no torch, no tests. A full installation counts as one.
+demo: $(VENV)/.runtime
+	@$(BIN)/copersona demo $(DEMO_ARGS)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(environment)
+	@echo "1 of 2: building llama-cpp-python from source: 5 to 10 minutes the first time, nothing to do meanwhile"
+	$(BIN)/python -m pip install -c constraints.txt llama-cpp-python
+	@echo "2 of 2: the rest of the runtime: numpy, ONNX Runtime and small packages, under a minute"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
 lint: install

@@ -4,7 +4,7 @@
 
 DATA is the folder of shared data. Digital Music goes in with its metadata, Amazon 2023 as it is; the same reviews of
 Musical Instruments are written in the form of LaMP's third task (questions, gold outputs beside them) and of DPL's
-records first. Then, for each: `export run` for one epoch, `bundle verify --full`, `people import` of everyone, `ask` as
+records first. Then, for each: `export run` for one epoch, `bundle verify`, `people import` of everyone, `ask` as
 the first of them. Writes FOLDER/formats.json and prints a table. Goes on where it stopped.
 """
 
@@ -94,7 +94,7 @@ def one(name: str, options: Sequence[str], asked: argparse.Namespace) -> dict[st
     steps = json.loads(call(["export", "run", *options, *models, *limits, "--out", str(run), "--json"], home))
     reports = {step["step"]: step["report"] for step in steps}
     bundle = str(run / "bundle")
-    call(["bundle", "verify", bundle, "--full"], home)
+    call(["bundle", "verify", bundle], home)
     call(
         ["people", "import", bundle, str(run / "histories.jsonl"), "--enrolled-as", str(run / "pseudonyms.json")], home
     )

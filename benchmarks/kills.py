@@ -4,9 +4,9 @@
 
 Each trial starts an export in an empty folder, kills it (SIGKILL, the whole process group) at a moment drawn evenly
 from the undisturbed run's duration, looks at every file left behind under its final name, and runs the same command
-to its end. Every third trial kills the second run as well. A trial passes when the bundle's files are those of the
-undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under a final name.
-Goes on from FOLDER/kills.jsonl.
+to its end, having killed that one and the next one too in two trials of three. A trial passes when the bundle's files
+are those of the undisturbed run, byte for byte (but for the time in the manifest), and no half-written file stood under
+a final name. Goes on from FOLDER/kills.jsonl.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     log = asked.out / "kills.jsonl"
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     while (kills := sum(len(row["killed after"]) for row in rows)) < asked.kills:
-        row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills)
+        row = trial(command, whole, asked.out / "trial", seconds, len(rows), asked.kills - kills, asked.seed)
         rows.append(row)
         with log.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(rows[-1]) + "\n")
@@ -62,17 +62,18 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     for name in ("--base", "--encoder", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="other moments to kill at")
     return parser.parse_args(given[:cut]), given[cut + 1 :]
 
 
 def trial(
-    command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int
+    command: Sequence[str], whole: Path, folder: Path, seconds: float, number: int, most: int, seed: int
 ) -> dict[str, object]:
-    """One export, killed once or twice, then finished."""
-    draw = random.Random(number)
+    """One export, killed one to three times, then finished."""
+    draw = random.Random(f"{seed}:{number}")
     shutil.rmtree(folder, ignore_errors=True)
     moments, half = [], []
-    for _ in range(min(2 if number % 3 == 2 else 1, most)):
+    for _ in range(min(1 + number % 3, most)):
         moment = draw.uniform(0.5, seconds)
         if killed(command, folder, moment):
             half += half_written(folder, whole)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from copersona.export.base_cli import base as base_command
+from copersona.export.base_cli import measure_base
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.context_options import context_options
 from copersona.runtime.context_settings import ContextSettings
@@ -88,6 +90,10 @@ def export() -> None:
 
     Every step keeps its results in the run folder; a rerun goes on where the last one stopped.
     """
+
+
+export.add_command(base_command)
+export.add_command(measure_base)
 
 
 @export.command("run")

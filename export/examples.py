@@ -38,6 +38,11 @@ class FileTokens:
     def tokenize(self, text: str) -> list[int]:
         return list(self._tokenize(text))
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are, control tokens included."""
+        return int(self._tokenizer.get_vocab_size())
+
     def control(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
         if found is None:

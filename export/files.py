@@ -8,12 +8,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from copersona.runtime.errors import ExportError
+from copersona.runtime.files import sync_folder
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_WORDS = ("No space left on device", "database or disk is full")  # of safetensors and torch; of SQLite
 ROOM = 1 << 20  # bytes; where no more than this is free, a failed write is put down to the full disk
 
 
@@ -31,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part
             _sync(part)
             os.replace(part, path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -55,7 +57,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if path.exists():
                 path.rename(old)
             part.rename(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     finally:
         restore(path)
         shutil.rmtree(part, ignore_errors=True)
@@ -73,12 +75,8 @@ def _aside(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(PermissionError):  # where folders cannot be opened for this
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 @contextmanager
@@ -129,11 +127,11 @@ def _existing(path: Path) -> Path:
 
 
 def _tells_of_full_disk(error: BaseException | None) -> bool:
-    """Whether the error or one that led to it is the system's for no space; safetensors only quotes its text."""
+    """Whether the error or one that led to it is the system's or SQLite's for no space."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        if "No space left on device" in str(error):
+        if any(words in str(error) for words in FULL_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False

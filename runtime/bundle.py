@@ -7,16 +7,15 @@ at every start. `bundle_check.check_parts` then looks inside the files without l
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from copersona.runtime.errors import BundleError
+from copersona.runtime.files import write_whole
 from copersona.runtime.hashes import CheckedHashes, file_sha256
 from copersona.runtime.manifest import (
     AGAIN,
@@ -69,7 +68,7 @@ def write_manifest(
     if len(text.encode("utf-8")) > MAX_MANIFEST:
         raise BundleError(f"{folder}: the manifest would be longer than {MAX_MANIFEST:,} bytes; shorten its settings")
     manifest = Manifest.from_json(text, str(folder / MANIFEST))
-    _write_whole(folder / MANIFEST, text)
+    write_whole(folder / MANIFEST, [text.encode("utf-8")])
     return manifest
 
 
@@ -168,25 +167,3 @@ def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
                 yield from inside or [(path, mode)]
     except OSError as error:
         raise BundleError(f"{folder}: cannot be read ({error.strerror or error})") from None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """The file is there whole or not at all, also after a power cut."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli_demo import demo
 from copersona.runtime.cli_people import people
 from copersona.runtime.commands import (
     AS_JSON,
@@ -25,6 +26,7 @@ from copersona.runtime.commands import (
     profile_options,
 )
 from copersona.runtime.context_options import context_options
+from copersona.runtime.errors import HistoryError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +44,7 @@ def main() -> None:
     """
 
 
+main.add_command(demo)
 main.add_command(people)
 
 
@@ -107,11 +110,12 @@ def bundle_show(folder: Path, as_json: bool) -> None:
 def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
     for option in (
         click.option("--seed", default=0, show_default=True, help="Same seed, same answer."),
-        click.option("--max-tokens", default=256, show_default=True, help="Longest answer."),
+        click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
         click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
         click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
-        click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all cores."),
-    ):
+        click.option("--threads", type=click.IntRange(1),
+                     help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use."),
+    ):  # fmt: skip
         function = option(function)
     return function
 
@@ -121,6 +125,12 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 @click.argument("request")
 @click.option("--person", help="Who is asking: a name in the people store. Without it, nobody.")
 @click.option("--no-persona", is_flag=True, help="Answer as nobody, to compare.")
+@click.option(
+    "--disk-cache",
+    type=click.IntRange(0),
+    metavar="MB",
+    help="Keep up to this much of people's prompts as the model's state, to start quickly; 0: none.  [default: 512]",
+)
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options
 @profile_options
@@ -132,6 +142,7 @@ def ask(
     request: str,
     person: str | None,
     no_persona: bool,
+    disk_cache: int | None,
     receipt: bool,
     threads: int | None,
     temperature: float,
@@ -150,8 +161,8 @@ def ask(
     from copersona.runtime.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by, context) as session:
-        known = None if no_persona or person is None else known_person(session, person, answering=True)
+    with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
+        known = None if no_persona or person is None else known_person(session, person)
         answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
         for piece in answer:
             if not as_json:
@@ -171,6 +182,8 @@ def ask(
 @click.argument("requests", type=click.Path(path_type=Path))
 @click.argument("answers", type=click.Path(path_type=Path))
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
+@click.option("--resume", is_flag=True, help="Go on with ANSWERS where an earlier call stopped or was killed.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
 @_sampling_options
 @profile_options
 @context_options(default="as trained")
@@ -180,6 +193,8 @@ def generate(
     requests: Path,
     answers: Path,
     no_persona: bool,
+    resume: bool,
+    batch: int,
     threads: int | None,
     temperature: float,
     top_p: float,
@@ -190,16 +205,21 @@ def generate(
 ) -> None:
     """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
 
-    A request is {"id", "person", "input"}; an answer repeats it and adds "output" and "receipt". ANSWERS is written
-    whole at the end; an existing file is not overwritten.
+    A request is {"id", "person", "input"}; an answer repeats it and adds "output" and "receipt". Each answer is kept
+    when it is finished; after a stop or a kill, the same call with --resume makes only those that are missing. Lines
+    that cannot be answered go to ANSWERS.rejects.jsonl with the reason; then the call ends with 1.
     """
     from copersona.runtime.batch import generate_file
     from copersona.runtime.engine import Sampling
+    from copersona.runtime.rejects import rejects_path
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by, context) as session:
-        count = generate_file(session, requests, answers, sampling, personas=not no_persona)
-    click.echo(f"{count} answers in {answers}", err=True)
+    with open_session(folder, threads, profile_by, context, sequences=batch) as session:
+        done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
+    kept = f", {done.before} were there" if done.before else ""
+    click.echo(f"{done.answered} answers in {answers}{kept}", err=True)
+    if done.rejected:
+        raise HistoryError(f"{requests}: {done.rejected} lines were not answered; {rejects_path(answers)} says why")
 
 
 @main.command()

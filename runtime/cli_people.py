@@ -117,10 +117,13 @@ def people_list(folder: Path, as_json: bool) -> None:
 @foreseen
 def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
+    from copersona.runtime.prefix_files import Kept
+
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
         gates = session.personalizer.gates()
         names = session.graph.pseudonyms
+        states = Kept(0, 0) if known.files is None else known.files.kept(person)
         rows: list[dict[str, Any]] = []
         for m, facet in enumerate(known.persona.profile.facets):
             lent = [b for b in known.persona.placement.borrowed if b.facet == m]
@@ -137,10 +140,15 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
             )
     if as_json:
         click.echo(
-            json.dumps({"person": person, "interactions": len(known.history), "facets": rows}, ensure_ascii=False)
+            json.dumps(
+                {"person": person, "interactions": len(known.history), "states": states._asdict(), "facets": rows},
+                ensure_ascii=False,
+            )
         )
         return
     click.echo(f"{person}: {len(known.history)} interactions")
+    if states.states:
+        click.echo(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
         click.echo(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
         for quote in row["quotes"]:
@@ -155,7 +163,7 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 @AS_JSON
 @foreseen
 def people_forget(folder: Path, person: str, as_json: bool) -> None:
-    """Delete everything about PERSON from this machine's store: history, enrolments, and the bytes they stood in."""
+    """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in."""
     from copersona.runtime.bundle import open_manifest
     from copersona.runtime.people import PeopleStore
 

@@ -98,11 +98,23 @@ def open_session(
     threads: int | None = None,
     profile_by: ProfileBy | None = None,
     context: Mapping[str, Any] | None = None,
+    *,
+    sequences: int = 1,
+    disk: int | None = None,
 ) -> Session:
-    """The opened bundle, with changes of its context settings."""
+    """The opened bundle, with changes of its context settings; answers `sequences` requests at once, and keeps up to
+    `disk` MB of what prompts begin with (None: the default)."""
+    from copersona.runtime.prefix_cache import MB, CacheLimits
     from copersona.runtime.session import open_bundle
 
-    return open_bundle(folder, threads=threads, context=context, profiler=_profiler(profile_by or ProfileBy()))
+    return open_bundle(
+        folder,
+        threads=threads,
+        context=context,
+        profiler=_profiler(profile_by or ProfileBy()),
+        sequences=sequences,
+        cache=CacheLimits() if disk is None else CacheLimits(disk=disk * MB),
+    )
 
 
 def _profiler(by: ProfileBy) -> ModelProfiler | None:
@@ -120,14 +132,9 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
-def known_person(session: Session, person: str, *, answering: bool = False) -> Known:
-    """The persona of a person of the store; `answering` as them, also what their prompts will need."""
+def known_person(session: Session, person: str) -> Known:
+    """The persona of a person of the store."""
     from copersona.runtime.people import PeopleStore
 
     with PeopleStore() as store:
-        history = store.history(person)
-        peer = store.peer_of(session.manifest.bundle_id, person)
-        known = session.know(history, pseudonym=peer, replies=store.replies(person))
-        if answering:
-            session.recall(store, known)
-    return known
+        return session.person(store, person)

@@ -74,6 +74,26 @@ class Prompt:
     def tokens(self) -> list[int]:
         return [token for segment in self.segments for token in segment.tokens]
 
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that depend on the person only."""
+        return tuple(token for segment in self.segments if segment.cacheable for token in segment.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What of a person's prompt no request changes: tokens by where they stand, what they show, and the room and
+    places that are left for what a request finds."""
+
+    system: tuple[int, ...]
+    turns: tuple[int, ...]
+    profile: tuple[int, ...]
+    recent: tuple[Interaction, ...]
+    peers: tuple[PeerLine, ...]
+    cut: tuple[str, ...]
+    room: int
+    places: int
+
 
 class Layout:
     """Builds prompts for one tokenizer and one set of settings (ChatML turns)."""
@@ -113,27 +133,51 @@ class Layout:
 
         With nothing of a person given, this is the prompt of nobody: the instruction and the request.
         """
+        fixed = self.fixed(facets=facets, peers=peers, recent=recent, places=max(places, len(matched)))
+        return self.complete(fixed, request, matched)
+
+    def fixed(
+        self,
+        *,
+        facets: Sequence[FacetProfile] = (),
+        peers: Sequence[PeerLine] = (),
+        recent: Sequence[Interaction] = (),
+        places: int = 0,
+    ) -> Fixed:
+        """What of a prompt is the same for all requests."""
         cut: list[str] = []
         profile, lines = self._profile(facets, peers, cut)
-        room = self.settings.budget - len(profile)
-        places = max(places, len(matched))
-        own, room = self._history(recent[::-1], len(recent) + places, room, cut)
-        picked, _ = self._history(matched, len(matched), room, cut)
+        own, room = self._history(recent[::-1], len(recent) + places, self.settings.budget - len(profile), cut)
         first, head = self.settings.place == "first", self.text(INSTRUCTION)
+        return Fixed(
+            system=(*self._open["system"], *head, *(profile if first else ()), *self._close),
+            turns=tuple(t for _, turn in own[::-1] for t in turn),
+            profile=() if first else profile,
+            recent=tuple(item for item, _ in own[::-1]),
+            peers=tuple(lines),
+            cut=tuple(cut),
+            room=room,
+            places=places,
+        )
+
+    def complete(self, fixed: Fixed, request: str, matched: Sequence[Interaction] = ()) -> Prompt:
+        """The prompt of one request; `matched` are up to the places that were left for them."""
+        cut = list(fixed.cut)
+        picked, _ = self._history(matched, len(matched), fixed.room, cut)
         rows = [
-            ("system", (*self._open["system"], *head, *(profile if first else ()), *self._close)),
-            ("recent", tuple(t for _, turn in own[::-1] for t in turn)),
+            ("system", fixed.system),
+            ("recent", fixed.turns),
             ("matched", tuple(t for _, turn in picked for t in turn)),
             ("request", self._request(request, cut)),
         ]
-        if not first:
-            rows.insert(2 if self.settings.place == "middle" else 3, ("profile", profile))
-        depends = [name for name, _ in rows].index("matched" if places else "request")
+        if self.settings.place != "first":
+            rows.insert(2 if self.settings.place == "middle" else 3, ("profile", fixed.profile))
+        depends = [name for name, _ in rows].index("matched" if fixed.places else "request")
         return Prompt(
             segments=tuple(Segment(name, tokens, i < depends) for i, (name, tokens) in enumerate(rows) if tokens),
-            recent=tuple(item for item, _ in own[::-1]),
+            recent=fixed.recent,
             matched=tuple(item for item, _ in picked),
-            peers=tuple(lines),
+            peers=fixed.peers,
             cut=tuple(cut),
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from copersona.runtime.checks import MAX_NAME, check_interaction, check_person, is_blank
+from copersona.runtime.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank
 from copersona.runtime.errors import HistoryError
 from copersona.runtime.formats import (
     Fields,
@@ -122,19 +122,35 @@ def read_requests(path: Path | str) -> Iterator[Request]:
     Raises:
         HistoryError: on the first line (or file) that cannot be read.
     """
-    lines: dict[str, int] = {}
-    for number, fields in read_objects(path):
-        if isinstance(fields, HistoryError):
-            raise fields
-        try:
-            request = _request(fields)
-        except ValueError as error:
-            raise bad_line(path, number, str(error)) from None
-        if request.id in lines:
-            raise bad_line(path, number, f"the id {request.id!r} was used on line {lines[request.id]}; ids are unique")
-        lines[request.id] = number
+    for _, request in request_lines(path):
+        if isinstance(request, HistoryError):
+            raise request
         yield request
-    if not lines:
+
+
+def request_lines(path: Path | str) -> Iterator[tuple[int, Request | HistoryError]]:
+    """The same with line numbers; a line that is no request, or repeats an id, gives its error instead.
+
+    Raises:
+        HistoryError: the file cannot be read, or holds no line at all.
+    """
+    lines: dict[str, int] = {}
+    number = 0
+    for number, fields in read_objects(path):
+        try:
+            if isinstance(fields, HistoryError):
+                raise fields
+            request = _request(fields)
+            if request.id in lines:
+                raise ValueError(f"the id {request.id!r} was used on line {lines[request.id]}; ids are unique")
+        except HistoryError as error:
+            yield number, error
+        except ValueError as error:
+            yield number, bad_line(path, number, str(error))
+        else:
+            lines[request.id] = number
+            yield number, request
+    if not number:
         raise HistoryError(f"{path}: holds no requests, expected one JSON object a line")
 
 
@@ -208,4 +224,6 @@ def _request(fields: Fields) -> Request:
         raise ValueError(f"'id': expected 1 to {MAX_NAME} characters")
     if is_blank(text):
         raise ValueError("'input': expected text, found a blank one")
+    check_text("id", identifier)
+    check_text("input", text)
     return Request(identifier, None if person is None else check_person(person), text)

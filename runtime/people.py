@@ -29,15 +29,18 @@ from copersona.runtime.people_schema import (
     APPLICATION_ID,
     HISTORY,
     INSERT,
+    KEEP_PERSONA,
     KEEP_VECTOR,
     MIGRATIONS,
     PEOPLE,
     PRAGMAS,
     SCHEMA_VERSION,
+    Kept,
     from_row,
     row,
 )
 from copersona.runtime.places import create_private, data_home
+from copersona.runtime.prefix_files import PrefixFiles
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
 CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
@@ -92,6 +95,7 @@ class PeopleStore:
         """
         self.path = store_path() if path is None else Path(path)
         self._lock = threading.RLock()
+        self.prefixes = PrefixFiles(self.path)
         try:
             create_private(self.path)
             self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
@@ -123,6 +127,7 @@ class PeopleStore:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
         """
         people: set[str] = set()
+        changed: set[str] = set()
         new = total = 0
         with self._transaction():
             for interaction in interactions:
@@ -132,8 +137,13 @@ class PeopleStore:
                     self._db.execute(
                         "INSERT INTO people (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (kept.person,)
                     )
-                new += self._db.execute(INSERT, row(kept)).rowcount
+                if self._db.execute(INSERT, row(kept)).rowcount:
+                    changed.add(kept.person)
+                    new += 1
                 total += 1
+        with self._files():
+            for person in changed:  # what their prompts began with until now
+                self.prefixes.forget(person)
         return Added(len(people), new, total - new)
 
     def history(self, person: str) -> History:
@@ -155,7 +165,7 @@ class PeopleStore:
             return [PersonRow(*found) for found in self._db.execute(PEOPLE)]
 
     def forget(self, person: str) -> Forgotten:
-        """Delete everything about the person, so that no byte of it stays in the file.
+        """Delete everything about the person, so that no byte of it stays in the file or beside it.
 
         Raises:
             PersonError: nobody of that name is here, neither with a history nor enrolled.
@@ -167,6 +177,10 @@ class PeopleStore:
             gone += self._db.execute("DELETE FROM enrolments WHERE person = ?", (name,)).rowcount
             if not gone:
                 raise self._unknown(name)
+            with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
+                self.prefixes.forget(name)
+        with self._files():  # what another process wrote meanwhile
+            self.prefixes.sweep([found.name for found in self.people()])
         return Forgotten(int(count), self.compact())
 
     def compact(self) -> bool:
@@ -222,6 +236,19 @@ class PeopleStore:
         name = self._name(person)
         with self._transaction():
             self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
+
+    def persona(self, person: str, bundle_id: str) -> Kept | None:
+        """What `keep_persona` kept of the person for this bundle."""
+        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
+        return None if found is None else Kept(*found)
+
+    def keep_persona(self, person: str, bundle_id: str, kept: Kept) -> None:
+        """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
 
     def check(self) -> None:
         """Read the whole file. Raises PersonError where it is damaged."""
@@ -281,6 +308,14 @@ class PeopleStore:
                 raise PersonError(f"{self.path}: the store is closed ({error})") from None
             except sqlite3.DatabaseError as error:
                 raise self._damaged(str(error)) from None
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Errors of the files beside the store as PersonError."""
+        try:
+            yield
+        except OSError as error:
+            raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

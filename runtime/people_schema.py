@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from copersona.runtime.interactions import Interaction
 
@@ -33,10 +33,24 @@ SELECT output, input, time, item, title, rating, words FROM interactions WHERE p
 KEEP_VECTOR = """
 INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
 """  # nothing of someone who was forgotten meanwhile
+KEEP_PERSONA = """
+INSERT OR REPLACE INTO personas (person, bundle, key, sha256, texts, arrays)
+SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ?
+"""
 PEOPLE = """
 SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
 GROUP BY name ORDER BY name
 """
+
+
+class Kept(NamedTuple):
+    """What was computed of a person: the key of what it was made from, the hash of it all, texts as JSON, arrays as
+    safetensors."""
+
+    key: str
+    sha256: str
+    texts: str
+    arrays: bytes
 
 
 def _initial(db: Any) -> None:
@@ -95,7 +109,24 @@ def _vectors(db: Any) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors)
+def _personas(db: Any) -> None:
+    """Version 4: what was computed of a person for a bundle, the latest only, under a key of what it was made from."""
+    db.execute(
+        """
+        CREATE TABLE personas (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            bundle TEXT NOT NULL,
+            key TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            texts TEXT NOT NULL,
+            arrays BLOB NOT NULL,
+            PRIMARY KEY (person, bundle)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -53,6 +54,49 @@ def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterat
                 said = now
     finally:
         sys.stderr.write(f"{description}: {done:,}{of} in {time.monotonic() - start:.1f} s\n")
+
+
+@contextmanager
+def meter(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """The same for work that is not one item after the other: the block calls what it gets with how much is done by
+    now and how fast that goes, in words."""
+    with (_meter_bar if sys.stderr.isatty() else _meter_lines)(description, total) as tell:
+        yield tell
+
+
+@contextmanager
+def _meter_bar(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text, speed = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[speed]}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total, speed="")
+        yield lambda done, speed: progress.update(task, completed=done, speed=speed)
+
+
+@contextmanager
+def _meter_lines(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    start = said = time.monotonic()
+    last = (0, "")
+
+    def tell(done: int, speed: str) -> None:
+        nonlocal said, last
+        last = (done, speed)
+        if done and (now := time.monotonic()) - said >= EVERY:
+            left = _span((now - start) * (total / done - 1))
+            sys.stderr.write(
+                f"{description}: {done:,} of {total:,} after {_span(now - start)}, {speed}, about {left} left\n"
+            )
+            said = now
+
+    sys.stderr.write(f"{description}: 0 of {total:,} ...\n")
+    try:
+        yield tell
+    finally:
+        speed = f", {last[1]}" if last[1] else ""
+        sys.stderr.write(f"{description}: {last[0]:,} of {total:,} in {time.monotonic() - start:.1f} s{speed}\n")
 
 
 def _span(seconds: float) -> str:

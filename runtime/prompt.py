@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from copersona.runtime.context import Layout, Prompt
+from copersona.runtime.context import Fixed, Layout, Prompt
 from copersona.runtime.interactions import History
 from copersona.runtime.persona import Persona
 from copersona.runtime.profiler import Encode
-from copersona.runtime.retrieval import select
+from copersona.runtime.retrieval import matched, places, recent
 
 
 def person_prompt(layout: Layout, request: str, history: History, persona: Persona, encode: Encode) -> Prompt:
     """The request to someone with this history and persona, as the layout's settings want it. `encode` is called only
     where matching needs vectors."""
-    found = select(history, request, layout.settings, encode)
-    return layout.prompt(
-        request,
+    return request_prompt(layout, fixed_prompt(layout, history, persona), request, history, encode)
+
+
+def fixed_prompt(layout: Layout, history: History, persona: Persona) -> Fixed:
+    """The part of it that no request changes."""
+    return layout.fixed(
         facets=persona.facets,
         peers=persona.peers,
-        recent=found.recent,
-        matched=found.matched,
-        places=found.places,
+        recent=recent(history, layout.settings.recent),
+        places=places(history, layout.settings),
     )
+
+
+def request_prompt(layout: Layout, fixed: Fixed, request: str, history: History, encode: Encode) -> Prompt:
+    """The whole of it, for one request."""
+    return layout.complete(fixed, request, matched(history, request, layout.settings, encode))

@@ -6,18 +6,21 @@ stays on the machine with the person. JSON in exactly one place: `to_json`.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from copersona.runtime.context import Prompt
-from copersona.runtime.engine import Sampling, build_info
 from copersona.runtime.facets import Reliability
+from copersona.runtime.llama import build_info
 from copersona.runtime.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.sampling import Sampling
 
 if TYPE_CHECKING:
-    from copersona.runtime.session import Known, Session
+    from copersona.runtime.known import Known
+    from copersona.runtime.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,17 @@ def make_receipt(
         left_out=prompt.cut,
         sampling=asdict(sampling),
         versions={
-            "copersona": version("copersona"),
+            "copersona": _version(),
             "bundle": session.manifest.bundle_id,
             "engine": build_info(),
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
     )
+
+
+@functools.cache
+def _version() -> str:
+    return version("copersona")  # reads the installed package's metadata
 
 
 def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:

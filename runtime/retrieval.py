@@ -38,13 +38,25 @@ class Selected(NamedTuple):
 def select(history: Sequence[Interaction], request: str, settings: ContextSettings, encode: Encode) -> Selected:
     """The latest interactions, and of the older ones those that the settings' matcher finds. `encode` is called only
     where vectors are needed."""
-    latest, older = recent(history, settings.recent), before_recent(history, settings.recent)
-    places = min(settings.matched, len(older))
-    if not places:
-        return Selected(latest, (), 0)
+    found = matched(history, request, settings, encode)
+    return Selected(recent(history, settings.recent), found, places(history, settings))
+
+
+def places(history: Sequence[Interaction], settings: ContextSettings) -> int:
+    """How many interactions a request may find."""
+    return min(settings.matched, len(before_recent(history, settings.recent)))
+
+
+def matched(
+    history: Sequence[Interaction], request: str, settings: ContextSettings, encode: Encode
+) -> tuple[Interaction, ...]:
+    """Of those before the latest, the ones most like the request, best first."""
+    older, most = before_recent(history, settings.recent), places(history, settings)
+    if not most:
+        return ()
     documents = [document(item, settings.show) for item in older]
     order = rank(documents, clean_text(request), settings.matcher, encode)
-    return Selected(latest, tuple(older[i] for i in order[:places]), places)
+    return tuple(older[i] for i in order[:most])
 
 
 def recent(history: Sequence[Interaction], k: int) -> tuple[Interaction, ...]:

@@ -7,37 +7,46 @@ model elsewhere.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from copersona.runtime.answers import Answer, Asked, Score
 from copersona.runtime.arrays import F32
 from copersona.runtime.bundle import verify
 from copersona.runtime.bundle_check import check_parts, open_graph_db
-from copersona.runtime.context import Layout, Prompt
+from copersona.runtime.context import Fixed, Layout, Prompt
 from copersona.runtime.context_settings import ContextSettings, changed, check_room, read_context
 from copersona.runtime.encoder import Encoder
-from copersona.runtime.engine import Engine, Sampling
-from copersona.runtime.errors import BundleError, ModelError
+from copersona.runtime.engine import Engine, Prefix, Sampling, Wanted
+from copersona.runtime.errors import BundleError, ModelError, ModelRefused, PersonError
 from copersona.runtime.facets import FacetSchema, Profile, read_schema
 from copersona.runtime.graph import PersonaGraph, map_vectors
 from copersona.runtime.interactions import History, Interaction, outputs
 from copersona.runtime.items import pick_words
+from copersona.runtime.known import Known
 from copersona.runtime.manifest import Manifest
-from copersona.runtime.persona import Persona, make_persona
+from copersona.runtime.persona import make_persona
+from copersona.runtime.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
 from copersona.runtime.personalizer import Personalizer, load_personalizer
+from copersona.runtime.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
+from copersona.runtime.prefix_key import prefix_key
 from copersona.runtime.profiler import Centring, profile_history
-from copersona.runtime.prompt import person_prompt
-from copersona.runtime.receipt import Receipt, make_receipt
+from copersona.runtime.prompt import fixed_prompt, request_prompt
+from copersona.runtime.receipt import make_receipt
 from copersona.runtime.retrieval import before_recent, document
 from copersona.runtime.vectors import Vectors
+
+__all__ = ["Answer", "Asked", "Known", "Score", "Session", "open_bundle"]
 
 if TYPE_CHECKING:
     from copersona.runtime.ledger import Replies
@@ -46,59 +55,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A person at one moment: what they wrote, who they are in the population, and their soft prompt (L, H) float32."""
+class _Ready:
+    """What the prompts of one person have in common, and the key of the state after it."""
 
-    history: History
-    persona: Persona
-    soft: F32
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How well the model expects a text: bits, UTF-8 bytes and tokens of it, the end of the turn counted."""
-
-    bits: float
-    bytes: int
-    tokens: int
-
-    @property
-    def bits_per_byte(self) -> float:
-        return self.bits / max(self.bytes, 1)
-
-
-class Answer:
-    """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so
-    far."""
-
-    def __init__(self, pieces: Iterator[str], receipt: Receipt) -> None:
-        self._pieces = pieces
-        self._receipt = receipt
-        self._parts: list[str] = []
-        self.done = False
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces:
-            self._parts.append(piece)
-            yield piece
-        self.done = True
-
-    @property
-    def text(self) -> str:
-        return "".join(self._parts).strip()
-
-    @property
-    def receipt(self) -> Receipt:
-        """The record of this answer. Raises RuntimeError before the stream has ended."""
-        if not self.done:
-            raise RuntimeError("the receipt is there when the answer has ended")
-        return replace(self._receipt, pieces=len(self._parts))
-
-    def finish(self) -> Self:
-        """Read the stream to its end."""
-        for _ in self:
-            pass
-        return self
+    fixed: Fixed
+    key: str
 
 
 class Session:
@@ -112,10 +73,16 @@ class Session:
         threads: int | None = None,
         context: Mapping[str, Any] | None = None,
         profiler: ModelProfiler | None = None,
+        sequences: int = 1,
+        cache: CacheLimits | None = None,
     ) -> None:
         self.folder, self.manifest, self._profiler = folder, manifest, profiler
         self.context = _settings(manifest, context or {})
-        self._threads = threads
+        self._threads, self._sequences = threads, sequences
+        self._limits = cache or CacheLimits()
+        self.prefixes = PrefixMemory(self._limits.memory)
+        self._people = PersonaMemory()
+        self._ready: WeakKeyDictionary[Known, _Ready] = WeakKeyDictionary()
         self.schema: FacetSchema = read_schema(manifest.path(folder, "facets"))
         self._database: sqlite3.Connection = open_graph_db(manifest.path(folder, "graph"))
         peers = map_vectors(manifest.path(folder, "peers"), 3)
@@ -140,7 +107,8 @@ class Session:
     @cached_property
     def engine(self) -> Engine:
         """The language model, loaded at first use."""
-        return Engine(self.manifest.path(self.folder, "model"), n_ctx=_trained(self.manifest), threads=self._threads)
+        path, trained = self.manifest.path(self.folder, "model"), _trained(self.manifest)
+        return Engine(path, n_ctx=trained, threads=self._threads, sequences=self._sequences)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -183,6 +151,47 @@ class Session:
         )
         return Known(history, persona, self.personalizer.soft_prompt(persona.inputs))
 
+    def person(self, store: PeopleStore, name: str) -> Known:
+        """A person of the store, with what answering as them needs at hand.
+
+        Raises:
+            PersonError: nobody of that name is there; what this session remembers of them is forgotten.
+            ModelError: as `know`.
+        """
+        try:
+            history = store.history(name)
+        except PersonError:
+            self.prefixes.forget(name)
+            self._people.forget(name)
+            raise
+        peer = store.peer_of(self.manifest.bundle_id, name)
+        key = persona_key(self.manifest.bundle_id, self.profiler_name, self.context.peers, peer, history)
+        known = self._people.get(name, key, history)
+        if known is None:
+            found = self._kept(store, name, key) or self._make(store, name, key, history, peer)
+            known = replace(found, history=history, name=name, files=store.prefixes)
+            self._people.put(name, key, known)
+        self.recall(store, known)
+        return known
+
+    def _kept(self, store: PeopleStore, name: str, key: str) -> Known | None:
+        """The persona that the store has under this key."""
+        kept = store.persona(name, self.manifest.bundle_id)
+        read = None if kept is None or kept.key != key else read_persona(kept, self.graph, self.manifest.shapes)
+        return None if read is None else Known((), *read)
+
+    def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Known:
+        """The persona, made anew and kept; not where the model that should profile gave no valid answer."""
+        known = self.know(history, pseudonym=peer, replies=store.replies(name))
+        if known.persona.profile.by == self.profiler_name:
+            store.keep_persona(name, self.manifest.bundle_id, write_persona(key, known.persona, known.soft))
+        return known
+
+    @property
+    def profiler_name(self) -> str:
+        """The model that people are profiled by; empty for statistics."""
+        return "" if self._profiler is None else self._profiler.by
+
     def _profile(self, texts: Sequence[str], replies: Replies | None) -> Profile:
         if self._profiler is None:
             return profile_history(texts, self.schema, self.encoder.encode)
@@ -221,9 +230,35 @@ class Session:
 
     def prompt(self, request: str, known: Known | None) -> Prompt:
         """The text of the prompt as segments; None is nobody."""
+        fixed = self._prepared(known).fixed
         if known is None:
-            return self.layout.prompt(request)
-        return person_prompt(self.layout, request, known.history, known.persona, self.vectors)
+            return self.layout.complete(fixed, request)
+        return request_prompt(self.layout, fixed, request, known.history, self.vectors)
+
+    def _prepared(self, known: Known | None) -> _Ready:
+        """What all prompts of this person, or of nobody, have in common; made once."""
+        if known is None:
+            return self._nobody_ready
+        if known not in self._ready:
+            fixed = fixed_prompt(self.layout, known.history, known.persona)
+            self._ready[known] = self._keyed(fixed, known.soft, known.persona.profile.by)
+        return self._ready[known]
+
+    @cached_property
+    def _nobody_ready(self) -> _Ready:
+        return self._keyed(self.layout.fixed(), self.nobody, "")
+
+    def _keyed(self, fixed: Fixed, soft: F32, profiler: str) -> _Ready:
+        tokens = self.layout.complete(fixed, "").prefix
+        return _Ready(fixed, prefix_key(self.manifest, self.context, self.engine.make, profiler, soft, tokens))
+
+    def _wanted(self, prompt: Prompt, known: Known | None, sampling: Sampling, *, keep: bool = True) -> Wanted:
+        """The prompt as the engine wants it, its beginning kept: on disk only with `keep`, for it is read again."""
+        disk = self._limits.disk if keep else 0
+        name, files = (None, None) if known is None else (known.name, known.files)
+        shelf = PersonShelf(self.prefixes, name, files if self._limits.disk else None, disk)
+        prefix = Prefix(len(prompt.prefix), self._prepared(known).key, shelf)
+        return Wanted(self.nobody if known is None else known.soft, prompt.tokens, sampling, prefix)
 
     def answer(
         self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None
@@ -235,10 +270,29 @@ class Session:
         """
         sampling = sampling or Sampling()
         prompt = self.prompt(request, known)
-        soft = self.nobody if known is None else known.soft
-        receipt = make_receipt(self, request, prompt, known, sampling, person)
-        pieces = (piece.text for piece in self.engine.generate(soft, prompt.tokens, sampling))
-        return Answer(pieces, receipt)
+        wanted = self._wanted(prompt, known, sampling)
+        pieces = self.engine.generate(wanted.soft, wanted.tokens, sampling, prefix=wanted.prefix)
+        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person)
+        return Answer((piece.text for piece in pieces), receipt)
+
+    def answer_many(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | ModelRefused]]:
+        """Answer several requests at once, as many as the bundle was opened for; each is given when it is finished,
+        or with its error where it cannot be answered. Requests of one person should stand together.
+
+        Raises:
+            ModelError: the model fails as a whole.
+        """
+        for (one, prompt), found in self.engine.generate_many(self._all_wanted(asked)):
+            if isinstance(found, ModelRefused):
+                yield one, found
+                continue
+            args = (self, one.request, prompt, one.known, one.sampling, one.person)
+            yield one, Answer([piece.text for piece in found], functools.partial(make_receipt, *args)).finish()
+
+    def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt], Wanted]]:
+        for one in asked:
+            prompt = self.prompt(one.request, one.known)
+            yield (one, prompt), self._wanted(prompt, one.known, one.sampling, keep=False)
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
         """Bits that the model needs for `output` after the request, as a person or as nobody.
@@ -269,9 +323,12 @@ def open_bundle(
     full: bool = False,
     context: Mapping[str, Any] | None = None,
     profiler: ModelProfiler | None = None,
+    sequences: int = 1,
+    cache: CacheLimits | None = None,
 ) -> Session:
     """Verify a bundle and open it. `context` changes fields of `ContextSettings` from what the bundle was trained
-    with; people are profiled by statistics, or by the model of `profiler`.
+    with; people are profiled by statistics, or by the model of `profiler`. `answer_many` answers `sequences` requests
+    at once; `cache` bounds what is kept of prompts' beginnings.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
@@ -282,7 +339,9 @@ def open_bundle(
     folder = Path(folder)
     manifest = verify(folder, full=full)
     check_parts(folder, manifest)
-    return Session(folder, manifest, threads=threads, context=context, profiler=profiler)
+    return Session(
+        folder, manifest, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache
+    )
 
 
 def _settings(manifest: Manifest, changes: Mapping[str, Any]) -> ContextSettings:

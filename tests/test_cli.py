@@ -120,8 +120,14 @@ def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Pat
         assert all(any(quote in text for text in texts) for quote in facet["quotes"])
         assert 0 < facet["gate"] < 1
     assert "ana: 2 interactions" in works("people", "show", tiny_bundle, "ana")
+    works("ask", tiny_bundle, "Hi.", "--person", "ana", *QUICK)
+    kept = list((home / "people.prefixes").rglob("*.state"))
+    assert len(kept) == 1
+    states = json.loads(works("people", "show", tiny_bundle, "ana", "--json"))["states"]
+    assert states == {"states": 1, "bytes": kept[0].stat().st_size}
     gone = json.loads(works("people", "forget", tiny_bundle, "ana", "--json"))
     assert gone["interactions"] == 2
+    assert not list((home / "people.prefixes").rglob("*"))
     assert [row["person"] for row in json.loads(works("people", "list", tiny_bundle, "--json"))] == ["ben"]
     assert b"these strings" not in b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
     assert "ana" in fails("people", "forget", tiny_bundle, "ana")
@@ -189,24 +195,23 @@ def test_generate_answers_a_file_in_its_order(ana: Path, tmp_path: Path) -> None
     works("generate", ana, requests, answers, *QUICK)
     found = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     assert [{k: row[k] for k in ("id", "person", "input")} for row in found] == rows
+    assert len({answer["receipt"]["sampling"]["seed"] for answer in found}) == 4
     for row, answer in zip(rows, found, strict=True):
-        options = ("--person", row["person"]) if row["person"] else ()
+        options = ["--person", row["person"]] if row["person"] else []
+        options += ["--seed", answer["receipt"]["sampling"]["seed"]]
         alone = json.loads(works("ask", ana, row["input"], *options, "--json", *QUICK))
         assert (answer["output"], answer["receipt"]) == (alone["output"], alone["receipt"])
     before = answers.read_bytes()
-    assert "is there already" in fails("generate", ana, requests, answers, *QUICK)
+    assert "is there already; go on with it by --resume" in fails("generate", ana, requests, answers, *QUICK)
     assert answers.read_bytes() == before
+    assert not list(tmp_path.glob("*rejects*"))
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ('{"id": "1", "person": "zoe", "input": "Hi"}', "request 1.*zoe"),
-        (
-            '{"id": "1", "person": null, "input": "Hi"}\n{"id": "1", "person": null, "input": "Ho"}',
-            "was used on line 1",
-        ),
-        ("{broken", ":1: not JSON"),
+        ('{"id": "1", "person": "zoe", "input": "Hi"}', "not one of its 1 lines can be answered; line 1: .*zoe"),
+        ("{broken", "line 1: not JSON"),
         ("", "holds no requests"),
     ],
 )

@@ -105,8 +105,8 @@ def test_scores_need_something_before_the_target(engine: Engine) -> None:
 def test_batches_do_not_change_the_numbers(tiny_gguf: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     soft, ids = make_soft(engine, 33), list(range(3, 120))
     expected = engine.logits(soft, ids)
-    monkeypatch.setattr("copersona.runtime.engine.BATCH", 16)
-    monkeypatch.setattr("copersona.runtime.engine.OUTPUTS", 5)
+    monkeypatch.setattr("copersona.runtime.llama_context.BATCH", 16)
+    monkeypatch.setattr("copersona.runtime.llama_context.OUTPUTS", 5)
     with Engine(tiny_gguf, n_ctx=512, threads=1, exact=True) as small:
         np.testing.assert_allclose(small.logits(soft, ids), expected, atol=1e-5)
         np.testing.assert_allclose(

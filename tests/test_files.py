@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import sqlite3
 from collections import namedtuple
 from pathlib import Path
 
@@ -68,10 +69,11 @@ def test_a_scratch_folder_starts_empty_and_goes(tmp_path: Path) -> None:
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        sqlite3.OperationalError("database or disk is full"),
     ],
 )
 def test_a_full_disk_is_one_line_that_says_where(tmp_path: Path, raised: Exception) -> None:
-    match = r"name\.bin: cannot be written, the disk is full .* goes on"
+    match = r"name\.bin: cannot be written, the disk is full; .* goes on"
     with pytest.raises(ExportError, match=match) as seen, replacing(tmp_path / "name.bin"):
         raise raised
     assert "\n" not in str(seen.value)

@@ -47,10 +47,10 @@ def test_no_runtime_file_imports_what_only_an_export_has(path: Path) -> None:
     assert not {name for name in names if name.startswith(("copersona.export", "export"))}
 
 
-def test_only_the_engine_imports_llama_cpp() -> None:
+def test_only_one_file_imports_llama_cpp() -> None:
     found = {path.name for path in RUNTIME for name in imported(path) if name.split(".")[0] == "llama_cpp"}
-    assert found <= {"engine.py", "doctor.py"}
-    assert "engine.py" in found
+    assert found <= {"llama.py", "doctor.py"}
+    assert "llama.py" in found
 
 
 def test_the_packages_that_are_installed_are_the_folders_that_are_there() -> None:
@@ -140,7 +140,7 @@ def test_a_bundle_answers_where_the_exports_packages_are_not_installed(tiny_bund
 @pytest.fixture
 def without_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine on which llama-cpp-python was never installed and no compiler is there."""
-    from copersona.runtime import engine
+    from copersona.runtime import llama
 
     real = importlib.metadata.version
 
@@ -152,9 +152,9 @@ def without_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(doctor, "version", version)
     monkeypatch.setattr("copersona.runtime.doctor.shutil.which", lambda name: None)
     monkeypatch.setitem(sys.modules, "llama_cpp", None)  # import llama_cpp: ImportError
-    engine._llama.cache_clear()
+    llama.library.cache_clear()
     yield
-    engine._llama.cache_clear()
+    llama.library.cache_clear()
 
 
 @pytest.mark.usefixtures("without_llama")
@@ -189,7 +189,7 @@ def test_the_engine_says_in_one_line_that_llama_cpp_is_missing(tiny_gguf: Path) 
     "fault", [OSError("libllama.so:\ncannot open"), RuntimeError("no such\ninstruction"), OSError()]
 )
 def test_a_llama_cpp_that_does_not_load_is_one_line(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    from copersona.runtime import engine
+    from copersona.runtime import llama
 
     def load() -> None:
         raise fault
@@ -198,14 +198,14 @@ def test_a_llama_cpp_that_does_not_load_is_one_line(fault: Exception, monkeypatc
     for name in [n for n in sys.modules if n.split(".")[0] == "llama_cpp"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
-    engine._llama.cache_clear()
+    llama.library.cache_clear()
     try:
         with pytest.raises(ModelError, match=r"llama-cpp-python does not load .*copersona doctor") as error:
-            engine.build_info()
+            llama.build_info()
         assert "\n" not in str(error.value)
         assert (str(fault) or "OSError").splitlines()[0] in str(error.value)
         finding = next(f for f in doctor.examine(None) if f.what == "llama-cpp-python")
         assert not finding.ok
         assert "does not load" in finding.found
     finally:
-        engine._llama.cache_clear()
+        llama.library.cache_clear()

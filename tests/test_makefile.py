@@ -30,3 +30,30 @@ def test_without_a_compiler_make_says_so_in_one_line_and_builds_nothing(tmp_path
     assert "no C++ compiler" in lines[0]
     assert "g++" in lines[0]
     assert not (tmp_path / "venv").exists()
+
+
+def test_the_demo_installs_what_answers_and_says_what_takes_long(tmp_path: Path) -> None:
+    said = make("-n", "demo", f"VENV={tmp_path / 'venv'}").stdout
+    assert "building llama-cpp-python from source: 5 to 10 minutes" in said
+    assert "[export" not in said
+    assert [line for line in said.splitlines() if line.startswith(str(tmp_path))][-1].split() == [
+        str(tmp_path / "venv/bin/copersona"), "demo",
+    ]  # fmt: skip
+
+
+def test_the_demo_is_not_installed_twice(tmp_path: Path) -> None:
+    command = tmp_path / "venv/bin/copersona"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\necho "ran $*"\n')
+    command.chmod(0o755)
+    (tmp_path / "venv/.runtime").touch()
+    done = make("demo", f"VENV={tmp_path / 'venv'}", "DEMO_ARGS=--once --seed 3")
+    assert done.returncode == 0, done.stderr
+    assert "ran demo --once --seed 3" in done.stdout.splitlines()
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("make")
+    if program is None:
+        pytest.skip("no make here")
+    return subprocess.run([program, "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from copersona.runtime.progress import track
+from copersona.runtime import progress
+from copersona.runtime.progress import meter, track
 
 
 def test_a_log_gets_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +36,24 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert out == ""
     assert "[odd] name" in err
     assert "3/3" in err
+
+
+def test_a_meter_says_how_fast_it_goes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with meter("answering", 4) as tell:
+        tell(0, "")
+        tell(1, "9 tokens/s")
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "answering: 0 of 4 ..."
+    assert lines[1].startswith("answering: 1 of 4 after 0 s, 9 tokens/s, about 0 s left")
+    assert lines[2].startswith("answering: 1 of 4 in ")
+    assert lines[2].endswith(", 9 tokens/s")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with meter("[odd] name", 2) as tell:
+        tell(2, "7 tokens/s")
+    err = capsys.readouterr().err
+    assert "[odd] name" in err
+    assert "2/2" in err
+    assert "7 tokens/s" in err

@@ -1,0 +1,76 @@
+"""Several generations at once, continuously: one that has ended makes room for the next.
+
+A new one is decoded by itself up to its first token, as it would be alone; from there on all that run share each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from copersona.runtime.errors import ModelRefused
+from copersona.runtime.sampling import Piece, Sampling
+from copersona.runtime.sequences import Generation, Sequences, Start
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """One of several generations; `tag` is the caller's."""
+
+    tag: T
+    start: Start
+    sampling: Sampling
+
+
+def run_together(
+    sequences: Sequences, tasks: Iterable[Task[T] | tuple[T, ModelRefused]]
+) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
+    """Generate for all tasks, as many at once as the context has sequences; each is given when it has ended, and the
+    next one takes its place. A task that is refused is given with its error."""
+    waiting, free = iter(tasks), list(range(sequences.count))[::-1]
+    running: list[tuple[Generation, T, list[Piece]]] = []
+    try:
+        while True:
+            while free and (task := next(waiting, None)) is not None:
+                if not isinstance(task, Task):
+                    yield task
+                    continue
+                generation = sequences.begin(free[-1], task.start, task.sampling)
+                pieces: list[Piece] = []
+                ended = _advance(generation, -1, pieces)
+                if ended is None:
+                    free.pop()
+                    running.append((generation, task.tag, pieces))
+                    running.sort(key=lambda one: one[0].sequence)  # neighbours are decoded in one go
+                else:
+                    generation.close()
+                    yield task.tag, ended
+            if not running:
+                return
+            sequences.step([generation for generation, _, _ in running])
+            ends = [_advance(generation, row, pieces) for row, (generation, _, pieces) in enumerate(running)]
+            done = [(tag, ended) for (_, tag, _), ended in zip(running, ends, strict=True) if ended is not None]
+            for (generation, _, _), ended in zip(running, ends, strict=True):
+                if ended is not None:
+                    generation.close()
+                    free.append(generation.sequence)
+            running = [one for one, ended in zip(running, ends, strict=True) if ended is None]
+            yield from done
+    finally:
+        for generation, _, _ in running:
+            generation.close()
+
+
+def _advance(generation: Generation, row: int, pieces: list[Piece]) -> list[Piece] | ModelRefused | None:
+    """Take a piece: None where the generation goes on, else what came of it."""
+    try:
+        piece = generation.take(row)
+    except ModelRefused as error:
+        return error
+    if piece is None:
+        return pieces
+    pieces.append(piece)
+    return pieces if generation.full else None
