@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from copersona.export.files import replacing
 from copersona.runtime.arrays import F32
+from copersona.runtime.neighbors import SHARED
 from copersona.runtime.personalizer import HEADS, PersonaInputs, tensor_shapes
 
 
@@ -64,6 +65,8 @@ def batch_personas(
 
 class TorchPersonalizer(nn.Module):
     """Gate, message passing, cross-facet attention, projector. Parameters are named and stored as in the numpy twin."""
+
+    neighbors = SHARED
 
     def __init__(
         self, shape: PersonalizerShape, layer_means: F32, embedding_rms: float, *, dropout: float = 0.1
@@ -124,6 +127,10 @@ class TorchPersonalizer(nn.Module):
         )  # (B, heads, M, G / heads)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return mixed.transpose(1, 2).reshape(size, facets, graph) @ self.attention[3]
+
+    def penalty(self, batch: PersonaBatch) -> Tensor | float:
+        """What is added to the loss of a token in training; nothing here."""
+        return 0.0
 
     def save(self, path: Path) -> None:
         """Write `personalizer.safetensors` as the runtime reads it."""

@@ -13,7 +13,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, 
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
 from copersona.runtime.errors import ExportError
-from copersona.runtime.neighbors import SHARED
 from copersona.runtime.profiler import Encode
 from copersona.runtime.progress import track
 
@@ -71,11 +70,24 @@ PAPER = TrainSettings(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Parts of the model that are trained without, for ablations: no soft prompt in front, no LoRA, parameters of the
+    personalizer held at a value."""
+
+    soft: bool = True
+    lora: bool = True
+    frozen: Mapping[str, float] = field(default_factory=dict)
+
+
 class PersonalizedModel(nn.Module):
     """A causal language model with LoRA, conditioned on a soft prompt."""
 
-    def __init__(self, base: Any, personalizer: TorchPersonalizer, settings: TrainSettings) -> None:
+    def __init__(
+        self, base: Any, personalizer: TorchPersonalizer, settings: TrainSettings, switches: Switches | None = None
+    ) -> None:
         super().__init__()
+        switches = switches or Switches()
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(
@@ -87,6 +99,12 @@ class PersonalizedModel(nn.Module):
         )
         self.lm = get_peft_model(base, config)
         self.personalizer = personalizer
+        self.soft = switches.soft
+        if not switches.lora:
+            self.lm.requires_grad_(False)
+        with torch.no_grad():
+            for name, value in switches.frozen.items():
+                getattr(personalizer, name).requires_grad_(False).fill_(value)
 
     @property
     def device(self) -> torch.device:
@@ -95,9 +113,11 @@ class PersonalizedModel(nn.Module):
     def answer_loss(self, examples: Sequence[Example]) -> tuple[Tensor, int]:
         """Summed negative log-likelihood of the answers in nats, and the number of their tokens."""
         base = self.lm.get_base_model()
-        neighbors = SHARED
+        neighbors = self.personalizer.neighbors
         batch = batch_personas([e.inputs for e in examples], self.personalizer.shape, neighbors, self.device)
         soft = self.personalizer(batch)  # (B, L, H)
+        if not self.soft:
+            soft = soft[:, :0]
         rows = [[*e.prompt, *e.answer] for e in examples]
         width = max(map(len, rows))
         tokens = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
@@ -116,7 +136,10 @@ class PersonalizedModel(nn.Module):
         where = torch.tensor(picked, device=self.device)
         logits = base.lm_head(hidden[where[:, 0], where[:, 1]])
         goal = torch.tensor(targets, device=self.device)
-        return functional.cross_entropy(logits.float(), goal, reduction="sum"), len(targets)
+        loss = functional.cross_entropy(logits.float(), goal, reduction="sum")
+        if self.training:
+            loss = loss + len(targets) * self.personalizer.penalty(batch)
+        return loss, len(targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +170,15 @@ class Trainer:
         settings: TrainSettings,
         folder: Path,
         device: torch.device,
+        *,
+        switches: Switches | None = None,
+        make: Callable[[PersonalizerShape, F32, float], TorchPersonalizer] = TorchPersonalizer,
     ) -> None:
         torch.manual_seed(settings.seed)
         weight = base.get_input_embeddings().weight.detach()
         rms = float(weight.float().pow(2).mean().sqrt())
-        personalizer = TorchPersonalizer(shape, layer_means, rms)
-        self.model = PersonalizedModel(base, personalizer, settings).to(device)
+        personalizer = make(shape, layer_means, rms)
+        self.model = PersonalizedModel(base, personalizer, settings, switches).to(device)
         self.layout, self.encode, self.settings, self.folder = layout, encode, settings, folder
         lora = [p for p in self.model.lm.parameters() if p.requires_grad]
         groups = [{"params": personalizer.parameters(), "lr": settings.lr}, {"params": lora, "lr": settings.lora_lr}]

@@ -119,17 +119,17 @@ class Engine:
 
     # Numbers
 
-    def logits(self, soft: F32 | None, tokens: TokenIds) -> F32:
-        """Logits at every token, (len(tokens), V) float32, after the soft prompt, (L, H) float32.
+    def logits(self, soft: F32 | None, tokens: TokenIds, *, last: int | None = None) -> F32:
+        """Logits at every token, or at the `last` ones, (n, V) float32, after the soft prompt, (L, H) float32.
 
         Raises:
             ModelError: an id out of the vocabulary, numbers that are not finite, or more positions than the context.
             ValueError: a soft prompt of another dtype or width.
         """
         soft, ids = self._check_input(soft, tokens)
-        out = np.empty((len(ids), self.vocabulary), np.float32)
+        out = np.empty((len(ids) if last is None else last, self.vocabulary), np.float32)
         at = 0
-        for rows in self._feed(soft, ids, len(soft)):
+        for rows in self._feed(soft, ids, len(soft) + len(ids) - len(out)):
             out[at : at + len(rows)] = rows
             at += len(rows)
         return out

@@ -1,0 +1,185 @@
+"""One evaluation from bundle and run folder to report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from copersona.export.evaluation.bench import BASE, TRAINED, Bench
+from copersona.export.evaluation.cases import cases, spread
+from copersona.export.evaluation.compute import Plan, measure, measure_people
+from copersona.export.evaluation.experiments import EXPERIMENTS
+from copersona.export.evaluation.gating import gating
+from copersona.export.evaluation.judge import Judge
+from copersona.export.evaluation.report import write_report
+from copersona.export.evaluation.results import Table, about_people, collect, coverage, near_against_far, restricted
+from copersona.export.evaluation.texts import TextMetrics
+from copersona.export.evaluation.values import ValueStore
+from copersona.export.evaluation.variants import FACETS, VARIANTS, base_bundle, made, make_variants, results
+from copersona.export.hub import model_name
+from copersona.export.language_model import ModelSettings, open_ledger
+from copersona.export.pipeline import alone
+from copersona.export.run import Run
+from copersona.runtime.bundle import open_manifest
+from copersona.runtime.engine import Sampling, build_info
+from copersona.runtime.errors import ExportError
+from copersona.runtime.ledger import Ledger
+from copersona.runtime.local_model import local_name
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an evaluation was asked for; see the command's help."""
+
+    only: Sequence[str] = ()
+    limit: int | None = None
+    texts: int = 200
+    max_tokens: int | None = None
+    bert_encoder: Path | None = None
+    train_: Sequence[str] = ()
+    invented: bool = False
+    endpoint: str | None = None
+    model: str | None = None
+    gguf: Path | None = None
+    judge_endpoint: str | None = None
+    judge_model: str | None = None
+    judge_gguf: Path | None = None
+    api_key_env: str | None = None
+    base_training: str = "its training is not stated"
+    threads: int | None = None
+    seed: int = 0
+
+
+def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
+    """Measure and write the report; what the store in `out` holds already is not measured again.
+
+    Raises:
+        ExportError: an experiment or variant that is not known, or a bundle of another run.
+    """
+    unknown = set(options.only) - set(EXPERIMENTS)
+    if unknown:
+        raise ExportError(f"unknown experiments {sorted(unknown)}; known: {', '.join(EXPERIMENTS)}")
+    _check_pair(bundle, run)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(run.folder):
+        names = [*VARIANTS, *FACETS] if "all" in options.train_ else list(options.train_)
+        make_variants(run, bundle, names)
+        bundles = {TRAINED: bundle, BASE: base_bundle(run, bundle), **made(run, bundle)}
+    writer = _ledger(options.endpoint, options.model, options.gguf, options.api_key_env, out)
+    plan = _plan(run, options, out)
+    with (
+        Bench(run, bundles, threads=options.threads, writer=writer, seed=options.seed) as bench,
+        ValueStore(out / "values.jsonl") as store,
+    ):
+        asked = [EXPERIMENTS[name](bench) for name in options.only or EXPERIMENTS]
+        asked = [e for e in asked if len(e.trials) > 1]
+        measure_people(bench, store, plan)
+        measure(bench, store, asked, plan)
+        people = about_people(bench, store, plan)
+        tables = [collect(bench, store, experiment, plan) for experiment in asked]
+        shares = {} if options.only else gating(bench, plan.cases)
+    facts = {**_facts(bundle, run, plan, options), "gating": shares}
+    write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
+    if options.invented:
+        from copersona.export.evaluation.control import control
+
+        control(run, out, options)
+    return f"{out / 'report.md'}"
+
+
+def _check_pair(bundle: Path, run: Run) -> None:
+    manifest = open_manifest(bundle)
+    from copersona.export.files import sha256
+
+    row = manifest.file("graph")
+    if row is None or row.sha256 != sha256(run.path("graph.sqlite")):
+        raise ExportError(f"{bundle}: its graph is not the one in {run.folder}; give the run that it was packed from")
+
+
+def _ledger(endpoint: str | None, name: str | None, gguf: Path | None, key: str | None, folder: Path) -> Ledger | None:
+    """The model at an endpoint or in a GGUF, its answers remembered in the report's folder; None for none given."""
+    if not endpoint and not gguf:
+        return None
+    if bool(endpoint) != bool(name):
+        raise ExportError("an endpoint needs the name of its model, and a model's name an endpoint")
+    settings = ModelSettings(endpoint, None if gguf is None else str(gguf.resolve()), api_key_env=key)
+    return open_ledger(settings, name or local_name(gguf or Path()), folder)
+
+
+def _plan(run: Run, options: Options, out: Path) -> Plan:
+    everybody = cases(run, options.limit)
+    tokens = options.max_tokens or run.settings.train.answer_tokens
+    judge = _ledger(options.judge_endpoint, options.judge_model, options.judge_gguf, options.api_key_env, out / "judge")
+    return Plan(
+        everybody,
+        frozenset(case.person for case in spread(everybody, options.texts)) if options.texts else frozenset(),
+        Sampling(max_tokens=tokens, seed=options.seed),
+        TextMetrics(options.bert_encoder or Path(run.settings.encoder)) if options.texts else None,
+        None if judge is None else Judge(judge),
+    )
+
+
+def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
+    """Tables that are cuts of others: new people alone, and quality by coverage."""
+    found = []
+    new = {person for person, row in people.items() if row["new"]}
+    for table in tables:
+        if table.experiment.name in ("methods", "cold") and len(new) >= 2:
+            title = f"{table.experiment.title}: the {len(new)} new people alone"
+            found.append(restricted(table, new, f"{table.experiment.name}, new people", title))
+        if table.experiment.name == "twins":
+            found.append(near_against_far(table))
+        if table.experiment.name == "methods" and (cut := coverage(table, people)):
+            found.append(cut)
+    return found
+
+
+def _facts(bundle: Path, run: Run, plan: Plan, options: Options) -> dict[str, Any]:
+    manifest = open_manifest(bundle)
+    settings = asdict(run.settings)
+    for private in ("histories", "base", "encoder", "workers", "model", "metadata"):
+        settings.pop(private)
+    packages = ("copersona", "torch", "transformers", "peft", "numpy", "onnxruntime")
+    return {
+        "bundle": manifest.bundle_id,
+        "dataset": ", ".join(Path(name).name for name in run.settings.histories),
+        "people": len(plan.cases),
+        "new people": sum(case.new for case in plan.cases),
+        "limit": options.limit,
+        "base": {
+            "name": model_name(Path(run.settings.base)),
+            "parameters": parameters(Path(run.settings.base)),
+            "training": options.base_training,
+            "precision": run.settings.quantize,
+        },
+        "training": _training(run),
+        "settings": settings,
+        "seed": options.seed,
+        "versions": {name: version(name) for name in packages} | {"engine": build_info()},
+        "variants": results(run),
+    }
+
+
+def _training(run: Run) -> str:
+    """What the run's own training came to, in words."""
+    path = run.path("done") / "train.json"
+    if not path.is_file():
+        return "trained by this run"
+    report = json.loads(path.read_text(encoding="utf-8")).get("report", {})
+    return f"{report.get('steps', '?')} steps over {report.get('targets', '?')} targets of this population"
+
+
+def parameters(base: Path) -> int:
+    """Numbers in the weights of a model folder."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="np") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total

@@ -1,0 +1,1 @@
+"""Methods: who the model is told the person is, one file each."""

@@ -1,0 +1,21 @@
+"""Cold start: the person as the device knows them from their latest interactions alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from copersona.export.evaluation.bench import Bench
+from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.methods.method import Knowing
+from copersona.runtime.session import Known, Session
+
+
+def latest(count: int | None, *, soft: bool = True) -> Knowing:
+    """The person from so many interactions; None is all of them. Without `soft`, nobody's soft prompt."""
+
+    def known(bench: Bench, session: Session, case: Case) -> Known:
+        history = case.history if count is None else case.history[-count:]
+        person = bench.know(session, history, case.pseudonym)
+        return person if soft else replace(person, soft=session.nobody)
+
+    return known

@@ -1,0 +1,49 @@
+"""DEP: vectors of the person's reviews and of their differences from others', as embeddings before the text (METHOD 4).
+
+The language model is the frozen base; what is trained is in the variant `dep` of the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from copersona.export.evaluation.bench import Bench
+from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.methods.method import Method, own, silent
+from copersona.runtime.session import Known, Session
+
+if TYPE_CHECKING:
+    from copersona.export.evaluation.dep_inputs import DepCorpus
+    from copersona.export.evaluation.dep_model import DepPersonalizer
+
+NOTE = "adapted: vectors stand before the prompt, this run's encoder, as many steps as CoPersona"
+
+
+def _parts(bench: Bench) -> tuple[DepCorpus, DepPersonalizer]:
+    if "dep" not in bench.memory:
+        from safetensors.torch import load_file
+
+        from copersona.export.evaluation.dep_inputs import DepCorpus
+        from copersona.export.evaluation.dep_model import DepPersonalizer, dep_shape
+        from copersona.export.evaluation.variants import folder_of
+
+        weights = load_file(folder_of(bench.run, "dep") / "train" / "best" / "personalizer.safetensors")
+        shape = dep_shape(weights["encoder.weight"].shape[1], weights["blank"].shape[1])
+        model = DepPersonalizer(shape, np.zeros((0, 0), np.float32), 1.0)
+        model.load_state_dict(weights)
+        bench.memory["dep"] = DepCorpus(bench.run), model
+    corpus, model = bench.memory["dep"]
+    return corpus, model
+
+
+def known(bench: Bench, session: Session, case: Case) -> Known:
+    corpus, model = _parts(bench)
+    person = own(bench, session, case)
+    soft = model.rows(corpus.inputs(case.history, case.pseudonym))
+    return Known(case.history, silent(replace(person.persona, inputs=None)), soft)
+
+
+DEP = Method("DEP", known, "dep", note=NOTE)

@@ -1,0 +1,16 @@
+"""Non-Perso: the base and the request, nothing of the person."""
+
+from __future__ import annotations
+
+from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.methods.method import Method, no_soft, own, silent
+from copersona.runtime.session import Known, Session
+
+
+def known(bench: Bench, session: Session, case: Case) -> Known:
+    person = own(bench, session, case)
+    return Known((), silent(person.persona), no_soft(session))
+
+
+NON_PERSO = Method("Non-Perso", known, BASE)

@@ -1,0 +1,16 @@
+"""RAG: the base, the request and the person's own earlier interactions, chosen as the settings say."""
+
+from __future__ import annotations
+
+from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.methods.method import Method, no_soft, own, silent
+from copersona.runtime.session import Known, Session
+
+
+def known(bench: Bench, session: Session, case: Case) -> Known:
+    person = own(bench, session, case)
+    return Known(case.history, silent(person.persona), no_soft(session))
+
+
+RAG = Method("RAG", known, BASE)

@@ -1,0 +1,67 @@
+"""Someone else's persona in the place of one's own: the most similar other's, those of ranks in between, the least
+similar's, a random one's (PRIME's profile replacement, METHOD 13).
+
+Others are the population's peers, ranked by the combined similarity that the device itself ranks by. Persona and
+context are both the other's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from copersona.export.evaluation.bench import Bench
+from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.methods.method import Knowing, Method, own
+from copersona.runtime.arrays import I32
+from copersona.runtime.neighbors import combined_similarity
+from copersona.runtime.session import Known, Session
+
+
+def ranked(bench: Bench, session: Session, case: Case) -> I32:
+    """Rows of all others, the most similar first; ties by row."""
+    key = ("ranked", session.manifest.bundle_id, case.person)
+    if key not in bench.memory:
+        persona, graph = own(bench, session, case).persona, session.graph
+        exclude = np.array([graph.row(case.pseudonym)], np.int32)
+        scores = combined_similarity(
+            persona.vectors[None], persona.labels[None], graph.peers, graph.labels, exclude=exclude
+        )[0]
+        order = np.argsort(-scores, kind="stable").astype(np.int32)
+        bench.memory[key] = order[np.isfinite(scores[order])]
+    found: I32 = bench.memory[key]
+    return found
+
+
+def someone(bench: Bench, session: Session, row: int) -> Known:
+    """A peer as the device would know them."""
+    pseudonym = session.graph.pseudonyms[row]
+    return bench.know(session, bench.by_pseudonym[pseudonym], pseudonym)
+
+
+def at(share: float) -> Knowing:
+    """The other at this share of the ranking."""
+
+    def known(bench: Bench, session: Session, case: Case) -> Known:
+        order = ranked(bench, session, case)
+        return someone(bench, session, int(order[round(share * (len(order) - 1))]))
+
+    return known
+
+
+def second(bench: Bench, session: Session, case: Case) -> Known:
+    order = ranked(bench, session, case)
+    return someone(bench, session, int(order[min(1, len(order) - 1)]))
+
+
+def anyone(bench: Bench, session: Session, case: Case) -> Known:
+    order = ranked(bench, session, case)
+    return someone(bench, session, int(bench.draw("anyone", case.person).choice(order)))
+
+
+TWINS = (
+    Method("the most similar other's", at(0.0)),
+    Method("the second most similar's", second),
+    *(Method(f"of rank {share:.0%}", at(share)) for share in (0.05, 0.25, 0.5, 0.75)),
+    Method("the least similar's", at(1.0)),
+    Method("a random other's", anyone),
+)

@@ -1,0 +1,187 @@
+"""From values to tables: means, differences paired over people, Holm's correction over the comparisons of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from copersona.export.evaluation.bench import Bench
+from copersona.export.evaluation.bits import BITS, PARTS
+from copersona.export.evaluation.compute import Plan, generated_key, people_key
+from copersona.export.evaluation.judge import MARKS
+from copersona.export.evaluation.statistics import Difference, holm, paired
+from copersona.export.evaluation.texts import corpus_bleu
+from copersona.export.evaluation.trials import Experiment
+from copersona.export.evaluation.values import ValueStore
+from copersona.runtime.arrays import F64
+
+Values = Mapping[str, Mapping[str, float]]
+"""Person to metric to value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table with everybody's values."""
+
+    label: str
+    note: str
+    values: Values
+
+    def column(self, metric: str, people: Sequence[str]) -> F64:
+        return np.array([self.values[p][metric] for p in people])
+
+    def people(self, metric: str) -> list[str]:
+        return [p for p, row in self.values.items() if metric in row]
+
+    def mean(self, metric: str) -> float | None:
+        """Mean over the people who have the metric; of BLEU the corpus's."""
+        people = self.people(metric)
+        if not people:
+            return None
+        if metric == "BLEU":
+            return corpus_bleu([dict(self.values[p]) for p in people])
+        return float(self.column(metric, people).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A row against another by one metric; differences are row minus the other, paired over people."""
+
+    table: str
+    method: str
+    against: str
+    metric: str
+    found: Difference
+    p_holm: float
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.found
+        return {
+            "method": self.method,
+            "against": self.against,
+            "metric": self.metric,
+            "difference": round(found.mean, 6),
+            "low": round(found.low, 6),
+            "high": round(found.high, 6),
+            "p_holm": round(self.p_holm, 5),
+            "people": found.people,
+            "table": self.table,
+            "smallest": round(found.smallest, 6) if np.isfinite(found.smallest) else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An experiment with its values; `metrics` are the columns that hold something."""
+
+    experiment: Experiment
+    rows: Sequence[Row]
+    metrics: Sequence[str]
+    comparisons: Sequence[Comparison]
+
+    def row(self, label: str) -> Row:
+        return next(row for row in self.rows if row.label == label)
+
+    def against(self, method: str, metric: str) -> Comparison | None:
+        """The comparison of a row by a metric, if there is one."""
+        return next((c for c in self.comparisons if (c.method, c.metric) == (method, metric)), None)
+
+
+def collect(bench: Bench, store: ValueStore, experiment: Experiment, plan: Plan) -> Table:
+    """The values of an experiment's trials as a table."""
+    rows = []
+    for trial in experiment.trials:
+        keys = [trial.key(bench), generated_key(bench, trial, plan)]
+        use = [keys[0]] * trial.bits + [keys[1]] * (trial.samples > 0 and plan.metrics is not None)
+        values = {}
+        for case in plan.cases:
+            merged = {n: v for key in use for n, v in store.get(key, case.person).items()}
+            if merged:
+                values[case.person] = merged
+        rows.append(Row(trial.label, trial.method.note if trial.method else "", values))
+    return table(experiment, rows)
+
+
+def table(experiment: Experiment, rows: Sequence[Row], seed: int = 0) -> Table:
+    """Compare each row with the experiment's, on the people that both have."""
+    wanted = (*experiment.columns, *MARKS)
+    metrics = [m for m in dict.fromkeys(wanted) if any(row.people(m) for row in rows)]
+    return Table(experiment, rows, metrics, compare(experiment.name, rows, experiment.against, metrics, seed))
+
+
+def compare(name: str, rows: Sequence[Row], against: str, metrics: Sequence[str], seed: int = 0) -> list[Comparison]:
+    """All comparisons of a table, p corrected over all of them."""
+    other = next((row for row in rows if row.label == against), None)
+    found = []
+    for row in rows if other is not None else ():
+        for metric in metrics:
+            assert other is not None
+            there = set(other.people(metric))
+            people = [p for p in row.people(metric) if p in there]
+            if row is not other and people:
+                gap = paired(row.column(metric, people), other.column(metric, people), seed)
+                found.append(Comparison(name, row.label, against, metric, gap, gap.p))
+    adjusted = holm([c.found.p for c in found])
+    return [replace(c, p_holm=p) for c, p in zip(found, adjusted, strict=True)]
+
+
+def restricted(found: Table, people: set[str], name: str, title: str) -> Table:
+    """The same table over some of the people."""
+    rows = [replace(r, values={p: v for p, v in r.values.items() if p in people}) for r in found.rows]
+    experiment = replace(found.experiment, name=name, title=title, changes=False, plot="")
+    return table(experiment, [row for row in rows if row.values])
+
+
+def about_people(bench: Bench, store: ValueStore, plan: Plan) -> Values:
+    """What is said of people themselves."""
+    key = people_key(bench)
+    return {case.person: store.get(key, case.person) for case in plan.cases if store.get(key, case.person)}
+
+
+def near_against_far(twins: Table) -> Table:
+    """The most similar other's persona against the least similar's: is the near one worse, and as confident?"""
+    near, far = (twins.row(label) for label in ("the most similar other's", "the least similar's"))
+    experiment = replace(
+        twins.experiment,
+        name="twins, near against far",
+        title="The most similar other against the least similar",
+        against=far.label,
+        text="The claim to test (PRIME): the most similar other's persona is of less use than the least similar's, and "
+        "the model is more confident with it. It shows where bits per byte are higher and the log-probability is too.",
+        plot="",
+    )
+    return table(experiment, [far, near])
+
+
+def coverage(methods: Table, people: Values) -> Table | None:
+    """Quality by the number of facets that are not strongly supported: own against nobody, group by group."""
+    try:
+        own, nobody = methods.row("CoPersona"), methods.row("nobody (trained state)")
+    except StopIteration:
+        return None
+    rows, comparisons = [], []
+    groups = sorted({int(row["facets not strong"]) for row in people.values()})
+    for count in groups:
+        inside = {p for p, row in people.items() if int(row["facets not strong"]) == count}
+        label = f"{count} facets not strong"
+        both = [
+            replace(row, label=name, values={p: v for p, v in row.values.items() if p in inside})
+            for row, name in ((own, label), (nobody, f"{label}, nobody"))
+        ]
+        if both[0].values:
+            rows += both
+            comparisons += compare("coverage", both, both[1].label, [BITS])
+    adjusted = holm([c.found.p for c in comparisons])
+    experiment = replace(
+        methods.experiment,
+        name="coverage",
+        title="Quality by facet coverage",
+        against="nobody (trained state)",
+        text="People by how many of their facets have no strong support; each group against nobody.",
+        changes=False,
+    )
+    done = [replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True)]
+    return Table(experiment, rows, [BITS, *PARTS], done)

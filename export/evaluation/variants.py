@@ -1,0 +1,300 @@
+"""Variants of a finished run: the base as it is, and the model retrained without a part, for as many steps.
+
+Each has a folder `RUN/variants/NAME` with its training (checkpointed by the run's own Trainer) and a bundle that
+differs from the run's in model and personalizer alone, so that the runtime opens it as any other. What is done and of
+this run is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from copersona.export.evaluation.methods.method import silent
+from copersona.export.evaluation.rewire import global_order, global_vectors, random_order, rewired
+from copersona.export.examples import Situation
+from copersona.export.files import replacing, replacing_folder, scratch, sha256, write_text
+from copersona.export.run import Run
+from copersona.runtime.arrays import F32, I32
+from copersona.runtime.bundle import open_manifest, verify, write_manifest
+from copersona.runtime.context_settings import context_key
+from copersona.runtime.engine import quantize
+from copersona.runtime.errors import ExportError
+from copersona.runtime.graph import PersonaGraph
+from copersona.runtime.progress import note
+
+VERSION = 1  # raise it when a variant's training changes
+Text = Literal["all", "history", "none"]
+Wiring = Literal["facets", "random", "global"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a model is trained without: `text` of the prompt, the soft prompt, LoRA, parts of the personalizer held at
+    a value; and how peers are chosen."""
+
+    name: str
+    text: Text = "all"
+    soft: bool = True
+    lora: bool = True
+    frozen: Mapping[str, float] = field(default_factory=dict)
+    wiring: Wiring = "facets"
+    dep: bool = False
+
+
+UNGATED = -40.0  # softplus of it is nothing: with z_0 = 0 all gates are one half, by the shipped code
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("lora", text="none", soft=False),
+        Variant("lora-rag", text="history", soft=False),
+        Variant("no-parametric", soft=False),
+        Variant("no-text", text="none"),
+        Variant("history-text", text="history"),
+        Variant("no-gate", frozen={"gate_start": 0.0, "gate_steps": UNGATED}),
+        Variant("no-attention", frozen={"attention": 0.0}),
+        Variant("random-neighbours", wiring="random"),
+        Variant("global-peers", wiring="global"),
+        Variant("dep", text="history", lora=False, dep=True),
+    )
+}
+FACETS = tuple(f"facets-{count}" for count in range(3, 7))
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """Where a variant lives."""
+    return run.path("variants") / name
+
+
+def made(run: Run, bundle: Path) -> dict[str, Path]:
+    """Bundles of variants that are whole and of this bundle, by name."""
+    found = {}
+    for name in ("base", *VARIANTS, *FACETS):
+        folder = folder_of(run, name) / "bundle"
+        whole = (folder / "manifest.json").is_file()
+        if whole and (name in FACETS or open_manifest(folder).settings.get("variant_of") == _identity(bundle)):
+            found[name] = folder
+    return found
+
+
+def _identity(bundle: Path) -> str:
+    return open_manifest(bundle).bundle_id
+
+
+def base_bundle(run: Run, bundle: Path) -> Path:
+    """The bundle with the untrained base in it, quantised as the trained one is."""
+    return _pack(run, bundle, "base", Path(run.settings.base), None)
+
+
+def _pack(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None) -> Path:
+    """A bundle as `bundle` with another model (a transformers folder) and personalizer."""
+    target = folder_of(run, name) / "bundle"
+    key = {"variant": name, "variant_of": _identity(bundle), "variant_version": VERSION}
+    if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
+        return target
+    manifest = verify(bundle)
+    with replacing(folder_of(run, name) / "model.gguf") as gguf:
+        to_gguf(run, model, gguf)
+        changed = {"model": gguf} | ({} if personalizer is None else {"personalizer": personalizer})
+        with replacing_folder(target) as part:
+            for row in manifest.files:
+                if row.role in changed:
+                    shutil.copyfile(changed[row.role], part / row.path)
+                else:
+                    link_or_copy(bundle / row.path, part / row.path)
+            roles = {row.path: row.role for row in manifest.files}
+            write_manifest(part, roles, manifest.shapes, {**manifest.settings, **key})
+    (folder_of(run, name) / "model.gguf").unlink()
+    return target
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name where the file system can, a copy where not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def to_gguf(run: Run, model: Path, target: Path) -> None:
+    """A transformers folder as GGUF in the run's precision."""
+    from copersona.export.gguf import write_gguf
+
+    kind = run.settings.quantize
+    if kind == "f32" or kind == "f16":
+        write_gguf(model, target, kind)
+        return
+    with scratch(target.with_name("full")) as folder:
+        write_gguf(model, folder / "f32.gguf", "f32")
+        quantize(folder / "f32.gguf", target, kind)
+
+
+class VariantTrainer:
+    """Trains variants of one run; situations are placed once for all of them."""
+
+    def __init__(self, run: Run, bundle: Path) -> None:
+        self.run, self.bundle = run, bundle
+
+    @cached_property
+    def placed(self) -> tuple[list[Situation], list[Situation], F32]:
+        """Training and validation targets as the run trained on them, and the layers' means."""
+        from copersona.export.situations import (
+            read_centring,
+            run_graph,
+            situations,
+            training_states,
+            validation_states,
+        )
+
+        with run_graph(self.run) as graph:
+            centring = read_centring(self.run)
+            training = situations(self.run, training_states(self.run), graph, centring, "training targets")
+            held = validation_states(self.run, self.run.settings.train.validation)
+            validation = situations(self.run, held, graph, centring, "validation targets")
+            means = np.ascontiguousarray(graph.peers.mean(axis=1), dtype=np.float32)
+        return training, validation, means
+
+    def train(self, variant: Variant) -> Path:
+        """The bundle of a variant, trained if it is not there.
+
+        Raises:
+            ExportError: as the Trainer does.
+        """
+        folder = folder_of(self.run, variant.name)
+        if variant.name in made(self.run, self.bundle):
+            note(f"{variant.name}: done before, skipped")
+            return folder / "bundle"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._train(variant, folder / "train")
+        from copersona.export.gguf import merge_lora
+
+        best = folder / "train" / "best"
+        with scratch(folder / "merged") as merged:
+            merge_lora(Path(self.run.settings.base), best / "adapter", merged)
+            personalizer = None if variant.dep else best / "personalizer.safetensors"
+            return _pack(self.run, self.bundle, variant.name, merged, personalizer)
+
+    def _train(self, variant: Variant, folder: Path) -> None:
+        import torch
+
+        from copersona.export.gguf import load_causal_lm
+        from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
+        from copersona.export.train import Switches, Trainer, fingerprint
+
+        run, settings = self.run, self.run.settings.train
+        training, validation, means = self.placed
+        alter = self._alter(variant)
+        training, validation = [alter(s) for s in training], [alter(s) for s in validation]
+        base = load_causal_lm(Path(run.settings.base))
+        shape = PersonalizerShape(
+            *(len(run.schema), means.shape[1], settings.graph, settings.hidden, settings.soft_tokens),
+            base.config.hidden_size,
+        )
+        make: Callable[..., TorchPersonalizer] = TorchPersonalizer
+        if variant.dep:
+            from copersona.export.evaluation.dep_model import DepPersonalizer, dep_shape
+
+            shape, make = dep_shape(len(run.encode("x")), base.config.hidden_size), DepPersonalizer
+        folder.mkdir(exist_ok=True)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        switches = Switches(variant.soft, variant.lora, variant.frozen)
+        trainer = Trainer(
+            base, run.layout, run.encode, shape, means, settings, folder, device, switches=switches, make=make
+        )
+        parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors")]
+        body = json.dumps([VERSION, asdict(variant), context_key(run.settings.context)], sort_keys=True)
+        result = trainer.run(training, validation, fingerprint(settings, *parts, body))
+        write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
+
+    def _alter(self, variant: Variant) -> Callable[[Situation], Situation]:
+        """How a situation changes under the variant: the same as its method does at inference."""
+        run = self.run
+        if variant.dep:
+            from copersona.export.evaluation.dep_inputs import DepCorpus
+
+            corpus = DepCorpus(run)
+
+            def known(s: Situation) -> Situation:
+                found = corpus.inputs(s.history, run.pseudonyms.get(s.state.person))
+                return replace(s, persona=replace(silent(s.persona), inputs=found))
+
+            return known
+        if variant.wiring != "facets":
+            return self._rewire(variant.wiring)
+        if variant.text == "all":
+            return lambda s: s
+        if variant.text == "history":
+            return lambda s: replace(s, persona=silent(s.persona))
+        return lambda s: replace(s, persona=silent(s.persona), history=())
+
+    def _rewire(self, wiring: Wiring) -> Callable[[Situation], Situation]:
+        import sqlite3
+
+        from copersona.runtime.graph import map_vectors
+
+        run = self.run
+        database = sqlite3.connect(run.path("graph.sqlite"))
+        graph = PersonaGraph(database, map_vectors(run.path("peers.npy"), 3), map_vectors(run.path("anchors.npy"), 2))
+        peers = global_vectors([run.known[p] for p in run.people], run.encode) if wiring == "global" else None
+
+        def alter(s: Situation) -> Situation:
+            row = graph.row(run.pseudonyms.get(s.state.person))
+            order: I32
+            if peers is None:
+                order = random_order(graph, row, f"{run.settings.seed}:{s.state.person}")
+            else:
+                order = global_order(s.history, run.encode, peers, row)
+            return replace(s, persona=rewired(s.persona, graph, order, run.settings.context.peers))
+
+        return alter
+
+
+def facet_run(run: Run, count: int) -> Path:
+    """The bundle of a whole run with another number of facets, in a run folder of its own."""
+    from copersona.export.pipeline import run_steps
+    from copersona.export.steps import STEPS
+
+    folder = folder_of(run, f"facets-{count}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if run.path("vectors.sqlite").is_file() and not (folder / "vectors.sqlite").exists():
+        shutil.copyfile(run.path("vectors.sqlite"), folder / "vectors.sqlite")
+    other = Run(folder, replace(run.settings, facets=count))
+    other.save_settings()
+    run_steps(other, tuple(STEPS), note)
+    return folder / "bundle"
+
+
+def make_variants(run: Run, bundle: Path, names: Sequence[str]) -> None:
+    """Train and pack the named variants one after the other.
+
+    Raises:
+        ExportError: a name that is not known.
+    """
+    unknown = set(names) - {*VARIANTS, *FACETS}
+    if unknown:
+        raise ExportError(f"unknown variants {sorted(unknown)}; known: {', '.join([*VARIANTS, *FACETS])}")
+    trainer = VariantTrainer(run, bundle)
+    for name in names:
+        if name in VARIANTS:
+            trainer.train(VARIANTS[name])
+        elif int(name.removeprefix("facets-")) != run.settings.facets:
+            facet_run(run, int(name.removeprefix("facets-")))
+
+
+def results(run: Run) -> dict[str, Any]:
+    """What the trainings of variants came to."""
+    found = {}
+    for name in VARIANTS:
+        path = folder_of(run, name) / "result.json"
+        if path.is_file():
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
+    return found

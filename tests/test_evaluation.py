@@ -1,0 +1,262 @@
+"""An evaluation end to end on the small run: every method, every experiment, retrained variants, the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from copersona.export.evaluation.bench import BASE, TRAINED, Bench
+from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
+from copersona.export.evaluation.cases import Case, cases
+from copersona.export.evaluation.control import bits_arrows, gate_arrow
+from copersona.export.evaluation.evaluate import Options, evaluate_bundle
+from copersona.export.evaluation.experiments import EXPERIMENTS
+from copersona.export.evaluation.gating import gating
+from copersona.export.evaluation.methods.ablated import ABLATIONS, global_peers, random_peers
+from copersona.export.evaluation.methods.copersona import COPERSONA
+from copersona.export.evaluation.methods.dep import DEP
+from copersona.export.evaluation.methods.dpl import dpl
+from copersona.export.evaluation.methods.lora import LORA, LORA_RAG
+from copersona.export.evaluation.methods.method import own
+from copersona.export.evaluation.methods.non_perso import NON_PERSO
+from copersona.export.evaluation.methods.pag import pag
+from copersona.export.evaluation.methods.rag import RAG
+from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
+from copersona.export.evaluation.methods.twins import TWINS, ranked
+from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, base_bundle, made, make_variants
+from copersona.export.run import Run
+from copersona.runtime.endpoint import Endpoint
+from copersona.runtime.errors import ExportError
+from copersona.runtime.ledger import Ledger, Memory
+
+from .conftest import ChatServer, quiet
+
+pytestmark = pytest.mark.export
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the small run, with every variant trained for one step."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    shutil.copytree(tiny_run, folder)
+    copied = Run.open(folder)
+    with quiet():
+        trainer = VariantTrainer(copied, folder / "bundle")
+        training, validation, means = trainer.placed
+        trainer.__dict__["placed"] = (training[:16], validation[:2], means)
+        for variant in VARIANTS.values():
+            trainer.train(variant)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def bench(run: Run) -> Iterator[Bench]:
+    bundle = run.path("bundle")
+    with Bench(run, {TRAINED: bundle, BASE: base_bundle(run, bundle), **made(run, bundle)}, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def case(run: Run) -> Case:
+    return max(cases(run), key=lambda c: (c.pseudonym is not None, len(c.history)))
+
+
+def test_cases_are_everyones_last_interaction_and_spread_when_limited(run: Run) -> None:
+    everybody = cases(run)
+    assert len(everybody) == sum(s.held_out for s in run.splits.values())
+    assert all(c.new == (c.pseudonym is None) for c in everybody)
+    assert {c.target.digest for c in everybody}.isdisjoint(i.digest for c in everybody for i in c.history)
+    few = cases(run, 5)
+    assert len(few) == 5
+    assert {c.person for c in few} <= {c.person for c in everybody}
+    assert not any(person in c.person for c in everybody for person in run.histories)
+
+
+def test_bits_of_the_parts_add_up_to_what_the_session_scores(bench: Bench, case: Case) -> None:
+    session = bench.session()
+    for known in (own(bench, session, case), None):
+        found = score(session, bench.alphabet(session), case.request, case.target.output, known)
+        whole = session.score(case.request, case.target.output, known)
+        assert found[BITS] == pytest.approx(whole.bits_per_byte, rel=1e-5)
+        assert sum(found[part] for part in PARTS) == pytest.approx(found[BITS])
+        assert (found["bytes"], found["tokens"]) == (whole.bytes, whole.tokens)
+        assert all(found[part] > 0 for part in PARTS)
+
+
+def test_a_unigram_model_by_hand() -> None:
+    alphabet = Alphabet(["a", "A", "!", ""], end=3)
+    assert [sorted(group.tolist()) for group in alphabet.cases] == [[0, 1], [0, 1], [2], [3]]
+    model = Unigram([[0, 0, 3], [2, 3]], 4, alphabet, strength=7.0)
+    # counts 2 0 1 2 and a half each: 2.5 0.5 1.5 2.5 of 7; strength 7 makes them the pseudo-counts themselves
+    found = model.bits([[0]], [1, 2, 3])
+    first = -np.log2(0.5 / 8)  # A: one token of the history, seven of the population
+    folded = -np.log2((1 + 2.5 + 0.5) / 8)
+    assert found.words == pytest.approx(folded)
+    assert found.style == pytest.approx(first - folded - np.log2(1.5 / 9))
+    assert found.end == pytest.approx(-np.log2(2.5 / 10))
+
+
+def test_what_each_method_tells_the_model(bench: Bench, case: Case) -> None:
+    base = bench.session(BASE)
+    names = {}
+    for method in (NON_PERSO, RAG, pag(bench), dpl(bench)):
+        known = method.known(bench, base, case)
+        assert known is not None
+        assert known.soft.shape == (0, base.manifest.shapes.hidden)
+        assert known.persona.peers == ()
+        names[method.name] = {s.name: len(s.tokens) for s in base.prompt(case.request, known).segments}
+    assert (
+        base.layout.prompt(case.request).tokens == base.prompt(case.request, NON_PERSO.known(bench, base, case)).tokens
+    )
+    assert "recent" not in names["Non-Perso"]
+    assert names["RAG"]["recent"] >= names["PAG"]["recent"] > 0  # one budget for all that is shown
+    assert names["PAG"]["system"] > names["RAG"]["system"] == names["Non-Perso"]["system"]
+    assert names["DPL"]["system"] >= names["PAG"]["system"]
+    trained = bench.session()
+    full = COPERSONA.known(bench, trained, case)
+    assert full is not None
+    np.testing.assert_array_equal(full.soft, trained.know(case.history, pseudonym=case.pseudonym).soft)
+    only = soft_only(bench, trained, case)
+    assert trained.prompt(case.request, only).tokens == trained.prompt(case.request, None).tokens
+    np.testing.assert_array_equal(only.soft, full.soft)
+    np.testing.assert_array_equal(text_only(bench, trained, case).soft, trained.nobody)
+
+
+def test_a_part_switched_off_changes_the_soft_prompt_and_nothing_else(bench: Bench, case: Case) -> None:
+    session = bench.session()
+    full = own(bench, session, case)
+    for method in SWITCHED[4:]:
+        known = method.known(bench, session, case)
+        assert known is not None
+        assert known.persona == full.persona
+        assert np.abs(known.soft - full.soft).max() > 1e-6, method.name
+
+
+def test_twins_are_ranked_by_the_devices_own_similarity_and_never_oneself(bench: Bench, run: Run, case: Case) -> None:
+    session = bench.session()
+    order = ranked(bench, session, case)
+    assert sorted(order.tolist()) == [i for i in range(len(run.people)) if i != session.graph.row(case.pseudonym)]
+    assert order[0] == own(bench, session, case).persona.placement.combined.index[0, 0]
+    histories = [method.known(bench, session, case) for method in TWINS]
+    assert all(known is not None and known.history[0].person != case.history[0].person for known in histories)
+
+
+def test_variants_are_trained_as_they_are_asked(bench: Bench, run: Run, case: Case) -> None:
+    from safetensors.numpy import load_file
+
+    assert set(made(run, run.path("bundle"))) == {"base", *VARIANTS}
+    weights = {
+        name: load_file(run.path("variants") / name / "train" / "best" / "personalizer.safetensors")
+        for name in ("no-gate", "no-attention", "no-text", "lora")
+    }
+    assert not weights["no-gate"]["gate_start"].any()
+    assert not weights["no-attention"]["attention"].any()
+    session = bench.session("no-gate")
+    np.testing.assert_allclose(session.personalizer.gates(), 0.5)
+    steps = {name: json.loads((run.path("variants") / name / "result.json").read_text())["steps"] for name in VARIANTS}
+    assert len(set(steps.values())) == 1, steps
+    for method in (*ABLATIONS, LORA, LORA_RAG, DEP):
+        opened = bench.session(method.model)
+        known = method.known(bench, opened, case)
+        assert known is not None
+        assert score(opened, bench.alphabet(opened), case.request, case.target.output, known)[BITS] > 0
+    opened = bench.session("dep")
+    assert DEP.known(bench, opened, case).soft.shape == (16, opened.manifest.shapes.hidden)  # type: ignore[union-attr]
+
+
+def test_rewired_peers_are_others_who_are_observed_on_what_they_lend(bench: Bench, case: Case) -> None:
+    session = bench.session()
+    full = own(bench, session, case)
+    for known in (random_peers(bench, session, case), global_peers(bench, session, case)):
+        placement = known.persona.placement
+        assert placement.shared.index.shape == full.persona.placement.shared.index.shape
+        assert session.graph.row(case.pseudonym) not in placement.shared.index[0]
+        assert all(session.graph.labels[b.peer, b.facet] >= 2 for b in placement.borrowed)
+        assert {b.facet for b in placement.borrowed} >= {b.facet for b in full.persona.placement.borrowed}
+        assert known.persona.facets == full.persona.facets
+
+
+def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(limit=2, texts=1, max_tokens=4, threads=1)
+    bundle = run.path("bundle")
+    evaluate_bundle(bundle, run, tmp_path, options)
+    report = (tmp_path / "report.md").read_text()
+    assert "LIMITED to 2 people" in report
+    assert "rating and the title of the target are given" in report
+    assert "descriptive only" in report
+    body = json.loads((tmp_path / "results.json").read_text())
+    assert {"dataset", "people", "base", "comparisons", "values"} <= set(body)
+    keys = {"method", "against", "metric", "difference", "low", "high", "p_holm", "people"}
+    assert all(keys <= set(row) for row in body["comparisons"])
+    assert set(EXPERIMENTS) - {"facets"} <= set(body["values"])
+    assert {"ROUGE-1", "METEOR", "BLEU", "BERTScore"} <= {row["metric"] for row in body["comparisons"]}
+    assert {p.name for p in tmp_path.glob("*.png")} >= {"twins.png", "cold.png", "temperature.png"}
+    assert (tmp_path / "report.html").read_text().count("<img") >= 3
+    for person in run.histories:
+        assert person not in report
+    kept = (tmp_path / "values.jsonl").read_text()
+    assert not any(item.output[:40] in kept for history in run.histories.values() for item in history)
+
+    def never(*_: object) -> None:
+        pytest.fail("measured again")
+
+    monkeypatch.setattr("copersona.export.evaluation.compute.score", never)
+    monkeypatch.setattr("copersona.export.evaluation.compute.generated", never)
+    evaluate_bundle(bundle, run, tmp_path, replace(options, only=("methods", "twins")))
+    again = json.loads((tmp_path / "results.json").read_text())["comparisons"]
+    assert again
+    assert all(row in body["comparisons"] for row in again)
+    assert (tmp_path / "values.jsonl").read_text() == kept
+
+
+def test_a_variant_that_is_done_is_not_trained_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VariantTrainer, "_train", lambda *_: pytest.fail("trained again"))
+    make_variants(run, run.path("bundle"), ["lora", "dep", f"facets-{run.settings.facets}"])
+
+
+def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case, chat_server: ChatServer) -> None:
+    chat_server.answer = lambda body: json.dumps({"lines": ["Writes of soil in full forms."]})
+    writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
+    with Bench(run, {BASE: base_bundle(run, run.path("bundle"))}, threads=1, writer=writer) as opened:
+        session = opened.session(BASE)
+        for method in (pag(opened), dpl(opened)):
+            assert "adapted" not in method.note
+            known = method.known(opened, session, case)
+            assert known is not None
+            assert [f.summary for f in known.persona.facets] == ["Writes of soil in full forms"]
+    sent = json.dumps(chat_server.bodies)
+    assert case.target.output not in sent
+
+
+def test_the_best_share_of_own_evidence_and_the_arrows_of_the_control(bench: Bench, run: Run) -> None:
+    shares = gating(bench, cases(run, 12))
+    assert set(shares) <= {"none", "weak", "moderate", "strong"}
+    assert [row["trained gate"] for row in shares.values()] == sorted(row["trained gate"] for row in shares.values())
+    rising = {name: {"best share": share, "measurements": 30} for name, share in (("weak", 0.2), ("strong", 0.9))}
+    assert gate_arrow(rising).holds
+    assert not gate_arrow({**rising, "moderate": {"best share": 0.1, "measurements": 30}}).holds
+    row = {"table": "methods", "method": "nobody (trained state)", "metric": BITS, "difference": 0.1, "high": 0.2}
+    values = {"twins": {"the most similar other's": {"a": {BITS: 1.5}}, "the least similar's": {"a": {BITS: 1.4}}}}
+    first, twin = bits_arrows({"comparisons": [{**row, "low": 0.05}], "values": values})
+    assert first.holds
+    assert not twin.holds
+    assert not bits_arrows({"comparisons": [{**row, "low": -0.05}], "values": {}})[0].holds
+
+
+def test_what_does_not_fit_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="unknown experiments"):
+        evaluate_bundle(run.path("bundle"), run, tmp_path, Options(only=("x",)))
+    with pytest.raises(ExportError, match="unknown variants"):
+        evaluate_bundle(run.path("bundle"), run, tmp_path, Options(train_=("x",)))
+    other = Run(tmp_path, replace(run.settings))
+    (tmp_path / "graph.sqlite").write_bytes(b"another")
+    with pytest.raises(ExportError, match="its graph is not the one"):
+        evaluate_bundle(run.path("bundle"), other, tmp_path / "out", Options())
