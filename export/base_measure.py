@@ -38,7 +38,8 @@ from copersona.export.files import sha256, write_text
 from copersona.export.gguf import write_gguf
 from copersona.export.splits import Splits
 from copersona.export.statistics import mean_interval
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.engine import Engine, Sampling
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, render_input

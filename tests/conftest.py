@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("patient")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -181,7 +185,7 @@ def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPa
     from copersona.export.run import Run, RunSettings
     from copersona.export.steps import STEPS
     from copersona.export.train import TrainSettings
-    from copersona.runtime.context import ContextSettings
+    from copersona.runtime.context_settings import ContextSettings
 
     people = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
     train = TrainSettings(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.engine import Engine
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import Interaction

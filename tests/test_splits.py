@@ -34,7 +34,8 @@ from copersona.export.splits import (
 )
 from copersona.export.steps import discover_facets, graph, prepare, profile
 from copersona.runtime.arrays import F32
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.errors import ExportError
 from copersona.runtime.graph import PersonaGraph
 from copersona.runtime.importers import history_line, load_history

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.context import ContextSettings, Layout
+from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.graph import Placement
 from copersona.runtime.interactions import Interaction
