@@ -22,7 +22,7 @@ from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.profile import State, stack, states_of
 from copersona.export.splits import Splits, known_history, read_splits, training_people
 from copersona.export.train import PAPER, TrainSettings
-from copersona.export.vectors import Vectors
+from copersona.export.vectors import VectorFile
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
 from copersona.runtime.context_settings import ContextSettings, read_context
@@ -166,9 +166,9 @@ class Run:
         return Layout(FileTokens(Path(self.settings.base) / "tokenizer.json"), self.settings.context)
 
     @cached_property
-    def vectors(self) -> Vectors:
+    def vectors(self) -> VectorFile:
         """The shipped encoder, remembering what it has encoded; see `encode`."""
-        return Vectors(self.path("vectors.sqlite"), sha256(self.path("encoder.onnx")), self.encoder.encode)
+        return VectorFile(self.path("vectors.sqlite"), sha256(self.path("encoder.onnx")), self.encoder.encode)
 
     def ledger(self, name: str) -> Ledger:
         """The calls of this process to the language model `name`. Raises ExportError or ModelError."""

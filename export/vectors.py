@@ -23,7 +23,7 @@ TABLE = (
 )
 
 
-class Vectors:
+class VectorFile:
     """`encode` that remembers what it has encoded in the SQLite file `path`. For several threads; close it."""
 
     def __init__(self, path: Path, encoder: str, encode: Callable[[str], F32]) -> None:

@@ -93,6 +93,7 @@ class ModelProfiler:
     def __init__(self, ledger: Ledger, *, people_per_call: int = 4, workers: int = 1) -> None:
         self._ledger, self._people, self._workers = ledger, people_per_call, workers
         self._lock, self._refused, self._answered = threading.Lock(), 0, 0
+        self._hopeless = ""  # why no more is asked: calls already waiting in the pool see it and stop
         self.counts = Counts()
 
     @property
@@ -158,6 +159,8 @@ class ModelProfiler:
                 break
             self._count(asked_again=len(faults) if attempt else 0)
             ask = make_ask([people[i] for i in faults], schema, attempt, sorted(set(faults.values()) - {""}))
+            if self._hopeless:
+                raise ModelError(self._hopeless)
             try:
                 reply = self._ledger.complete(ask)
             except ModelRefused as error:
@@ -183,9 +186,12 @@ class ModelProfiler:
         ]
 
     def _refuse(self, error: ModelRefused) -> None:
-        self._refused += 1
-        if not self._answered and self._refused >= REFUSALS:
-            raise ModelError(f"{error}; {self._refused} different requests were refused and none was answered")
+        with self._lock:
+            self._refused += 1
+            if not self._answered and self._refused >= REFUSALS:
+                self._hopeless = f"{error}; {self._refused} different requests were refused and none was answered"
+        if self._hopeless:
+            raise ModelError(self._hopeless)
 
     def _check(self, claim: Claim, texts: Sequence[str]) -> Claim:
         checked = check_claim(claim, texts)

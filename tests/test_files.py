@@ -14,7 +14,7 @@ import pytest
 
 from copersona.export.files import need_room, replacing, replacing_folder, restore, room_for, scratch, write_text
 from copersona.export.pipeline import alone
-from copersona.export.vectors import Vectors
+from copersona.export.vectors import VectorFile
 from copersona.runtime.errors import ExportError
 
 pytestmark = pytest.mark.export
@@ -122,16 +122,16 @@ class Counting:
 
 def test_a_text_is_encoded_once_in_the_life_of_a_run(tmp_path: Path) -> None:
     encode = Counting()
-    first = Vectors(tmp_path / "vectors.sqlite", "one", encode)
+    first = VectorFile(tmp_path / "vectors.sqlite", "one", encode)
     before = [first(text) for text in ("a", "bb", "a", "lone \ud800 surrogate")]
     assert first.encoded == 3
     first.close()
-    again = Vectors(tmp_path / "vectors.sqlite", "one", encode)
+    again = VectorFile(tmp_path / "vectors.sqlite", "one", encode)
     after = [again(text) for text in ("a", "bb", "a", "lone \ud800 surrogate")]
     assert encode.texts == ["a", "bb", "lone \ud800 surrogate"]
     np.testing.assert_array_equal(np.stack(before), np.stack(after))
     again.close()
-    other = Vectors(tmp_path / "vectors.sqlite", "two", encode)
+    other = VectorFile(tmp_path / "vectors.sqlite", "two", encode)
     other("a")
     assert encode.texts.count("a") == 2
     other.close()
@@ -140,6 +140,6 @@ def test_a_text_is_encoded_once_in_the_life_of_a_run(tmp_path: Path) -> None:
 def test_a_damaged_memory_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "vectors.sqlite"
     path.write_bytes(b"not a database" * 100)
-    vectors = Vectors(path, "one", Counting())
+    vectors = VectorFile(path, "one", Counting())
     assert vectors("abc")[0] == 3
     vectors.close()
