@@ -22,6 +22,7 @@ from copersona.export.base_tokenizer import train_tokenizer
 from copersona.export.base_turns import Turns
 from copersona.export.examples import FileTokens
 from copersona.export.files import replacing, write_text
+from copersona.export.kept import Kept, write_kept
 from copersona.export.pretrain import Pretraining, PretrainSettings, tokens_per_second
 from copersona.runtime.errors import ExportError
 
@@ -70,6 +71,7 @@ def make_base(
 ) -> Path:
     """Train as the recipe says, or go on; returns the finished Hugging Face folder.
 
+    Beside it stands `questions.jsonl`, what was learnt by heart, for `copersona export run --keep`.
     With `decay_now` the rest of the plateau is left out (see `Pretraining.run`).
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,7 @@ def make_base(
     if not tokenizer.exists():
         say("tokenizer ...")
         train_tokenizer(tokenizer_texts(text), recipe.shape.vocabulary, tokenizer)
+    write_kept(folder / "questions.jsonl", (Kept(q.text, q.answers[0]) for q in text.questions()))
     tokens = FileTokens(tokenizer)
     model = new_model(recipe.shape, tokens.size, recipe.train.seed)
     recipe = _planned(folder, recipe, model, hours, say)

@@ -38,6 +38,20 @@ demonstration. Reviewers' and bloggers' words are not in this folder, but a mode
 """
 
 
+TERMS = """\
+Terms of these weights
+
+These weights are for research and demonstration, not for commercial use.
+
+They were learnt from the Blog Authorship Corpus (J. Schler, M. Koppel, S. Argamon, J. Pennebaker: Effects of Age and
+Gender on Blogging, 2006), which may be used for non-commercial research; from Amazon reviews (J. McAuley et al. 2015;
+Y. Hou et al. 2024), which are for research and to be cited; and from WebQuestions (J. Berant et al. 2013), under
+CC BY 4.0. Whoever passes the weights on, changed or not, passes on this file with them.
+
+The weights come as they are, without warranty of any kind. What they write is not true because they write it.
+"""
+
+
 def model_card(training: Pretraining, recipe: Any) -> str:
     """The card of the model as trained so far."""
     return CARD.format(

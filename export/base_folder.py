@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from copersona.export.base_card import TERMS
 from copersona.export.base_tokenizer import save_for_transformers
 from copersona.export.files import write_text
 
@@ -69,5 +70,6 @@ def save_folder(model: Any, tokenizer_file: Path, folder: Path, card: str) -> No
     model.config.use_cache = False
     save_for_transformers(tokenizer_file, part)
     write_text(part / "README.md", card)
+    write_text(part / "LICENSE", TERMS)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)

@@ -54,17 +54,30 @@ def pack(run: Run) -> Mapping[str, Any]:
     if missed:
         raise ExportError(f"{run.folder}: not packed, {len(missed)} parity checks fail: {'; '.join(missed)}")
     with replacing_folder(run.path("bundle")) as part:
-        for name in FILES:
+        files = FILES | dict.fromkeys(licences(run), "licence")
+        for name in files:
             if name == "README.md":
                 (part / name).write_text(model_card(run, figures), encoding="utf-8")
             else:
-                source = run.path("train") / "best" / name if name == "personalizer.safetensors" else run.path(name)
-                shutil.copyfile(source, part / name)
-        manifest = write_manifest(part, FILES, shapes(run), manifest_settings(run, figures))
+                shutil.copyfile(source_of(run, name), part / name)
+        manifest = write_manifest(part, files, shapes(run), manifest_settings(run, figures))
         verify(part, full=True)
         check_parts(part, manifest)
     size = sum(row.bytes for row in manifest.files)
     return {"bundle": manifest.bundle_id[:12], "megabytes": round(size / 1e6, 1), "parity": figures}
+
+
+def licences(run: Run) -> list[str]:
+    """Names of the licence files that lie beside the base model; they go with its weights."""
+    names = sorted(path.name for path in Path(run.settings.base).glob("*") if path.is_file())
+    return [name for name in names if name.upper().partition(".")[0] in ("LICENSE", "LICENCE", "NOTICE")]
+
+
+def source_of(run: Run, name: str) -> Path:
+    """Where a file of the bundle comes from."""
+    if name == "personalizer.safetensors":
+        return run.path("train") / "best" / name
+    return run.path(name) if name in FILES else Path(run.settings.base) / name
 
 
 def shapes(run: Run) -> Shapes:
@@ -79,6 +92,7 @@ def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model"):
         settings.pop(private)
+    settings["keep"] = None if run.settings.keep is None else Path(run.settings.keep).name
     packages = ("copersona", "torch", "transformers", "peft", "onnxruntime", "optimum", "gguf", "numpy")
     return {
         "context": settings.pop("context"),
@@ -125,8 +139,8 @@ No histories, no source ids.
 
 ## Terms
 
-Those of the base model, of the encoder and of the histories that this was made from; the one who exports states them
-here.
+Those of the base model{_beside(licences(run))}, of the encoder
+({encoder_name(Path(settings.encoder))}) and of the histories that this was made from ({settings.format}).
 
 ## Checked when it was packed
 
@@ -134,3 +148,7 @@ here.
 | --- | --- |
 {checks}
 """
+
+
+def _beside(licences: list[str]) -> str:
+    return f" ({', '.join(licences)} beside this file)" if licences else ""

@@ -126,6 +126,9 @@ export.add_command(measure_base)
 @click.option(
     "--context-length", default=1024, show_default=True, help="Tokens of context that the base was trained on."
 )
+@click.option("--keep", type=click.Path(dir_okay=False, path_type=Path),
+              help='Questions and answers that the model must not forget, JSON lines {"input", "output"}: mixed into '
+              "the training, asked as nobody.")  # fmt: skip
 @click.option("--no-peer-quotes", is_flag=True, help="Peers keep summaries and embeddings, no quotes.")
 @click.option(
     "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
@@ -146,6 +149,7 @@ def run(
     epochs: int | None,
     soft_tokens: int | None,
     checkpoint_seconds: float | None,
+    keep: Path | None,
     no_peer_quotes: bool,
     context: dict[str, Any],
     as_json: bool,
@@ -167,6 +171,7 @@ def run(
         format=format_,
         base=str(model_folder(base)),
         encoder=str(model_folder(encoder)),
+        keep=None if keep is None else str(keep.resolve()),
         peer_quotes=not no_peer_quotes,
         metadata=None if metadata is None else str(metadata.resolve()),
         model=model,

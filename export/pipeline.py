@@ -46,7 +46,7 @@ DEPENDS = {
     "discover": ("facets", "clusters", "seed", "facets_model"),
     "profile": ("profiles_model", "people_per_call"),
     "graph": ("peer_quotes", "seed"),
-    "train": ("base", "train", "context"),
+    "train": ("base", "train", "context", "keep"),
     "convert": ("quantize",),
     "bundle": ("context_length",),
 }
@@ -56,6 +56,7 @@ LATER: dict[str, Any] = {
     "facets_model": None,
     "profiles_model": None,
     "people_per_call": 4,
+    "keep": None,
 }
 """Settings that came after the first runs; at these values a key leaves them out, so that those runs stay valid."""
 
@@ -135,6 +136,8 @@ def step_key(run: Run, step: str) -> str:
     parts += [step_key(run, before) for before in UPSTREAM[step]]
     if step == "prepare":
         parts += [sha256(path) for path in _inputs(run) if path.is_file()]
+    if step == "train" and run.settings.keep is not None and Path(run.settings.keep).is_file():
+        parts.append(sha256(Path(run.settings.keep)))
     if step == "profile" and run.path("facets.json").exists():
         parts.append(sha256(run.path("facets.json")))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -59,6 +59,8 @@ class RunSettings:
     profiles_model: str | None = None
     """The same for profiles."""
     people_per_call: int = 4
+    keep: str | None = None
+    """File of questions and answers that are mixed into the training; see `kept.py`."""
     model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     context: ContextSettings = field(default_factory=ContextSettings)

@@ -22,6 +22,7 @@ from copersona.export.encoder import check_encoder, convert_encoder
 from copersona.export.files import need_room, replacing, sha256, write_text
 from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
 from copersona.export.items import item_table
+from copersona.export.kept import read_kept
 from copersona.export.profile import (
     State,
     centre_population,
@@ -215,10 +216,12 @@ def train(run: Run) -> Report:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(base, run.layout, run.encode, shape, means, settings, folder, device)
     parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
-    result = trainer.run(
-        training, validation, fingerprint(settings, *parts, json.dumps(context_key(run.settings.context)))
-    )
-    return {"targets": len(training), "validation targets": len(validation), "device": device.type, **asdict(result)}
+    keep = None if run.settings.keep is None else Path(run.settings.keep)
+    kept = () if keep is None else read_kept(keep)
+    parts += [json.dumps(context_key(run.settings.context))] + ([] if keep is None else [sha256(keep)])
+    result = trainer.run(training, validation, fingerprint(settings, *parts), kept)
+    counts = {"targets": len(training), "kept": len(kept), "validation targets": len(validation)}
+    return {**counts, "device": device.type, **asdict(result)}
 
 
 def convert(run: Run) -> Report:
@@ -272,5 +275,7 @@ def check_inputs(run: Run) -> None:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
     check_base(base)
     check_encoder(Path(run.settings.encoder))
+    if run.settings.keep is not None:
+        read_kept(Path(run.settings.keep))
     trained = min(run.settings.context_length, read_json(base / "config.json")["max_position_embeddings"])
     check_room(run.settings.context, run.settings.train.soft_tokens, trained)

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from copersona.export.examples import Dropout, Example, Situation, batches, make_example
 from copersona.export.files import replacing, replacing_folder, write_text
+from copersona.export.kept import Kept, kept_example
 from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
@@ -187,15 +188,23 @@ class Trainer:
         self.parameters = [*personalizer.parameters(), *lora]
         self.step, self.best, self.best_step, self.first, self.seconds = 0, math.inf, 0, math.nan, 0.0
 
-    def run(self, training: Sequence[Situation], validation: Sequence[Situation], fingerprint: str) -> TrainResult:
+    def run(
+        self,
+        training: Sequence[Situation],
+        validation: Sequence[Situation],
+        fingerprint: str,
+        kept: Sequence[Kept] = (),
+    ) -> TrainResult:
         """Train to the end, going on from a checkpoint of the same data and settings if there is one.
+
+        What is to be `kept` is seen once an epoch, mixed among the training targets.
 
         Raises:
             ExportError: no training targets, or the loss is no longer finite.
         """
         if not training:
             raise ExportError("no training targets: nobody has three interactions before validation")
-        per_epoch = math.ceil(len(training) / (self.settings.batch * self.settings.accumulate))
+        per_epoch = math.ceil((len(training) + len(kept)) / (self.settings.batch * self.settings.accumulate))
         total = per_epoch * self.settings.epochs
         self._resume(fingerprint)
         if self.step == 0:
@@ -204,7 +213,7 @@ class Trainer:
         if self.step == 0:
             self.first = self.evaluate(held)
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
-        groups = self._groups(training, per_epoch)
+        groups = self._groups(training, kept, per_epoch)
         for step in track(range(self.step, total), "training", total=total - self.step):
             loss = self._update(next(groups), step, total)
             self.step = step + 1
@@ -227,12 +236,15 @@ class Trainer:
             rates=settings.dropout,
         )
 
-    def _groups(self, training: Sequence[Situation], per_epoch: int) -> Iterator[list[list[Example]]]:
+    def _groups(
+        self, training: Sequence[Situation], kept: Sequence[Kept], per_epoch: int
+    ) -> Iterator[list[list[Example]]]:
         """Batches of each step from the current one on. What is dropped depends on seed and epoch only."""
         size, accumulate = self.settings.batch, self.settings.accumulate
+        facts = [kept_example(one, self.layout, self.settings.answer_tokens) for one in kept]
         for epoch in range(self.step // per_epoch, self.settings.epochs):
             draw = random.Random(f"{self.settings.seed}:{epoch}")
-            examples = [self._example(situation, draw) for situation in training]
+            examples = [*(self._example(situation, draw) for situation in training), *facts]
             order = batches([len(e.prompt) + len(e.answer) for e in examples], size, draw)
             steps = [order[i : i + accumulate] for i in range(0, len(order), accumulate)][:per_epoch]
             done = self.step - epoch * per_epoch if epoch == self.step // per_epoch else 0

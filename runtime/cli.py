@@ -219,7 +219,7 @@ def generate(
     kept = f", {done.before} were there" if done.before else ""
     click.echo(f"{done.answered} answers in {answers}{kept}", err=True)
     if done.rejected:
-        raise HistoryError(f"{requests}: {done.rejected} lines were not answered; {rejects_path(answers)} says why")
+        raise HistoryError(f"{requests}: not answered: {done.rejected} of the lines; {rejects_path(answers)} says why")
 
 
 @main.command()

@@ -93,6 +93,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if weight.ndim == 1:
                 weight.copy_(torch.randn_like(weight) * 0.1 + (1.0 if "norm" in name else 0.0))
     model.save_pretrained(folder, safe_serialization=True)
+    (folder / "LICENSE.txt").write_text("These weights are random; do with them what you like.\n")
     return folder
 
 

@@ -130,6 +130,14 @@ def test_a_copy_of_a_held_out_text_is_left_out(data: Path, tmp_path: Path) -> No
     assert BaseText(copy, copy).posts() == ["another post"] * (POSTS - len(HELD) - 1)
 
 
+def test_what_is_learnt_by_heart_stands_beside_the_model_and_the_terms_in_it(text: Any, run: Path) -> None:
+    from copersona.export.kept import read_kept
+
+    kept = read_kept(run / "questions.jsonl")
+    assert [(k.input, k.output) for k in kept] == [(q.text, q.answers[0]) for q in text.questions()]
+    assert "not for commercial use" in (run / "model" / "LICENSE").read_text()
+
+
 def test_turns_are_those_of_the_runtime(run: Path) -> None:
     from copersona.export.base_turns import Turns
 

@@ -63,6 +63,7 @@ def test_every_step_ran_and_left_its_figures(run: Run, tiny_bundle: Path) -> Non
         assert marker.peak_megabytes > 10
         assert marker.report
     assert (tiny_bundle / "README.md").read_text().count("| personalizer max abs difference |") == 1
+    assert "random" in (tiny_bundle / "LICENSE.txt").read_text()  # the base's, which goes with its weights
 
 
 def test_the_bundle_holds_nobodys_history_id_or_folder(run: Run, tiny_bundle: Path) -> None:

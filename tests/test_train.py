@@ -22,6 +22,7 @@ from copersona.runtime.personalizer import PersonaInputs
 
 pytestmark = pytest.mark.export
 FACETS, WIDTH, NEIGHBORS = 2, 6, 5
+FACTS = (("who plays bass?", "Tina Weymouth"), ("where is the band from?", "New York"))
 
 
 def _persona(seed: int) -> Persona:
@@ -168,3 +169,30 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
     assert rates[:6] == sorted(rates[:6])
     assert rates[6:] == sorted(rates[6:], reverse=True)
     assert rates[53] == pytest.approx(0.5 * (1 + math.cos(math.pi * 47 / 94)))
+
+
+def test_every_fact_is_asked_as_nobody_once_an_epoch(tiny_base: Path, tmp_path: Path) -> None:
+    from copersona.export.kept import Kept
+
+    facts = [Kept(*fact) for fact in FACTS]
+    trainer = _trainer(tiny_base, tmp_path / "t")
+    steps = list(trainer._groups(_situations(6), facts, 2))
+    assert len(steps) == 2 * trainer.settings.epochs
+    layout = trainer.layout
+    for fact in facts:
+        wanted = (tuple(layout.prompt(fact.input).tokens), layout.answer(fact.output))
+        found = [e for step in steps for batch in step for e in batch if (e.prompt, e.answer) == wanted]
+        assert len(found) == trainer.settings.epochs
+        assert all(example.inputs is None for example in found)
+
+
+def test_a_fact_in_the_training_is_likelier_afterwards_than_without(tiny_base: Path, tmp_path: Path) -> None:
+    from copersona.export.kept import Kept, kept_example
+
+    facts, losses = [Kept(*fact) for fact in FACTS], {}
+    for name, kept in (("with", facts), ("without", [])):
+        trainer = _trainer(tiny_base, tmp_path / name, lora_lr=0.01)
+        result = trainer.run(_situations(8), _situations(2), "f", kept)
+        assert result.steps == 2 * -(-(8 + len(kept)) // 4)
+        losses[name] = trainer.evaluate([kept_example(fact, trainer.layout, 40) for fact in facts])
+    assert losses["with"] < losses["without"] - 0.1
