@@ -22,6 +22,7 @@ from copersona.export.profile import facet_aucs, halves
 from copersona.export.run import Run
 from copersona.export.situations import read_centring
 from copersona.export.statistics import mean_interval
+from copersona.export.whose import whose_answer
 from copersona.runtime.arrays import F64
 from copersona.runtime.errors import ExportError
 from copersona.runtime.facets import Profile
@@ -218,6 +219,7 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "invented population": invented,
     "completion": completion,
     "runtime process": runtime_process,
+    "whose answer": whose_answer,
 }
 
 

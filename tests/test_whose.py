@@ -1,0 +1,54 @@
+"""Whose answer it is: topic words gone, style kept, distances as by hand, shares that are honest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from copersona.export.measure import measure_run
+from copersona.export.run import Run
+from copersona.export.whose import Styles, whose_answer, without_topics
+from copersona.runtime.errors import ExportError
+from copersona.runtime.style import style_matrix
+
+pytestmark = pytest.mark.export
+SHOUTS = ["WOW!!! THE STRINGS ARE GREAT!!! BUY NOW!!!", "I LOVE MY AMP! SO LOUD! WOW!", "GREAT! GREAT! CAPO IS COOL!!"]
+MUMBLES = [
+    "perhaps the strings (which I bought, somewhat late) are rather fine, though I might be wrong",
+    "the amp, it seems, is quite fair; maybe, considering the price, one could ask for more",
+    "a capo is a capo, probably... although, perhaps, this one (the black one) is slightly better",
+]
+
+
+def test_topic_words_go_and_the_rest_stays() -> None:
+    text = "I don't love the Fender Stratocaster, but MY 2nd amp is PERFECT (really)!"
+    assert without_topics(text) == "I xx love the Xx Xx, but MY 0 xx is PERFECT (xx)!"
+    guitars, pianos = "The guitar has strings, and I like strings.", "The piano has pedals, and I like pedals."
+    assert without_topics(guitars) == without_topics(pianos)
+
+
+def test_the_nearest_is_by_the_mean_absolute_difference_in_standard_deviations() -> None:
+    styles = Styles.of([*SHOUTS, *MUMBLES])
+    rows = {name: style_matrix([without_topics(t) for t in texts]) for name, texts in (("s", SHOUTS), ("m", MUMBLES))}
+    scale = np.maximum(np.concatenate([rows["s"], rows["m"]]).std(axis=0), 1e-6)
+    for text in ("BUY THE PEDAL!!!", "the pedal, I guess, is somewhat loud"):
+        one = style_matrix([without_topics(text)])[0]
+        far = [np.abs((rows[name].mean(axis=0) - one) / scale).mean() for name in ("s", "m")]
+        assert styles.nearest(text, [SHOUTS, MUMBLES]) == int(np.argmin(far))
+    assert styles.nearest("BUY THE PEDAL!!!", [SHOUTS, MUMBLES]) == 0
+    assert styles.nearest("the pedal, I guess, is somewhat loud", [SHOUTS, MUMBLES]) == 1
+
+
+def test_a_run_is_measured_and_limited_people_are_said(tiny_run: Path) -> None:
+    run = Run.open(tiny_run)
+    found = measure_run(run, people=9, only=("whose answer",))["whose answer"]
+    assert found["triples"] == 3
+    assert found["limited to people"] == 9
+    for name in ("answers", "true texts", "nobody's answers"):
+        assert 0 <= found[name]["low"] <= found[name]["mean"] <= found[name]["high"] <= 1
+    assert found["true texts"]["mean"] > 1 / 3  # the invented people differ by plan
+    run.path("measured.json").unlink()
+    with pytest.raises(ExportError, match="three are needed"):
+        whose_answer(run, 2)
