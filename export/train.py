@@ -1,7 +1,6 @@
 """Joint training of LoRA and the soft-prompt personalizer (paper, sections 3.3 and 3.4; METHOD 0 and 1).
 
-* input embeddings = soft prompt, then the tokens of the runtime's own prompt; loss on the answer's tokens only
-(equation 14) * AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
+* AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
 * a checkpoint every few minutes, written whole; a rerun goes on from it and ends with the same weights
 * the best state by validation loss is kept: LoRA adapter folder and `personalizer.safetensors`
 """
@@ -13,19 +12,19 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from copersona.export.examples import Dropout, Example, Situation, batches, make_example
 from copersona.export.files import replacing, replacing_folder, write_text
 from copersona.export.kept import Kept, kept_example
-from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+from copersona.export.personalized import PersonalizedModel, Switches
+from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
 from copersona.runtime.errors import ExportError
@@ -69,78 +68,6 @@ PAPER = TrainSettings(
     hidden=512,
     answer_tokens=2048,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Switches:
-    """Parts of the model that are trained without, for ablations: no soft prompt in front, no LoRA, parameters of the
-    personalizer held at a value."""
-
-    soft: bool = True
-    lora: bool = True
-    frozen: Mapping[str, float] = field(default_factory=dict)
-
-
-class PersonalizedModel(nn.Module):
-    """A causal language model with LoRA, conditioned on a soft prompt."""
-
-    def __init__(
-        self, base: Any, personalizer: TorchPersonalizer, settings: TrainSettings, switches: Switches | None = None
-    ) -> None:
-        super().__init__()
-        switches = switches or Switches()
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=settings.lora_rank,
-            lora_alpha=settings.lora_alpha,
-            lora_dropout=settings.lora_dropout,
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-            task_type="CAUSAL_LM",
-        )
-        self.lm = get_peft_model(base, config)
-        self.personalizer = personalizer
-        self.soft = switches.soft
-        if not switches.lora:
-            self.lm.requires_grad_(False)
-        with torch.no_grad():
-            for name, value in switches.frozen.items():
-                getattr(personalizer, name).requires_grad_(False).fill_(value)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.personalizer.parameters()).device
-
-    def answer_loss(self, examples: Sequence[Example]) -> tuple[Tensor, int]:
-        """Summed negative log-likelihood of the answers in nats, and the number of their tokens."""
-        base = self.lm.get_base_model()
-        neighbors = self.personalizer.neighbors
-        batch = batch_personas([e.inputs for e in examples], self.personalizer.shape, neighbors, self.device)
-        soft = self.personalizer(batch)  # (B, L, H)
-        if not self.soft:
-            soft = soft[:, :0]
-        rows = [[*e.prompt, *e.answer] for e in examples]
-        width = max(map(len, rows))
-        tokens = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
-        mask = torch.zeros(len(rows), soft.shape[1] + width, dtype=torch.long, device=self.device)
-        picked: list[tuple[int, int]] = []
-        targets: list[int] = []
-        for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
-            tokens[i, : len(row)] = torch.tensor(row, device=self.device)
-            mask[i, : soft.shape[1] + len(row)] = 1
-            first = soft.shape[1] + len(example.prompt) - 1  # the position that predicts the answer's first token
-            picked += [(i, first + j) for j in range(len(example.answer))]
-            targets += example.answer
-        embedded = base.get_input_embeddings()(tokens)
-        inputs = torch.cat([soft.to(embedded.dtype), embedded], dim=1)
-        hidden = base.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
-        where = torch.tensor(picked, device=self.device)
-        logits = base.lm_head(hidden[where[:, 0], where[:, 1]])
-        goal = torch.tensor(targets, device=self.device)
-        loss = functional.cross_entropy(logits.float(), goal, reduction="sum")
-        if self.training:
-            loss = loss + len(targets) * self.personalizer.penalty(batch)
-        return loss, len(targets)
 
 
 @dataclass(frozen=True, slots=True)

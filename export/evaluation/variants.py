@@ -187,8 +187,9 @@ class VariantTrainer:
         import torch
 
         from copersona.export.gguf import load_causal_lm
+        from copersona.export.personalized import Switches
         from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
-        from copersona.export.train import Switches, Trainer, fingerprint
+        from copersona.export.train import Trainer, fingerprint
 
         run, settings = self.run, self.run.settings.train
         training, validation, means = self.placed
