@@ -18,6 +18,7 @@ import numpy as np
 from copersona.export.examples import FileTokens
 from copersona.export.files import replacing, sha256, write_text
 from copersona.export.items import ItemTable, attach_words
+from copersona.export.kept import Kept, read_kept
 from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.profile import State, stack, states_of
 from copersona.export.splits import Splits, known_history, read_splits, training_people
@@ -143,6 +144,11 @@ class Run:
     @cached_property
     def encoder(self) -> Encoder:
         return Encoder(self.path("encoder.onnx"), self.path("encoder_tokenizer.json"))
+
+    @cached_property
+    def kept(self) -> tuple[Kept, ...]:
+        """The facts that are mixed into the training; none where the run has no file of them."""
+        return () if self.settings.keep is None else read_kept(Path(self.settings.keep))
 
     @cached_property
     def schema(self) -> FacetSchema:

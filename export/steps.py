@@ -22,7 +22,7 @@ from copersona.export.encoder import check_encoder, convert_encoder
 from copersona.export.files import need_room, replacing, sha256, write_text
 from copersona.export.graph import build_graph, facet_biased, layer_figures, neighbor_gain, pseudonyms_for, write_graph
 from copersona.export.items import item_table
-from copersona.export.kept import read_kept
+from copersona.export.kept import kept_key, read_kept
 from copersona.export.profile import (
     State,
     centre_population,
@@ -216,11 +216,9 @@ def train(run: Run) -> Report:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(base, run.layout, run.encode, shape, means, settings, folder, device)
     parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
-    keep = None if run.settings.keep is None else Path(run.settings.keep)
-    kept = () if keep is None else read_kept(keep)
-    parts += [json.dumps(context_key(run.settings.context))] + ([] if keep is None else [sha256(keep)])
-    result = trainer.run(training, validation, fingerprint(settings, *parts), kept)
-    counts = {"targets": len(training), "kept": len(kept), "validation targets": len(validation)}
+    parts += [json.dumps(context_key(run.settings.context)), *kept_key(run.kept)]
+    result = trainer.run(training, validation, fingerprint(settings, *parts), run.kept)
+    counts = {"targets": len(training), "kept": len(run.kept), "validation targets": len(validation)}
     return {**counts, "device": device.type, **asdict(result)}
 
 
@@ -276,6 +274,6 @@ def check_inputs(run: Run) -> None:
     check_base(base)
     check_encoder(Path(run.settings.encoder))
     if run.settings.keep is not None:
-        read_kept(Path(run.settings.keep))
+        read_kept(Path(run.settings.keep))  # a bad line is found before the first long step
     trained = min(run.settings.context_length, read_json(base / "config.json")["max_position_embeddings"])
     check_room(run.settings.context, run.settings.train.soft_tokens, trained)

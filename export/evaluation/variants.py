@@ -22,6 +22,7 @@ from copersona.export.evaluation.methods.method import silent
 from copersona.export.evaluation.rewire import global_order, global_vectors, random_order, rewired
 from copersona.export.examples import Situation
 from copersona.export.files import replacing, replacing_folder, scratch, sha256, write_text
+from copersona.export.kept import kept_key
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32, I32
 from copersona.runtime.bundle import open_manifest, verify, write_manifest
@@ -213,7 +214,8 @@ class VariantTrainer:
         )
         parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors")]
         body = json.dumps([VERSION, asdict(variant), context_key(run.settings.context)], sort_keys=True)
-        result = trainer.run(training, validation, fingerprint(settings, *parts, body))
+        key = fingerprint(settings, *parts, body, *kept_key(run.kept))
+        result = trainer.run(training, validation, key, run.kept)
         write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
 
     def _alter(self, variant: Variant) -> Callable[[Situation], Situation]:
