@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -93,13 +94,7 @@ class PersonaGraph:
             )
         self.pseudonyms = tuple(str(pseudonym) for pseudonym, _ in rows)
         self._rows = {pseudonym: row for row, pseudonym in enumerate(self.pseudonyms)}
-        try:
-            digits = [[int(digit) for digit in labels] for _, labels in rows]
-            self.labels: I32 = np.array(digits, dtype=np.int32).reshape(count, layers)
-        except ValueError as error:
-            raise BundleError(
-                f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again"
-            ) from error
+        self.labels: I32 = _labels([str(labels) for _, labels in rows], layers)
 
     def row(self, pseudonym: str | None) -> int:
         """Row of a pseudonym, -1 for None or one that this graph does not hold."""
@@ -157,6 +152,16 @@ class PersonaGraph:
         neighbors = np.ascontiguousarray(self.peers[:, rows].transpose(1, 0, 2), dtype=np.float32)  # (K, M, D)
         present = (self.labels[rows] >= int(Reliability.MODERATE)) & (shared.index[0] >= 0)[:, None]
         return PersonaInputs(vectors, labels, neighbors, present)
+
+
+def _labels(texts: Sequence[str], layers: int) -> I32:
+    """One digit a facet. U texts -> (U, M) int32."""
+    if any(len(text) != layers for text in texts) or not (joined := "".join(texts)).isascii():
+        raise BundleError(f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again")
+    labels = np.frombuffer(joined.encode("ascii"), np.uint8).astype(np.int32).reshape(len(texts), layers) - ord("0")
+    if ((labels < 0) | (labels > max(Reliability))).any():
+        raise BundleError("graph.sqlite: holds reliabilities that are not known; export the bundle again")
+    return labels
 
 
 def _place(person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold: float, shown: int) -> Placement:
