@@ -10,13 +10,15 @@ from pathlib import Path
 class Settings:
     """`work` keeps what takes long to make, such as a model's file; `quick` is for seeing that all of it runs.
 
-    `bundle` is one that was exported, such as the demo's: rows that need one are left out without.
+    `bundle` is one that was exported, such as the demo's: rows that need one are left out without. `picture` is where
+    growth is drawn, None for nowhere.
     """
 
     work: Path
     quick: bool
     bundle: Path | None
     threads: int
+    picture: Path | None = None
 
     def rounds(self, many: int) -> int:
         """How often something is measured."""

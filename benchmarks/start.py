@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
@@ -94,15 +96,22 @@ def installed() -> Row:
 def child_ms(code: str) -> float:
     """CPU milliseconds of a fresh interpreter that runs this."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run(code)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
 
 
 def printed(code: str, bundle: Path) -> float:
     """The number that a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-c", code, str(bundle)], check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    return float(run(code, str(bundle)).split()[-1])
+
+
+def run(code: str, *arguments: str) -> str:
+    """What a fresh interpreter prints, its modules compiled before, as those of an installation are."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "copersona-benchmarks-pycache")
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def required(name: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
