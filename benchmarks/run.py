@@ -9,16 +9,10 @@ With --quick, sizes and rounds are small, to see that all of it runs, and nothin
 
 from __future__ import annotations
 
-import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # read once, when numpy is loaded; llama.cpp is told its threads
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 import argparse
 import importlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +26,7 @@ from settings import Settings
 from copersona.runtime.llama import default_threads
 
 PARTS = ("engine", "peers", "forward", "texts", "start", "growth")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 PICTURE = HERE.parent / "docs" / "growth.svg"
@@ -46,6 +41,9 @@ def main() -> None:
                         help="folder for what is made once, 0.6 GB, and for 3 GB meanwhile")  # fmt: skip
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     asked = parser.parse_args()
+    for variable in ONE_THREAD:  # read once, when numpy is loaded, which no part has done yet
+        os.environ.setdefault(variable, "1")
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
     asked.work.mkdir(parents=True, exist_ok=True)
     settings = Settings(asked.work, asked.quick, asked.bundle, default_threads(), None if asked.quick else PICTURE)
     described = machine()
