@@ -177,7 +177,10 @@ def _place(person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold
 
 def _of_rows(found: Placement, rows: I64) -> Placement:
     """A placement among some peers as one among all: each is the one of its row."""
-    back = lambda index: np.where(index < 0, -1, rows[index]).astype(np.int32)
+
+    def back(index: I32) -> I32:
+        return np.where(index < 0, -1, rows[index]).astype(np.int32)
+
     return Placement(
         found.edges._replace(index=back(found.edges.index)),
         found.shared._replace(index=back(found.shared.index)),

@@ -50,7 +50,7 @@ class Person:
 def worth_scanning(peers: F32) -> bool:
     """Whether there are enough peers for the bytes to be worth making, and not too many. peers (M, U, D)."""
     layers, count, width = peers.shape
-    return count >= SCAN_FROM and (layers + 1) * count * width <= MOST_BYTES
+    return bool(count >= SCAN_FROM and (layers + 1) * count * width <= MOST_BYTES)
 
 
 class Scan:
@@ -59,6 +59,7 @@ class Scan:
     def __init__(self, peers: F32, anchors: F32, labels: I32) -> None:
         self._layers = [_round(vectors) for vectors in (*peers, anchors)]
         self._labels, self._product = labels, Int8Product()
+        self._observed: Bool = labels >= int(Reliability.MODERATE)
 
     def candidates(self, person: Person, *, threshold: float, shown: int) -> I64 | None:
         """Rows, in rising order, of all peers who can be among the nearest in a layer, by anchor, or by combined
@@ -71,21 +72,22 @@ class Scan:
         count = len(self._labels)
         found = np.zeros(count, bool)
         total, spread = np.zeros(count, np.float32), np.zeros(count, np.float32)
-        for layer in np.flatnonzero(person.labels >= Reliability.MODERATE):
-            raw, off = self._bounds(int(layer), person.vectors[layer])
-            observed, weight = self._labels[:, layer] >= Reliability.MODERATE, OMEGA[self._labels[:, layer]]
-            found |= _reach((raw - off) * weight, (raw + off) * weight, PER_FACET, person.own_row,
-                            observed & (raw - off >= threshold), observed & (raw + off >= threshold))  # fmt: skip
+        for layer in np.flatnonzero(person.labels >= Reliability.MODERATE).tolist():
+            raw, off = self._bounds(layer, person.vectors[layer])
+            observed, weight = self._observed[:, layer], OMEGA[self._labels[:, layer]]
+            low, high = raw - np.float32(off), raw + np.float32(off)
+            surely, perhaps = (observed & np.greater_equal(bound, threshold) for bound in (low, high))
+            found |= _reach(low * weight, high * weight, PER_FACET, person.own_row, surely, perhaps)
             pair = weight * observed * (OMEGA[person.labels[layer]] / np.float32(len(person.labels)))
             total += raw * pair
             spread += np.float32(off) * pair
         raw, off = self._bounds(-1, person.anchor)
-        anchored = (self._labels >= Reliability.MODERATE).any(axis=1)
+        anchored = self._observed.any(axis=1)
         found |= _reach(raw - off, raw + off, SHARED, person.own_row, anchored, anchored)
         low, high, everyone = total - spread, total + spread, np.ones(count, bool)
         found |= _reach(low, high, max(shown, 1), person.own_row, everyone, everyone)
-        for layer in np.flatnonzero(person.labels < Reliability.MODERATE) if shown else ():
-            able = self._labels[:, layer] >= Reliability.MODERATE
+        for layer in np.flatnonzero(person.labels < Reliability.MODERATE).tolist() if shown else ():
+            able = self._observed[:, layer]
             found |= _reach(low, high, shown, person.own_row, able & (low > 0), able & (high > 0))
         rows = np.flatnonzero(found)
         return rows if 0 < len(rows) * SPARED <= count else None

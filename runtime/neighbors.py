@@ -109,7 +109,7 @@ def facet_edges(
         peers: (M, U, D) float32, the graph; peer_labels: (U, M) int32.
         exclude: (Q,) int32, each person's own row in the graph, -1 for none: nobody is their own neighbour.
     """
-    edges = _no_edges(*labels.shape, k)
+    edges = _no_edges(labels, k)
     for layer in range(labels.shape[1]):
         rows = np.flatnonzero(_observed(labels[:, layer]))
         for start in range(0, len(rows), BLOCK):
@@ -131,7 +131,7 @@ def edges_and_similarity(
     threshold: float = THRESHOLD,
 ) -> tuple[Edges, F32]:
     """`facet_edges` and `combined_similarity` of a few people, from one pass over the peers' vectors."""
-    edges, total = _no_edges(*labels.shape, k), np.zeros((len(labels), len(peer_labels)), np.float32)
+    edges, total = _no_edges(labels, k), np.zeros((len(labels), len(peer_labels)), np.float32)
     for layer in range(labels.shape[1]):
         rows = np.flatnonzero(_observed(labels[:, layer]))
         if len(rows):
@@ -142,8 +142,8 @@ def edges_and_similarity(
     return edges, _without_self(total / np.float32(labels.shape[1]), exclude)
 
 
-def _no_edges(people: int, layers: int, k: int) -> Edges:
-    shape = (people, layers, k)
+def _no_edges(labels: I32, k: int) -> Edges:
+    shape = (*labels.shape, k)
     return Edges(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
