@@ -60,6 +60,7 @@ class Scan:
         self._layers = [_round(vectors) for vectors in (*peers, anchors)]
         self._labels, self._product = labels, Int8Product()
         self._observed: Bool = labels >= int(Reliability.MODERATE)
+        self._anchored: Bool = self._observed.any(axis=1)
 
     def candidates(self, person: Person, *, threshold: float, shown: int) -> I64 | None:
         """Rows, in rising order, of all peers who can be among the nearest in a layer, by anchor, or by combined
@@ -76,14 +77,13 @@ class Scan:
             raw, off = self._bounds(layer, person.vectors[layer])
             observed, weight = self._observed[:, layer], OMEGA[self._labels[:, layer]]
             low, high = raw - np.float32(off), raw + np.float32(off)
-            surely, perhaps = (observed & np.greater_equal(bound, threshold) for bound in (low, high))
+            surely, perhaps = observed & (low >= threshold), observed & (high >= threshold)
             found |= _reach(low * weight, high * weight, PER_FACET, person.own_row, surely, perhaps)
             pair = weight * observed * (OMEGA[person.labels[layer]] / np.float32(len(person.labels)))
             total += raw * pair
             spread += np.float32(off) * pair
         raw, off = self._bounds(-1, person.anchor)
-        anchored = self._observed.any(axis=1)
-        found |= _reach(raw - off, raw + off, SHARED, person.own_row, anchored, anchored)
+        found |= _reach(raw - off, raw + off, SHARED, person.own_row, self._anchored, self._anchored)
         low, high, everyone = total - spread, total + spread, np.ones(count, bool)
         found |= _reach(low, high, max(shown, 1), person.own_row, everyone, everyone)
         for layer in np.flatnonzero(person.labels < Reliability.MODERATE).tolist() if shown else ():
