@@ -60,7 +60,7 @@ class Scan:
         self._layers = [_round(vectors) for vectors in (*peers, anchors)]
         self._labels, self._product = labels, Int8Product()
         self._observed: Bool = labels >= int(Reliability.MODERATE)
-        self._anchored: Bool = self._observed.any(axis=1)
+        self._anchored: Bool = np.asarray(self._observed.any(axis=1))
 
     def candidates(self, person: Person, *, threshold: float, shown: int) -> I64 | None:
         """Rows, in rising order, of all peers who can be among the nearest in a layer, by anchor, or by combined
