@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rows import Row, compare, cpu_ms, in_turn, median_us, row
 from settings import Settings
 
 from copersona.runtime.arrays import F32
+from copersona.runtime.facets import Profile
 from copersona.runtime.graph import PersonaGraph
 from copersona.runtime.int8_scan import Scan
 from copersona.runtime.neighbors import BLOCK, facet_edges
@@ -34,40 +36,42 @@ def rows(settings: Settings) -> Iterator[Row]:
         yield from building(population, settings)
 
 
-def exactly(graph: PersonaGraph, population: Population, number: int) -> Persona:
+def exactly(graph: PersonaGraph, profile: Profile) -> Persona:
     """The persona of a new person by the exact search, however often it was asked for before."""
     graph._scan, graph._searches = None, 0
-    return make_persona(somebody(population, number), CENTRED, graph)
+    return make_persona(profile, CENTRED, graph)
 
 
-def by_bytes(graph: PersonaGraph, population: Population, number: int, scan: Scan) -> Persona:
+def by_bytes(graph: PersonaGraph, profile: Profile, scan: Scan) -> Persona:
     graph._scan = scan
-    return make_persona(somebody(population, number), CENTRED, graph)
+    return make_persona(profile, CENTRED, graph)
 
 
 def placing(population: Population, graph: PersonaGraph, settings: Settings, bar: int) -> Iterator[Row]:
     """Edges, anchor's neighbours, what is borrowed and its lines, after encoding."""
-    count, numbers = population.vectors.shape[1], iter(range(10**6))
+    count = population.vectors.shape[1]
+    people = [somebody(population, number) for number in range(settings.size(NEW, 5))]
+    exact, scanned = cycle(people), cycle(people)
     scan = Scan(population.vectors, population.anchors, population.labels) if bar > 15 else None
     whole = [population.vectors, population.anchors]
     measures = {
-        "exact": lambda: cpu_ms(lambda: exactly(graph, population, next(numbers))),
+        "exact": lambda: cpu_ms(lambda: exactly(graph, next(exact))),
         "read": lambda: cpu_ms(lambda: [read(array) for array in whole]),
     }
     if scan is not None:
-        measures["bytes"] = lambda: cpu_ms(lambda: by_bytes(graph, population, next(numbers), scan))
+        measures["bytes"] = lambda: cpu_ms(lambda: by_bytes(graph, next(scanned), scan))
     found = in_turn(settings.rounds(20), measures)
     what = f"persona of a new person among {count:,}, CPU ms"
     yield row(f"{what}: float32, against reading the vectors", found["exact"], found["read"], f"value <= {bar} ms")
     if scan is not None:
         yield row(f"{what}: int8, against float32", found["bytes"], found["exact"], "value <= 75 ms")
-        recalled = [recall(graph, population, number, scan) for number in range(settings.size(NEW, 5))]
+        recalled = [recall(graph, person, scan) for person in people]
         yield row(f"recall@5 of the int8 scan among {count:,}", recalled, [1.0] * len(recalled), "value >= 0.99")
 
 
-def recall(graph: PersonaGraph, population: Population, number: int, scan: Scan) -> float:
+def recall(graph: PersonaGraph, profile: Profile, scan: Scan) -> float:
     """Share of the exact neighbours, in the layers and by anchor, that the scan finds."""
-    exact, found = exactly(graph, population, number).placement, by_bytes(graph, population, number, scan).placement
+    exact, found = exactly(graph, profile).placement, by_bytes(graph, profile, scan).placement
     pairs = [*zip(exact.edges.index[0], found.edges.index[0], strict=True), (exact.shared.index, found.shared.index)]
     wanted = [set(one[one >= 0].tolist()) for one, _ in pairs]
     same = [len(one & set(other.ravel().tolist())) for one, (_, other) in zip(wanted, pairs, strict=True)]
