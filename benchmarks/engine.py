@@ -1,185 +1,153 @@
-"""What personalization costs at run time: each row against its reference, both measured in turn in the same run.
+"""The language model at the shape of Qwen2.5-0.5B (random weights): first tokens, decoding, kept beginnings, batches.
 
-    python benchmarks/engine.py BUNDLE [--rounds 30] [--threads 2] [--out benchmarks/results.json]
-
-First tokens are those of a known person against the same request as nobody, both from kept beginnings, as on a device
-that has answered before. Speeds are given so that more is better, times so that less is. Low and high are the quartiles
-of the rounds' ratios; absolute numbers on a busy machine mean little, ratios of neighbouring rounds more.
+One thread, except for wall time. A known person's beginning comes from memory each time, as after someone else's
+request. "Nobody at all" is the request alone: no soft prompt, no instruction, nothing kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import functools
-import json
-import os
-import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import numpy as np
+from rows import Row, compare, cpu_ms, in_turn, row, wall_ms
+from settings import Settings
+from shapes import Shape, write_model
 
-from copersona.runtime.engine import Sampling
+from copersona.runtime.engine import Engine, Prefix, Sampling, Wanted
 from copersona.runtime.interactions import Interaction
 from copersona.runtime.people import PeopleStore
 from copersona.runtime.prefix_cache import PersonShelf, PrefixMemory
-from copersona.runtime.session import Asked, Known, Session, open_bundle
 
-REQUEST = "Write a review. Title: good strings, Rating: 4 of 5. What would you say of the sound and of the price?"
-TEXT = "I bought these strings for my old guitar and they sound bright, clear and full; I would buy them again. "
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; `must` is the bar, with its direction."""
-
-    name: str
-    value: float
-    reference: float
-    ratio: float
-    low: float
-    high: float
-    must: str
+SOFT, REQUEST, CONTEXT = 20, 300, 1_024  # tokens
+TOGETHER, ANSWER = 8, 48
+GREEDY = Sampling(0, 1.0, 1)
+SMALL = Shape(layers=2, vocabulary=2_000)
+NOTHING = PersonShelf(PrefixMemory(0))  # keeps no state
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=64, help="length of an answer where decoding is measured")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.json"))
-    asked = parser.parse_args()
-    rows = []
-    print(f"{'':<46}{'value':>11}{'reference':>11}{'ratio':>8}{'quartiles':>16}  must")
+def rows(settings: Settings) -> Iterator[Row]:
+    path = settings.work / ("small.gguf" if settings.quick else "qwen2.5-0.5b-shape.gguf")
+    write_model(path, SMALL if settings.quick else None)
+    with Engine(path, n_ctx=CONTEXT, threads=1) as engine:
+        yield from first_tokens(engine, settings)
+        yield from restores(engine, settings)
+        yield decoding(engine, path, settings)
+    yield from together(path, settings)
+
+
+def drawn(engine: Engine, tokens: int, seed: int) -> Wanted:
+    """A person's soft prompt, `tokens` of theirs and a request, greedy."""
+    rng = np.random.default_rng(seed)
+    soft = rng.normal(0, 0.02, (SOFT, engine.width)).astype(np.float32)
+    return Wanted(soft, rng.integers(3, engine.vocabulary, tokens + REQUEST).tolist(), GREEDY)
+
+
+def first_token(engine: Engine, wanted: Wanted) -> float:
+    """CPU milliseconds from the request to its first token."""
+    return cpu_ms(lambda: next(engine.generate(wanted.soft, wanted.tokens, GREEDY, prefix=wanted.prefix)))
+
+
+def first_tokens(engine: Engine, settings: Settings) -> Iterator[Row]:
+    """With a beginning of the soft prompt alone and with 500 tokens more, and that computed each time."""
+    shelf, request = PersonShelf(PrefixMemory(1 << 28)), drawn(engine, 0, 0)
+    short = request._replace(prefix=Prefix(0, "short", shelf))
+    long = drawn(engine, 500, 1)
+    kept = long._replace(prefix=Prefix(500, "long", shelf))
+    anew = long._replace(prefix=Prefix(500, "never kept", NOTHING))
+    nobody = request._replace(soft=None)
+    cases = {"nobody": nobody, "short": short, "anew": anew, "kept": kept}
+    for wanted in cases.values():
+        first_token(engine, wanted)  # what can be kept is kept
+    found = in_turn(settings.rounds(15), {name: lambda w=w: first_token(engine, w) for name, w in cases.items()})
+    what = f"first token of a {REQUEST}-token request, CPU ms"
+    yield row(f"{what}: {SOFT} kept, against nobody at all", found["short"], found["nobody"], "ratio <= 1.02")
+    yield row(f"{what}: {SOFT + 500} kept, against nobody", found["kept"], found["nobody"], "ratio <= 1.15")
+    yield row(f"{what}: {SOFT + 500} kept, against computed", found["kept"], found["anew"], "ratio <= 0.5")
+
+
+def restores(engine: Engine, settings: Settings) -> Iterator[Row]:
+    """A kept beginning of 520 tokens into the context, from memory against a copy of its bytes, from disk (its check
+    included) against a plain read of the same file."""
+    wanted, key, length = drawn(engine, 500, 2), "0" * 64, SOFT + 500
     with tempfile.TemporaryDirectory() as home, PeopleStore(Path(home) / "people.sqlite") as store:
-        for n in range(8):
-            store.add(Interaction(f"p{n}", f"{TEXT * 6}({n}, {k})", time=float(k)) for k in range(6))
-        for row in measure(asked, store):
-            rows.append(row)
-            print(f"{row.name:<46}{row.value:>11.3f}{row.reference:>11.3f}{row.ratio:>8.3f}"
-                  f"{f'{row.low:.3f}-{row.high:.3f}':>16}  {row.must}", flush=True)  # fmt: skip
-    asked.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+        store.add([Interaction("p", "A text.")])
+        kept = PersonShelf(PrefixMemory(1 << 28), "p", store.prefixes, 1 << 28)
+        first_token(engine, wanted._replace(prefix=Prefix(500, key, kept)))
+        file = next(store.prefixes.folder.rglob("*.state"))
+        from_disk = PersonShelf(PrefixMemory(0), "p", store.prefixes)
+        copy = np.empty_like(kept.get(key))
 
+        def restore(shelf: PersonShelf) -> None:
+            state = shelf.get(key)
+            assert state is not None
+            assert engine._context.restore(0, state, length)
 
-def measure(asked: argparse.Namespace, store: PeopleStore) -> Iterator[Row]:
-    """The rows, the cheap ones first."""
-    for name, context, must in (
-        ("no history or facets", {"recent": 0, "budget": 0}, "<= 1.02"),
-        ("a full context", {}, "<= 1.15"),
-    ):
-        with open_bundle(asked.bundle, threads=asked.threads, context=context) as session:
-            known = session.person(store, "p0")
-            size = session.manifest.shapes.soft_tokens + len(session.prompt(REQUEST, known).prefix)
-            mine, theirs = functools.partial(first_token, session, known), functools.partial(first_token, session, None)
-            yield compare(f"first token, {name} ({size} kept), ms", asked.rounds, mine, theirs, must)
-    with open_bundle(asked.bundle, threads=asked.threads) as session:
-        yield from restores(session, session.person(store, "p0"), asked.rounds)
-        yield decoding(session, asked)
-    yield together(asked, store)
-
-
-def compare(name: str, rounds: int, value: Callable[[], float], reference: Callable[[], float], must: str) -> Row:
-    """Value over reference, measured in turn, the first round not counted."""
-    pairs = [(reference(), value()) for _ in range(rounds + 1)][1:]
-    ratios = [mine / theirs for theirs, mine in pairs]
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Row(
-        name, statistics.median(m for _, m in pairs), statistics.median(t for t, _ in pairs), middle, low, high, must
-    )
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * 1e3
-
-
-def first_token(session: Session, known: Known | None) -> float:
-    """From the request to the first piece."""
-    return timed(lambda: next(iter(session.answer(REQUEST, known, Sampling(0, 1.0, 2)))))
-
-
-def restores(session: Session, known: Known, rounds: int) -> Iterator[Row]:
-    """A kept beginning from memory and from disk, its check included, against computing it."""
-    session.answer(REQUEST, known, Sampling(0, 1.0, 1)).finish()
-    engine, wanted = session.engine, session._wanted(session.prompt(REQUEST, known), known, Sampling())
-    assert wanted.prefix is not None
-    assert known.files is not None
-    key, length = wanted.prefix.key, len(wanted.soft) + wanted.prefix.tokens if wanted.soft is not None else 0
-
-    def compute() -> None:
-        engine._context.trim(0, 0)
-        engine._context.rows(0, wanted.soft, 0)
-        engine._context.tokens(0, engine._words.check(wanted.tokens[: wanted.prefix.tokens]), len(wanted.soft), "none")
-
-    def restore(memory: PrefixMemory) -> None:
-        state = PersonShelf(memory, known.name, known.files).get(key)
-        assert state is not None
-        assert engine._context.restore(0, state, length)
-
-    engine.sequences.clear()
-    for name, memory, must in (("memory", session.prefixes, "<= 3 ms"), ("disk", PrefixMemory(0), "<= 10 ms")):
-        yield compare(f"restore {length} tokens from {name}, ms", rounds, lambda m=memory: timed(lambda: restore(m)),
-                      lambda: timed(compute), must)  # fmt: skip
+        for name, shelf, plain, must in (
+            ("memory, against a copy", kept, lambda: np.copyto(copy, kept.get(key)), "value <= 3 ms"),
+            ("disk, against a plain read", from_disk, file.read_bytes, "value <= 10 ms"),
+        ):
+            yield compare(f"restore {length} tokens from {name}, CPU ms", settings.rounds(40),
+                          lambda s=shelf: cpu_ms(lambda: restore(s)), lambda p=plain: cpu_ms(p), must)  # fmt: skip
     engine.sequences.clear()
 
 
-def decoding(session: Session, asked: argparse.Namespace) -> Row:
-    """Tokens a second against llama-cpp-python's own class, greedy, after the same tokens."""
+def decoding(engine: Engine, path: Path, settings: Settings) -> Row:
+    """Tokens a CPU second against llama-cpp-python's own class, greedy, after the same 24 tokens, one thread."""
     import llama_cpp
 
-    path = str(session.manifest.path(session.folder, "model"))
-    theirs = llama_cpp.Llama(path, n_ctx=session.engine.context, n_threads=asked.threads, n_threads_batch=asked.threads,
-                             verbose=False)  # fmt: skip
-    ids = session.prompt(REQUEST, None).tokens
-
-    def speed(pieces: Iterator[Any]) -> float:
-        next(pieces)
-        start, count = time.perf_counter(), 0
-        for _ in pieces:
-            count += 1
-            if count == asked.tokens:
-                break
-        return count / (time.perf_counter() - start)
+    theirs = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_threads=1, n_threads_batch=1, verbose=False)
+    ids = np.random.default_rng(3).integers(3, engine.vocabulary, 24).tolist()
 
     def reference() -> float:
         theirs.reset()
         return speed(theirs.generate(ids, temp=0.0, repeat_penalty=1.0))
 
-    ours = lambda: speed(session.engine.generate(None, ids, Sampling(0, 1.0, asked.tokens + 8)))
-    return compare("decoding against llama_cpp.Llama, tokens/s", max(asked.rounds // 3, 2), ours, reference, ">= 0.98")
+    ours = lambda: speed(engine.generate(None, ids, Sampling(0, 1.0, ANSWER + 8)))
+    found = compare("decoding against llama_cpp.Llama, tokens a CPU second", settings.rounds(9), ours, reference,
+                    "ratio >= 0.98")  # fmt: skip
+    theirs.close()
+    return found
 
 
-def together(asked: argparse.Namespace, store: PeopleStore) -> Row:
-    """Eight people at once against one after the other: answers a second."""
-    sampling = Sampling(0.8, 0.95, asked.tokens)
-    with (
-        open_bundle(asked.bundle, threads=asked.threads) as one,
-        open_bundle(asked.bundle, threads=asked.threads, sequences=8) as eight,
+def speed(pieces: Iterator[Any]) -> float:
+    """Tokens a CPU second after the first."""
+    next(pieces)
+    return ANSWER / cpu_ms(lambda: [next(pieces) for _ in range(ANSWER)]) * 1e3
+
+
+def together(path: Path, settings: Settings) -> Iterator[Row]:
+    """Eight people at once against one after the other, from requests to answers; beginnings kept."""
+    for name, threads, clock, must in (
+        ("tokens a CPU second", 1, cpu_ms, "ratio >= 1.3"),
+        ("tokens a second, all cores", settings.threads, wall_ms, "ratio >= 2.5"),
     ):
+        with (
+            Engine(path, n_ctx=256, threads=threads) as one,
+            Engine(path, n_ctx=256, threads=threads, sequences=TOGETHER) as eight,
+        ):
+            jobs = {engine: people(engine) for engine in (one, eight)}
 
-        def speed(session: Session) -> float:
-            people = [session.person(store, f"p{n}") for n in range(8)]
-            jobs = [Asked(str(n), REQUEST, known, sampling) for n, known in enumerate(people)]
-            tokens = 0
+            def answers(engine: Engine, jobs: Any = jobs) -> list[int]:
+                found = dict(engine.generate_many(jobs[engine]))
+                return [piece.token for number in sorted(found) for piece in found[number]]
 
-            def work() -> None:
-                nonlocal tokens
-                tokens = sum(answer.receipt.pieces for _, answer in session.answer_many(jobs))  # type: ignore[union-attr]
-
-            took = timed(work)
-            return tokens / took * 1e3
-
-        rounds = max(asked.rounds // 5, 2)
-        return compare("8 people at once, tokens/s", rounds, lambda: speed(eight), lambda: speed(one), ">= 1.3")
+            assert answers(one) == answers(eight)
+            tokens = len(answers(one))
+            yield compare(f"{TOGETHER} people at once, {name}", settings.rounds(7),
+                          lambda a=answers, e=eight, c=clock, n=tokens: n / c(lambda: a(e)) * 1e3,
+                          lambda a=answers, e=one, c=clock, n=tokens: n / c(lambda: a(e)) * 1e3, must)  # fmt: skip
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def people(engine: Engine) -> list[tuple[int, Wanted]]:
+    """Requests of 24 tokens by people with 64 of their own, of which the beginning is kept."""
+    shelf = PersonShelf(PrefixMemory(1 << 28))
+    found = []
+    for number in range(TOGETHER):
+        wanted = drawn(engine, 64, 10 + number)
+        prefix = Prefix(64, str(number), shelf)
+        found.append((number, wanted._replace(
+            tokens=wanted.tokens[:88], sampling=Sampling(0.8, 0.95, ANSWER, number), prefix=prefix)))  # fmt: skip
+    return found

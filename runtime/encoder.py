@@ -40,6 +40,7 @@ class Encoder:
             self._session = onnxruntime.InferenceSession(
                 model.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
+            self._session._model_bytes = None  # the class keeps them, only to be able to start anew
         except Exception as error:  # both libraries raise bare Exception subclasses of their own
             raise ModelError(f"{model}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
         self._tokenizer.no_padding()

@@ -43,6 +43,8 @@ class Reliability(IntEnum):
         return self >= Reliability.MODERATE
 
 
+LABELS = {reliability.label: reliability for reliability in Reliability}
+
 OMEGA: F32 = np.array([0.05, 0.25, 0.60, 0.95], dtype=np.float32)
 """Reliability weights ω of graph construction, by label (paper, appendix C). (4,) float32."""
 
@@ -266,7 +268,7 @@ def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
                 facet=str(row["facet"]),
                 summary=str(row["summary"]),
                 quotes=tuple(map(str, row["quotes"])),
-                reliability=Reliability[str(row["reliability"]).upper()],
+                reliability=LABELS[row["reliability"]],
                 support=float(row["support"]),
             )
             for row in json.loads(text)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from copersona.runtime.arrays import F32, I32
+from copersona.runtime.arrays import F32, I32, I64
 from copersona.runtime.errors import BundleError
 from copersona.runtime.facets import FacetProfile, Reliability, profile_from_json
+from copersona.runtime.int8_scan import Person, Scan, worth_scanning
 from copersona.runtime.neighbors import (
     PER_FACET,
     SHARED,
@@ -24,8 +26,7 @@ from copersona.runtime.neighbors import (
     Edges,
     Ranked,
     anchors_of,
-    combined_similarity,
-    facet_edges,
+    edges_and_similarity,
     shared_neighbors,
     top_k,
 )
@@ -44,6 +45,7 @@ CREATE TABLE edges (
 CREATE TABLE items (item TEXT PRIMARY KEY, words TEXT NOT NULL) WITHOUT ROWID;
 """
 APPLICATION_ID = 0x436F5072
+SEARCHES = 16  # exact ones of a session take about as long as making what spares them
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class PersonaGraph:
         self.peers = peers  # (M, U, D) float32
         self.anchors = anchors  # (U, D) float32
         self._database = database
+        self._scan: Scan | None = None
+        self._searches = 0
         try:
             rows = database.execute("SELECT pseudonym, labels FROM peers ORDER BY row").fetchall()
             self.settings: dict[str, str] = dict(database.execute("SELECT key, value FROM meta"))
@@ -90,13 +94,7 @@ class PersonaGraph:
             )
         self.pseudonyms = tuple(str(pseudonym) for pseudonym, _ in rows)
         self._rows = {pseudonym: row for row, pseudonym in enumerate(self.pseudonyms)}
-        try:
-            digits = [[int(digit) for digit in labels] for _, labels in rows]
-            self.labels: I32 = np.array(digits, dtype=np.int32).reshape(count, layers)
-        except ValueError as error:
-            raise BundleError(
-                f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again"
-            ) from error
+        self.labels: I32 = _labels([str(labels) for _, labels in rows], layers)
 
     def row(self, pseudonym: str | None) -> int:
         """Row of a pseudonym, -1 for None or one that this graph does not hold."""
@@ -130,14 +128,23 @@ class PersonaGraph:
 
         vectors (M, D) float32 centred, labels (M,) int32; own_row is the person's own row if they took part.
         """
-        exclude = np.array([own_row], dtype=np.int32)
-        query, query_labels = vectors[None], labels[None]
+        person = Person(vectors, labels, anchors_of(vectors[None], labels[None])[0], own_row)
         threshold = float(self.settings.get("threshold", THRESHOLD))
-        edges = facet_edges(query, query_labels, self.peers, self.labels, exclude=exclude, threshold=threshold)
-        shared = shared_neighbors(anchors_of(query, query_labels), self.anchors, exclude=exclude, k=SHARED)
-        similarity = combined_similarity(query, query_labels, self.peers, self.labels, exclude=exclude)
-        borrowed = borrow(labels, edges, similarity[0], self.labels, peers_shown)
-        return Placement(edges, shared, top_k(similarity, max(peers_shown, 1)), borrowed)
+        rows = self._candidates(person, threshold, peers_shown)
+        if rows is None:
+            return _place(person, self.peers, self.labels, self.anchors, threshold, peers_shown)
+        alone = replace(person, own_row=-1)  # no candidate of their own
+        parts = self.peers[:, rows], self.labels[rows], self.anchors[rows]
+        return _of_rows(_place(alone, *parts, threshold, peers_shown), rows)
+
+    def _candidates(self, person: Person, threshold: float, peers_shown: int) -> I64 | None:
+        """Rows among which the nearest are; None is all of them."""
+        if self._scan is None:
+            self._searches += 1
+            if self._searches <= SEARCHES or not worth_scanning(self.peers):
+                return None
+            self._scan = Scan(self.peers, self.anchors, self.labels)
+        return self._scan.candidates(person, threshold=threshold, shown=peers_shown)
 
     def inputs(self, vectors: F32, labels: I32, shared: Ranked) -> PersonaInputs:
         """What the personalizer sees of one person: own vectors and those of the shared neighbours."""
@@ -145,6 +152,41 @@ class PersonaGraph:
         neighbors = np.ascontiguousarray(self.peers[:, rows].transpose(1, 0, 2), dtype=np.float32)  # (K, M, D)
         present = (self.labels[rows] >= int(Reliability.MODERATE)) & (shared.index[0] >= 0)[:, None]
         return PersonaInputs(vectors, labels, neighbors, present)
+
+
+def _labels(texts: Sequence[str], layers: int) -> I32:
+    """One digit a facet. U texts -> (U, M) int32."""
+    if any(len(text) != layers for text in texts) or not (joined := "".join(texts)).isascii():
+        raise BundleError(f"graph.sqlite: reliabilities do not fit {layers} facets; export the bundle again")
+    labels = np.frombuffer(joined.encode("ascii"), np.uint8).astype(np.int32).reshape(len(texts), layers) - ord("0")
+    if ((labels < 0) | (labels > max(Reliability))).any():
+        raise BundleError("graph.sqlite: holds reliabilities that are not known; export the bundle again")
+    return labels
+
+
+def _place(person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold: float, shown: int) -> Placement:
+    """`PersonaGraph.place` among these peers: (M, U, D), (U, M), (U, D)."""
+    exclude, labels = np.array([person.own_row], np.int32), person.labels[None]
+    edges, similarity = edges_and_similarity(
+        person.vectors[None], labels, peers, peer_labels, exclude=exclude, threshold=threshold
+    )
+    shared = shared_neighbors(person.anchor[None], anchors, exclude=exclude, k=SHARED)
+    borrowed = borrow(person.labels, edges, similarity[0], peer_labels, shown)
+    return Placement(edges, shared, top_k(similarity, max(shown, 1)), borrowed)
+
+
+def _of_rows(found: Placement, rows: I64) -> Placement:
+    """A placement among some peers as one among all: each is the one of its row."""
+
+    def back(index: I32) -> I32:
+        return np.where(index < 0, -1, rows[index]).astype(np.int32)
+
+    return Placement(
+        found.edges._replace(index=back(found.edges.index)),
+        found.shared._replace(index=back(found.shared.index)),
+        found.combined._replace(index=back(found.combined.index)),
+        tuple(replace(borrowed, peer=int(rows[borrowed.peer])) for borrowed in found.borrowed),
+    )
 
 
 def borrow(labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int) -> tuple[Borrowed, ...]:

@@ -6,18 +6,20 @@ person. Vectors are centred unit rows, so a dot product is a cosine. Paper, sect
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from copersona.runtime.arrays import F32, I32, unit_rows
+from copersona.runtime.arrays import F32, I32, I64, Bool, unit_rows
 from copersona.runtime.facets import OMEGA, Reliability
 
 THRESHOLD = 0.35  # on the raw centred cosine, never on the gated weight (METHOD 1.4)
 PER_FACET = 5
 SHARED = 5
 BLOCK = 512  # query rows a block: bounds memory at BLOCK x U floats
-GROUP = 64
+GROUP = 64  # columns of which only the best one is looked at first
+TILE = 4_096  # columns gated at once
 
 
 class Edges(NamedTuple):
@@ -40,24 +42,24 @@ class Ranked(NamedTuple):
 
 
 def top_k(scores: F32, k: int) -> Ranked:
-    """Best k columns of each row, ties by the smaller index; -inf never qualifies. (Q, U) float32.
+    """Best k columns of each row, ties by the smaller index; -inf never qualifies. (Q, U) float32."""
+    return _best(scores, k, lambda part, columns: part)
 
-    Two exact passes: the k best entries lie in the k groups of columns with the largest maxima, so only those are
-    sorted.
-    """
-    rows, columns = scores.shape
+
+Gate = Callable[[F32, slice | I64], F32]
+"""Scores of some columns, given as a slice or as (Q, n) indices, to what they are ranked by; -inf does not qualify."""
+
+
+def _best(scores: F32, k: int, gate: Gate) -> Ranked:
+    """`top_k` of what `gate` makes of the scores, without ever holding all of that."""
+    columns = scores.shape[1]
     k_all = min(k, columns)
-    whole = columns // GROUP * GROUP
     if columns > 4 * GROUP * k_all:
-        maxima = scores[:, :whole].reshape(rows, -1, GROUP).max(axis=2)
-        groups = np.sort(np.argpartition(-maxima, k_all - 1, axis=1)[:, :k_all], axis=1)
-        candidates = (groups[:, :, None] * GROUP + np.arange(GROUP)).reshape(rows, -1)
-        tail = np.broadcast_to(np.arange(whole, columns), (rows, columns - whole))
-        candidates = np.concatenate([candidates, tail], axis=1)
-        values = np.take_along_axis(scores, candidates, axis=1)
+        candidates = _candidates(scores, k_all, gate)
+        values = gate(np.take_along_axis(scores, candidates, axis=1), candidates)
     else:
         candidates = np.broadcast_to(np.arange(columns), scores.shape)
-        values = scores
+        values = gate(scores, slice(0, columns))
     order = np.argsort(-values, axis=1, kind="stable")[:, :k_all]
     best = np.take_along_axis(values, order, axis=1)
     index = np.where(np.isneginf(best), -1, np.take_along_axis(candidates, order, axis=1))
@@ -66,6 +68,28 @@ def top_k(scores: F32, k: int) -> Ranked:
         return found
     missing = ((0, 0), (0, k - k_all))
     return Ranked(np.pad(found.index, missing, constant_values=-1), np.pad(found.similarity, missing))
+
+
+def _candidates(scores: F32, k: int, gate: Gate) -> I64:
+    """Columns that hold the k best of each row, in rising order: exact, as these lie in the k groups of columns with
+    the largest maxima. (Q, n) int64.
+
+    A group is every n-th column of a tile of n x GROUP, so that maxima are taken along memory, and while a tile is in
+    the processor's cache.
+    """
+    rows, columns = scores.shape
+    whole = columns // GROUP * GROUP
+    maxima, first, step = [], [], []
+    for start in range(0, whole, TILE):
+        tile = slice(start, min(start + TILE, whole))
+        groups = (tile.stop - start) // GROUP
+        maxima.append(gate(scores[:, tile], tile).reshape(rows, GROUP, groups).max(axis=1))
+        first.append(np.arange(start, start + groups))
+        step.append(np.full(groups, groups))
+    best = np.argpartition(-np.concatenate(maxima, axis=1), k - 1, axis=1)[:, :k]
+    found = np.concatenate(first)[best][..., None] + np.concatenate(step)[best][..., None] * np.arange(GROUP)
+    tail = np.broadcast_to(np.arange(whole, columns), (rows, columns - whole))
+    return np.sort(np.concatenate([found.reshape(rows, -1), tail], axis=1), axis=1)
 
 
 def facet_edges(
@@ -85,21 +109,65 @@ def facet_edges(
         peers: (M, U, D) float32, the graph; peer_labels: (U, M) int32.
         exclude: (Q,) int32, each person's own row in the graph, -1 for none: nobody is their own neighbour.
     """
-    people, layers = labels.shape
-    index = np.full((people, layers, k), -1, dtype=np.int32)
-    cosine, weight = np.zeros((people, layers, k), dtype=np.float32), np.zeros((people, layers, k), dtype=np.float32)
-    for layer in range(layers):
-        for start in range(0, people, BLOCK):
-            block = slice(start, start + BLOCK)
-            raw = vectors[block, layer] @ peers[layer].T
-            allowed = (raw >= threshold) & _observed(peer_labels[:, layer]) & _observed(labels[block, layer])[:, None]
-            _hide_self(allowed, exclude[block])
-            gated = raw * OMEGA[labels[block, layer]][:, None] * OMEGA[peer_labels[:, layer]]
-            best = top_k(np.where(allowed, gated, np.float32(-np.inf)), k)
-            index[block, layer], weight[block, layer] = best
-            picked = np.take_along_axis(raw, np.maximum(best.index, 0), axis=1)
-            cosine[block, layer] = np.where(best.index < 0, 0, picked)
-    return Edges(index, cosine, weight)
+    edges = _no_edges(labels, k)
+    for layer in range(labels.shape[1]):
+        rows = np.flatnonzero(_observed(labels[:, layer]))
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            raw = _without_self(vectors[block, layer] @ peers[layer].T, exclude[block])
+            _join(edges, block, layer, raw, labels[block, layer], peer_labels[:, layer], threshold)
+            del raw  # before the next one is made
+    return edges
+
+
+def edges_and_similarity(
+    vectors: F32,
+    labels: I32,
+    peers: F32,
+    peer_labels: I32,
+    *,
+    exclude: I32,
+    k: int = PER_FACET,
+    threshold: float = THRESHOLD,
+) -> tuple[Edges, F32]:
+    """`facet_edges` and `combined_similarity` of a few people, from one pass over the peers' vectors."""
+    edges, total = _no_edges(labels, k), np.zeros((len(labels), len(peer_labels)), np.float32)
+    for layer in range(labels.shape[1]):
+        rows = np.flatnonzero(_observed(labels[:, layer]))
+        if len(rows):
+            raw = vectors[rows, layer] @ peers[layer].T
+            total[rows] += raw * _pair_weight(labels[rows, layer], peer_labels[:, layer])
+            raw = _without_self(raw, exclude[rows])
+            _join(edges, rows, layer, raw, labels[rows, layer], peer_labels[:, layer], threshold)
+    return edges, _without_self(total / np.float32(labels.shape[1]), exclude)
+
+
+def _no_edges(labels: I32, k: int) -> Edges:
+    shape = (*labels.shape, k)
+    return Edges(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+
+def _without_self(scores: F32, exclude: I32) -> F32:
+    """The same array, (Q, U), with -inf for oneself."""
+    known = np.flatnonzero(exclude >= 0)
+    scores[known, exclude[known]] = -np.inf
+    return scores
+
+
+def _join(edges: Edges, rows: I64, layer: int, raw: F32, labels: I32, peer_labels: I32, threshold: float) -> None:
+    """Fill in the edges of some people in a layer. raw (Q, U), labels (Q,) all observed, peer_labels (U,)."""
+    weight, observed = OMEGA[peer_labels], _observed(peer_labels)
+
+    def gate(part: F32, columns: slice | I64) -> F32:
+        allowed = (part >= threshold) & observed[columns]
+        return np.where(allowed, part * weight[columns], np.float32(-np.inf))
+
+    index = _best(raw, edges.index.shape[2], gate).index
+    place = np.maximum(index, 0)
+    cosine = np.take_along_axis(raw, place, axis=1)
+    edges.index[rows, layer] = index
+    edges.cosine[rows, layer] = np.where(index < 0, 0, cosine)
+    edges.weight[rows, layer] = np.where(index < 0, 0, cosine * OMEGA[labels][:, None] * weight[place])
 
 
 def anchors_of(vectors: F32, labels: I32) -> F32:
@@ -114,13 +182,12 @@ def anchors_of(vectors: F32, labels: I32) -> F32:
 def shared_neighbors(anchors: F32, graph_anchors: F32, *, exclude: I32, k: int = SHARED) -> Ranked:
     """N_u of the parametric branch: top-k by anchor cosine. (Q, D), (U, D) -> (Q, k)."""
     index, similarity = np.full((len(anchors), k), -1, np.int32), np.zeros((len(anchors), k), np.float32)
-    present = np.abs(graph_anchors).max(axis=1, initial=0) > 0
-    for start in range(0, len(anchors), BLOCK):
-        block = slice(start, start + BLOCK)
-        asked = np.abs(anchors[block]).max(axis=1) > 0
-        allowed = asked[:, None] & present
-        _hide_self(allowed, exclude[block])
-        scores = np.where(allowed, anchors[block] @ graph_anchors.T, np.float32(-np.inf))
+    rows = np.flatnonzero(anchors.any(axis=1))
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        scores = _without_self(anchors[block] @ graph_anchors.T, exclude[block])
+        maybe = np.flatnonzero((scores == 0).any(axis=0))  # only these are read again: a peer without anchor scores 0
+        scores[:, maybe[~graph_anchors[maybe].any(axis=1)]] = -np.inf
         index[block], similarity[block] = top_k(scores, k)
     return Ranked(index, similarity)
 
@@ -130,20 +197,17 @@ def combined_similarity(vectors: F32, labels: I32, peers: F32, peer_labels: I32,
     oneself."""
     total = np.zeros((len(labels), len(peer_labels)), dtype=np.float32)
     for layer in range(labels.shape[1]):
-        own = OMEGA[labels[:, layer]] * _observed(labels[:, layer])
-        theirs = OMEGA[peer_labels[:, layer]] * _observed(peer_labels[:, layer])
-        total += (vectors[:, layer] @ peers[layer].T) * own[:, None] * theirs
-    total /= np.float32(labels.shape[1])
-    allowed = np.ones(total.shape, dtype=bool)
-    _hide_self(allowed, exclude)
-    return np.where(allowed, total, np.float32(-np.inf))
+        total += (vectors[:, layer] @ peers[layer].T) * _pair_weight(labels[:, layer], peer_labels[:, layer])
+    return _without_self(total / np.float32(labels.shape[1]), exclude)
 
 
-def _observed(labels: I32) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    observed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = labels >= int(Reliability.MODERATE)
+def _pair_weight(labels: I32, peer_labels: I32) -> F32:
+    """ω(r_u) ω(r_v) where both are observed, else 0. (Q,), (U,) -> (Q, U)."""
+    own, theirs = (OMEGA[part] * _observed(part) for part in (labels, peer_labels))
+    weight: F32 = own[:, None] * theirs
+    return weight
+
+
+def _observed(labels: I32) -> Bool:
+    observed: Bool = labels >= int(Reliability.MODERATE)
     return observed
-
-
-def _hide_self(allowed: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], exclude: I32) -> None:
-    known = np.flatnonzero(exclude >= 0)
-    allowed[known, exclude[known]] = False

@@ -137,6 +137,15 @@ class Sequences:
         for generation in generations:
             generation.position += 1
 
+    def move(self, generation: Generation, sequence: int) -> bool:
+        """Have a generation go on in a sequence where none is running; False, and it stays, where that fails."""
+        state, self._held[sequence] = self._context.state(generation.sequence), None
+        if state is None or not self._context.restore(sequence, state, generation.position):
+            return False
+        self._held[sequence] = self._held[generation.sequence]
+        generation.sequence = sequence
+        return True
+
     def _decode(self, sequence: int, start: Start) -> None:
         split = start.prefix.tokens if start.prefix is not None else 0
         if start.prefix is not None:

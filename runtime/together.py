@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from copersona.runtime.errors import ModelRefused
 from copersona.runtime.sampling import Piece, Sampling
@@ -25,13 +25,16 @@ class Task(Generic[T]):
     sampling: Sampling
 
 
+Running: TypeAlias = tuple[Generation, T, list[Piece]]
+
+
 def run_together(
     sequences: Sequences, tasks: Iterable[Task[T] | tuple[T, ModelRefused]]
 ) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
     """Generate for all tasks, as many at once as the context has sequences; each is given when it has ended, and the
     next one takes its place. A task that is refused is given with its error."""
     waiting, free = iter(tasks), list(range(sequences.count))[::-1]
-    running: list[tuple[Generation, T, list[Piece]]] = []
+    running: list[Running[T]] = []
     try:
         while True:
             while free and (task := next(waiting, None)) is not None:
@@ -50,6 +53,10 @@ def run_together(
                     yield task.tag, ended
             if not running:
                 return
+            if free:  # nothing is waiting
+                _close_gaps(sequences, running)
+                taken = {generation.sequence for generation, _, _ in running}
+                free = [number for number in range(sequences.count) if number not in taken]
             sequences.step([generation for generation, _, _ in running])
             ends = [_advance(generation, row, pieces) for row, (generation, _, pieces) in enumerate(running)]
             done = [(tag, ended) for (_, tag, _), ended in zip(running, ends, strict=True) if ended is not None]
@@ -62,6 +69,19 @@ def run_together(
     finally:
         for generation, _, _ in running:
             generation.close()
+
+
+def _close_gaps(sequences: Sequences, running: list[Running[T]]) -> None:
+    """Have those that run stand side by side: the last one goes on where the first gap is, until there is none.
+
+    llama.cpp decodes in one go, reading the weights once, only what stands in sequences that follow each other.
+    """
+    while (last := running[-1][0]).sequence - running[0][0].sequence >= len(running):
+        taken = {generation.sequence for generation, _, _ in running}
+        gap = next(n for n in range(running[0][0].sequence, last.sequence) if n not in taken)
+        if not sequences.move(last, gap):
+            return
+        running.sort(key=lambda one: one[0].sequence)
 
 
 def _advance(generation: Generation, row: int, pieces: list[Piece]) -> list[Piece] | ModelRefused | None:

@@ -14,6 +14,7 @@ from copersona.runtime.engine import Engine, Prefix, Sampling, Wanted, quantize
 from copersona.runtime.errors import ModelError, ModelRefused
 from copersona.runtime.llama_context import State
 from copersona.runtime.prefix_cache import PersonShelf, PrefixMemory
+from copersona.runtime.sequences import Generation, Sequences
 
 WARM = Sampling(temperature=1.2, top_p=0.98, max_tokens=20, seed=5)
 
@@ -178,6 +179,33 @@ def test_what_is_finished_makes_room_at_once(small: Path) -> None:
     assert sorted(order) == list(range(6))
     assert order[-1] == 0 or len(order) == 6
     assert order.index(1) < order.index(5)
+
+
+def test_those_left_close_ranks_and_go_on_as_alone(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only neighbours are decoded in one go; the kept beginning moves with its generation."""
+    moved: list[tuple[int, int]] = []
+    move = Sequences.move
+
+    def watched(self: Sequences, generation: Generation, sequence: int) -> bool:
+        moved.append((generation.sequence, sequence))
+        return move(self, generation, sequence)
+
+    monkeypatch.setattr(Sequences, "move", watched)
+    with Engine(small, n_ctx=512, threads=1, sequences=5) as many:
+        keeps = shelf()
+        asked = [
+            (n, wanted._replace(prefix=Prefix(30, str(n), keeps), sampling=Sampling(1.1, 0.98, length, n)))
+            for (n, wanted), length in zip(jobs(many, 5), (30, 4, 30, 9, 30), strict=True)
+        ]
+        found = together(many, asked)
+        assert moved == [(4, 1)]  # into the first gap; when the one at 3 ends, the others stand side by side
+        assert many.sequences._held[1] == "4"
+        again = together(many, asked)
+        assert many.sequences.reached["computed"] == 5
+    assert again == found
+    with Engine(small, n_ctx=512, threads=1) as one:
+        keeps = shelf()
+        assert found == {n: run(one, wanted._replace(prefix=Prefix(30, str(n), keeps))) for n, wanted in asked}
 
 
 def test_what_is_refused_does_not_stop_the_others(small: Path) -> None:

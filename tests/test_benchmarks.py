@@ -1,0 +1,73 @@
+"""What the measurements are made with: the random-weight model, the rows, and the table of the docs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from copersona.runtime.engine import Engine, Sampling
+from copersona.runtime.gguf_check import check_gguf
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
+    """The modules of that folder, which is no package: a script there finds its neighbours by name."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    before = set(sys.modules)
+    import report
+    import rows
+    import shapes
+
+    yield {"report": report, "rows": rows, "shapes": shapes}
+    for name in {"report", "rows", "shapes"} - before:
+        del sys.modules[name]
+
+
+@pytest.mark.export
+def test_a_seed_gives_the_same_model_of_the_shape_and_it_runs(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    shapes = modules["shapes"]
+    small = shapes.Shape(layers=2, width=128, heads=4, kv_heads=2, inner=256, vocabulary=700, context=256)
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        shapes.write_model(tmp_path / name, small, seed)
+    raw = [(tmp_path / name).read_bytes() for name in "abc"]
+    assert raw[0] == raw[1]
+    assert raw[0] != raw[2]
+    facts = check_gguf(tmp_path / "a")
+    assert (facts.width, facts.layers, facts.vocabulary, facts.quantisation) == (128, 2, 700, "Q8_0")
+    with Engine(tmp_path / "a", threads=1) as engine:
+        assert engine.detokenize(engine.tokenize("Übung, 2 Saiten!")) == "Übung, 2 Saiten!"
+        logits = engine.logits(None, [engine.control("<|im_start|>"), 5, 6])
+        assert np.isfinite(logits).all()
+        assert len(list(engine.generate(None, [5, 6], Sampling(0, 1.0, 8)))) == 8
+
+
+def test_rows_know_their_bars_and_replace_those_of_their_name(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    rows, report = modules["rows"], modules["report"]
+    found = rows.row("a", [1.0, 2.0, 3.0], [2.0, 2.0, 2.0], "ratio <= 1.02")
+    assert (found.value, found.reference, found.ratio, found.low, found.high) == (2.0, 2.0, 1.0, 0.5, 1.5)
+    assert found.met
+    assert not rows.row("a", [1.0, 2.0, 3.0], [2.0] * 3, "value >= 2.5 MB").met
+    assert rows.row("a", [1.0], [1.0], "").met is None
+    other = rows.row("b", [4.0], [2.0], "value <= 3 ms")
+    report.write_rows(tmp_path / "results.json", report.merged([other, found], [rows.row("b", [2.0], [2.0], "")]))
+    read = report.read_rows(tmp_path / "results.json")
+    assert [(row.name, row.value) for row in read] == [("b", 2.0), ("a", 2.0)]
+    wanted = {"name", "value", "reference", "ratio", "low", "high", "must"}
+    assert all(set(entry) == wanted for entry in json.loads((tmp_path / "results.json").read_text()))
+    document = tmp_path / "performance.md"
+    document.write_text(f"Before.\n{report.BEGIN}\nold\n{report.END}\nAfter.\n")
+    for _ in range(2):
+        report.write_table(document, [other], {"cores": "2"})
+    text = document.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("\nAfter.\n")
+    assert text.count("| b | 4 | 2 | 2 (2 to 2) | value ≤ 3 ms | **missed** |") == 1
+    assert "old" not in text
