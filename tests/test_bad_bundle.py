@@ -25,7 +25,7 @@ from copersona.runtime.session import open_bundle
 pytestmark = pytest.mark.export
 
 NAMES = (
-    "README.md", "anchors.npy", "arrays.safetensors", "encoder.onnx", "encoder_tokenizer.json", "facets.json",
+    "LICENSE.txt", "README.md", "anchors.npy", "arrays.safetensors", "encoder.onnx", "encoder_tokenizer.json", "facets.json",
     "graph.sqlite", "manifest.json", "model.gguf", "peers.npy", "personalizer.safetensors",
 )  # fmt: skip
 
