@@ -25,8 +25,8 @@ from copersona.runtime.session import open_bundle
 pytestmark = pytest.mark.export
 
 NAMES = (
-    "LICENSE.txt", "README.md", "anchors.npy", "arrays.safetensors", "encoder.onnx", "encoder_tokenizer.json", "facets.json",
-    "graph.sqlite", "manifest.json", "model.gguf", "peers.npy", "personalizer.safetensors",
+    "LICENSE.txt", "README.md", "anchors.npy", "arrays.safetensors", "encoder.onnx", "encoder_tokenizer.json",
+    "facets.json", "graph.sqlite", "manifest.json", "model.gguf", "peers.npy", "personalizer.safetensors",
 )  # fmt: skip
 
 
