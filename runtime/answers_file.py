@@ -14,9 +14,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from copersona.runtime.closing import Closing
 from copersona.runtime.errors import HistoryError
 from copersona.runtime.files import sync_folder, write_whole
 
@@ -26,7 +26,7 @@ def record_path(answers: Path) -> Path:
     return answers.with_name(f"{answers.name}.run.json")
 
 
-class AnswersFile:
+class AnswersFile(Closing):
     """One run's answers. Close it, or use it in a `with`; what was added is kept at the latest then.
 
     `done` are the ids that are there, `cut` the bytes that were no whole line and are gone.
@@ -52,14 +52,6 @@ class AnswersFile:
         except BaseException:
             self._file.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def done(self) -> frozenset[str]:

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from copersona.runtime.arrays import F32
 from copersona.runtime.checks import check_person
+from copersona.runtime.closing import Closing
 from copersona.runtime.engine import Sampling
 from copersona.runtime.errors import BundleError, PersonError
 from copersona.runtime.facets import PLACEHOLDER, Facet
@@ -121,7 +120,7 @@ class Move:
     apart: float
 
 
-class Demo:
+class Demo(Closing):
     """An opened bundle and the demo's people; close it, or use it in a `with`: then the scratch store goes.
 
     `latest` cuts everyone's history to their latest texts, to see what peers lend to someone of whom little is known.
@@ -142,14 +141,6 @@ class Demo:
             raise
         self.people: list[str] = list(dict.fromkeys(one.person for one in loaded.interactions))
         self._invented = tuple(self.people)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove the scratch store with everything that was added to it."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from copersona.runtime.arrays import F32, F64, I32, check_f32
+from copersona.runtime.closing import Closing
 from copersona.runtime.errors import ModelError, ModelRefused
 from copersona.runtime.gguf_check import check_gguf
 from copersona.runtime.llama import build_info, default_threads, quantize
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
     prefix: Prefix | None = None
 
 
-class Engine:
+class Engine(Closing):
     """One loaded model with room for `sequences` generations at once, each of up to `n_ctx` positions, soft prompt
     included.
 
@@ -78,14 +78,6 @@ class Engine:
         self.vocabulary, self.make = self._words.size, self._context.make
         self.sequences = Sequences(self._context, self._words)
         self._turn = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the memory back; the engine cannot be used afterwards. Closing twice is fine."""

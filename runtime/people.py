@@ -18,11 +18,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from copersona.runtime.chat import Reply
 from copersona.runtime.checks import check_interaction, check_person
+from copersona.runtime.closing import Closing
 from copersona.runtime.errors import PersonError
 from copersona.runtime.interactions import History, Interaction
 from copersona.runtime.people_schema import (
@@ -81,7 +80,7 @@ def store_path() -> Path:
     return data_home() / "people.sqlite"
 
 
-class PeopleStore:
+class PeopleStore(Closing):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.
@@ -106,14 +105,6 @@ class PeopleStore:
         except BaseException:
             self._db.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; closing twice is no error."""

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,6 +23,7 @@ from copersona.runtime.answers import Answer, Asked, Score
 from copersona.runtime.arrays import F32
 from copersona.runtime.bundle import verify
 from copersona.runtime.bundle_check import check_parts, open_graph_db
+from copersona.runtime.closing import Closing
 from copersona.runtime.context import Fixed, Layout, Prompt
 from copersona.runtime.context_settings import ContextSettings, changed, check_room, read_context
 from copersona.runtime.encoder import Encoder
@@ -62,7 +62,7 @@ class _Ready:
     key: str
 
 
-class Session:
+class Session(Closing):
     """An opened bundle. Use `open_bundle`; close it, or use it in a `with`. For one thread at a time."""
 
     def __init__(
@@ -89,14 +89,6 @@ class Session:
         self.graph = PersonaGraph(self._database, peers, map_vectors(manifest.path(folder, "anchors"), 2))
         self.vectors = Vectors(lambda text: self.encoder.encode(text))
         self.centring = _centring(manifest.path(folder, "arrays"), manifest)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give back the model's memory and the graph's file."""

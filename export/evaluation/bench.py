@@ -11,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from copersona.export.evaluation.bits import Alphabet, Unigram, fit_unigram
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32
+from copersona.runtime.closing import Closing
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, Interaction
 from copersona.runtime.ledger import Ledger
@@ -29,7 +29,7 @@ KEYED = ("facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", 
 VALIDATION = 100  # people whose validation text sets the unigram model's strength
 
 
-class Bench:
+class Bench(Closing):
     """Bundles by name, of which `trained` is the one that is evaluated and `base` has the untrained base in it.
 
     `writer` is a language model for what methods have one write; None: a statistical writer stands in.
@@ -51,14 +51,6 @@ class Bench:
         self._alphabets: dict[str, Alphabet] = {}
         self.memory: dict[Any, Any] = {}
         """What a method wants to remember, under a key that names the method."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the bundle that is open."""
