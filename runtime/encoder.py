@@ -14,6 +14,7 @@ import numpy as np
 
 from copersona.runtime.arrays import F32
 from copersona.runtime.errors import ModelError
+from copersona.runtime.memory import return_freed
 
 MAX_TOKENS = 256
 
@@ -32,6 +33,7 @@ class Encoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # it would keep what the longest text took, and saves no time
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -43,6 +45,7 @@ class Encoder:
             self._session._model_bytes = None  # the class keeps them, only to be able to start anew
         except Exception as error:  # both libraries raise bare Exception subclasses of their own
             raise ModelError(f"{model}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
+        return_freed()  # parsing takes as much again as the weights
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._inputs = [node.name for node in self._session.get_inputs()]

@@ -174,21 +174,13 @@ class _Check(Reader):
 
         It ends the process over a token that is there twice. Returns how many stand for a byte.
         """
-        seen: set[bytes] = set()
-        header = self.at
-        for first, last in self.strings(self.array_of("tokenizer.ggml.tokens", STRING), "tokenizer.ggml.tokens"):
-            token = self.data[first:last]
-            index = len(seen)
-            if not token or token in seen or b"\0" in token:
-                self.fail(f"token {index} {token!r} is empty, there twice or has a zero byte")
-            try:
-                token.decode("utf-8")
-            except UnicodeDecodeError:
-                self.fail(f"token {index} {token!r} is not UTF-8")
-            if kinds[index] == BYTE and token not in BYTES:
+        key = "tokenizer.ggml.tokens"
+        tokens = self.strings(key, self.array_of(key, STRING))
+        if not (all(tokens) and len(set(tokens)) == len(tokens) and _are_text(tokens)):
+            self.fail(_what_is_wrong(tokens))
+        for index, (kind, token) in enumerate(zip(kinds, tokens, strict=True)):
+            if kind == BYTE and token not in BYTES:
                 self.fail(f"token {index} {token!r} is marked as a byte, but is not written as one")
-            seen.add(token)
-        self.at = header
         return kinds.count(BYTE)
 
     def tensor(self, index: int) -> _Tensor:
@@ -223,3 +215,23 @@ class _Check(Reader):
         end = -(-self.at // alignment) * alignment + at
         if end != self.size:
             self.fail(f"the last tensor ends at byte {end}, but the file has {self.size} bytes: cut, or added to")
+
+
+def _are_text(tokens: list[bytes]) -> bool:
+    """Whether each is UTF-8 without a zero byte; all in one go, parted by zero bytes."""
+    try:
+        return b"\0".join(tokens).decode("utf-8").count("\0") == len(tokens) - 1
+    except UnicodeDecodeError:
+        return False
+
+
+def _what_is_wrong(tokens: list[bytes]) -> str:
+    """The first token that is not as it must be."""
+    seen: set[bytes] = set()
+    for index, token in enumerate(tokens):
+        if not token or token in seen or b"\0" in token:
+            return f"token {index} {token!r} is empty, there twice or has a zero byte"
+        if not _are_text([token]):
+            return f"token {index} {token!r} is not UTF-8"
+        seen.add(token)
+    return "the tokens are not text"

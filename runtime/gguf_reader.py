@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple, NoReturn
 
 from .errors import ModelError
@@ -93,26 +93,33 @@ class Reader:
             self.fail(f"{key} has {count} elements, at most {MAX_ARRAY} are allowed")
         array = Array(kind, count, self.at)
         if kind == STRING:
-            for _ in self.strings(array, key):
-                pass
+            self.at = [self.at, *self.ends(key, array)][-1]
         elif kind in SCALARS:
             self.take(count * struct.calcsize("<" + SCALARS[kind]))
         else:
             self.fail(f"{key} is an array of the type {kind}, which is not allowed")
         return array
 
-    def strings(self, array: Array, key: str) -> Iterator[tuple[int, int]]:
-        """First and last + 1 byte of each string of `array`; leaves the cursor behind it."""
+    def ends(self, key: str, array: Array) -> list[int]:
+        """The byte behind each string of `array`; each begins eight bytes behind the end of the one before."""
         unpack, data, end, at = struct.Struct("<Q").unpack_from, self.data, self.end, array.start
+        found: list[int] = []
         for index in range(array.length):
             if at + 8 > end:
                 self.fail(f"{key}[{index}] begins at byte {at}, but the header ends at {end}")
             length = unpack(data, at)[0]
-            if length > MAX_STRING or at + 8 + length > end:
-                self.fail(f"{key}[{index}] has {length} bytes at byte {at}, but the header ends at {end}")
-            yield at + 8, at + 8 + length
             at += 8 + length
-        self.at = at
+            if length > MAX_STRING or at > end:
+                self.fail(f"{key}[{index}] has {length} bytes up to byte {at}, but the header ends at {end}")
+            found.append(at)
+        return found
+
+    def strings(self, key: str, array: Array) -> list[bytes]:
+        """The strings of `array`."""
+        ends = self.ends(key, array)
+        whole = self.data[array.start : ends[-1]] if ends else b""
+        ends = [0, *(end - array.start for end in ends)]
+        return [whole[before + 8 : end] for before, end in pairwise(ends)]
 
     def header(self) -> int:
         """Magic, version, counts and all keys; returns the number of tensors."""

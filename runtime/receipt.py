@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from copersona.runtime.context import Prompt
@@ -109,7 +108,9 @@ def make_receipt(
 
 @functools.cache
 def _version() -> str:
-    return version("copersona")  # reads the installed package's metadata
+    from importlib.metadata import version  # takes a tenth of opening a bundle
+
+    return version("copersona")
 
 
 def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
