@@ -136,9 +136,33 @@ def together(path: Path, settings: Settings) -> Iterator[Row]:
 
             assert answers(one) == answers(eight)
             tokens = len(answers(one))
+            if clock is wall_ms:
+                yield in_steps(one, eight, settings)
             yield compare(f"{TOGETHER} people at once, {name}", settings.rounds(7),
                           lambda a=answers, e=eight, c=clock, n=tokens: n / c(lambda: a(e)) * 1e3,
                           lambda a=answers, e=one, c=clock, n=tokens: n / c(lambda: a(e)) * 1e3, must)  # fmt: skip
+
+
+def in_steps(one: Engine, eight: Engine, settings: Settings) -> Row:
+    """What decoding alone gives, without requests to read and tokens to choose: the most that the row after it can."""
+    length = 64
+
+    def speed(engine: Engine) -> float:
+        context, numbers = engine._context, np.arange(engine.sequences.count, dtype=np.int32)
+        for number in numbers:
+            context.trim(number, length)
+        at = np.full(len(numbers), length, np.int32)
+        return len(numbers) / wall_ms(lambda: context.step(numbers + 3, at, numbers)) * 1e3
+
+    for engine in (one, eight):
+        engine.sequences.clear()
+        for number in range(engine.sequences.count):
+            engine._context.tokens(number, np.arange(3, 3 + length, dtype=np.int32), 0, "none")
+    found = compare(f"{TOGETHER} sequences in a step, nothing chosen, tokens a second, all cores", settings.rounds(40),
+                    lambda: speed(eight), lambda: speed(one), "")  # fmt: skip
+    for engine in (one, eight):
+        engine.sequences.clear()
+    return found
 
 
 def people(engine: Engine) -> list[tuple[int, Wanted]]:
