@@ -13,14 +13,17 @@ import os
 import sqlite3
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from copersona.runtime.errors import BundleError, FacetError, ModelError
 from copersona.runtime.facets import read_schema
-from copersona.runtime.manifest import Manifest, Shapes, strict_json
+from copersona.runtime.hashes import CheckedHashes, file_sha256
+from copersona.runtime.manifest import MANIFEST, Manifest, Shapes, strict_json
 from copersona.runtime.onnx_check import check_onnx
 
+CHECKS = "checks 1"  # raise it when a part is checked in another way, here or in the modules of its format
 GRAPH_ID = 0x436F5072  # "CoPr"
 MAX_HEADER = 1024 * 1024  # bytes of a safetensors header
 MAX_NPY_HEADER = 4096
@@ -53,6 +56,23 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
     _check_json(manifest.path(folder, "encoder_tokenizer"))
     _check_model(manifest.path(folder, "model"), shapes)
     return tensors
+
+
+def check_parts_once(folder: Path | str, manifest: Manifest, *, full: bool = False, cache: Path | None = None) -> None:
+    """`check_parts` of a verified bundle, unless `cache` (as `bundle.verify` has it) remembers that the same manifest's
+    parts passed, by these checks. `full` checks again.
+
+    Raises:
+        BundleError: as `check_parts`.
+    """
+    path, hashes = Path(folder) / MANIFEST, CheckedHashes(cache)
+    found = file_sha256(path)
+    passed = f"{CHECKS} {found.sha256}"
+    if not full and hashes.knows(path, os.lstat(path), passed):
+        return
+    check_parts(folder, manifest)
+    hashes.remember(path, replace(found, sha256=passed))
+    hashes.save()
 
 
 def _check_facets(path: Path, shapes: Shapes) -> None:

@@ -19,7 +19,7 @@ from copersona.runtime.arrays import F32, I32
 from copersona.runtime.errors import ModelError
 from copersona.runtime.llama import complaint, exact_build, library, no_complaint
 
-BATCH = 128  # positions of one call into llama.cpp; more are no faster on a processor and hold more memory
+BATCH = 512  # positions of one call into llama.cpp
 OUTPUTS = 64  # positions of one call whose logits are wanted: (64, V) float32 is what llama.cpp then has to hold
 
 State = NDArray[np.uint8]

@@ -22,7 +22,7 @@ import numpy as np
 from copersona.runtime.answers import Answer, Asked, Score
 from copersona.runtime.arrays import F32
 from copersona.runtime.bundle import verify
-from copersona.runtime.bundle_check import check_parts, open_graph_db
+from copersona.runtime.bundle_check import check_parts_once, open_graph_db
 from copersona.runtime.closing import Closing
 from copersona.runtime.context import Fixed, Layout, Prompt
 from copersona.runtime.context_settings import ContextSettings, changed, check_room, read_context
@@ -330,7 +330,7 @@ def open_bundle(
     """
     folder = Path(folder)
     manifest = verify(folder, full=full)
-    check_parts(folder, manifest)
+    check_parts_once(folder, manifest, full=full)
     return Session(
         folder, manifest, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache
     )

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from copersona.runtime import gguf_check, hashes
 from copersona.runtime.bundle import FORMAT_VERSION, MANIFEST, Manifest, Shapes, open_manifest, verify, write_manifest
-from copersona.runtime.bundle_check import check_parts
+from copersona.runtime.bundle_check import check_parts, check_parts_once
 from copersona.runtime.errors import BundleError, ModelError
 from copersona.runtime.facets import Facet, FacetSchema, Feature, schema_to_json
 from copersona.runtime.graph import APPLICATION_ID, TABLES
@@ -484,6 +484,38 @@ def test_tensors_that_are_missing_are_named(bundle: Path, width: SimpleNamespace
 def test_parts_that_cannot_be_read_are_named(bundle: Path, width: SimpleNamespace, file: str, content: str) -> None:
     (bundle / file).write_text(content)
     assert unfit(bundle).startswith(str(bundle / file))
+
+
+def test_parts_that_passed_are_looked_into_again_only_where_something_changed(
+    bundle: Path, width: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr("copersona.runtime.bundle_check.check_npy", lambda path, shape: looked.append(path))
+
+    def looks(**options: Any) -> bool:
+        before = len(looked)
+        check_parts_once(bundle, verify(bundle), **options)
+        return len(looked) > before
+
+    assert [looks(), looks(), looks(full=True), looks()] == [True, False, True, False]
+    assert looks(cache=tmp_path / "other.json")
+    monkeypatch.setattr("copersona.runtime.bundle_check.CHECKS", "other checks")
+    assert [looks(), looks()] == [True, False]
+    (bundle / "model.gguf").write_bytes(b"another")
+    rewrite(bundle)
+    for path in bundle.rglob("*"):
+        os.utime(path, ns=(10**18, 10**18))
+    assert [looks(), looks()] == [True, False]
+
+
+def test_parts_that_failed_are_refused_each_time(bundle: Path, width: SimpleNamespace) -> None:
+    (bundle / "anchors.npy").write_text("no array")
+    rewrite(bundle)
+    for path in bundle.rglob("*"):
+        os.utime(path, ns=(10**18, 10**18))
+    for _ in range(2):
+        with pytest.raises(BundleError, match=r"anchors\.npy"):
+            check_parts_once(bundle, verify(bundle))
 
 
 @pytest.mark.export
