@@ -37,14 +37,18 @@ from copersona.runtime import Interaction, Sampling, open_bundle
 with open_bundle(sys.argv[1], threads=1) as session:
     history = [Interaction("a", f"I bought it {n} weeks ago, and I would buy it again. It is loud.") for n in range(9)]
     session.answer("Write a review.", session.know(tuple(history)), Sampling(max_tokens=16)).finish()
-    mapped = name = 0
+    resident, name = {}, ""
     for line in open("/proc/self/smaps", encoding="utf-8"):
         words = line.split()
         if "-" in words[0]:
-            name = words[-1]
-        elif words[0] == "Rss:" and not str(name).endswith(".gguf"):
-            mapped += int(words[1])
-    print(mapped * 1024 / 1e6)
+            name = words[5].split("/")[-1].split(".")[0] if len(words) > 5 else "[anonymous]"
+            name = "[model]" if words[-1].endswith(".gguf") else name
+        elif words[0] == "Rss:":
+            resident[name] = resident.get(name, 0) + int(words[1]) * 1024 / 1e6
+    resident.pop("[model]")
+    largest = sorted(resident.items(), key=lambda one: -one[1])[:10]
+    print(", ".join(f"{name} {size:.0f}" for name, size in largest), "MB")
+    print(sum(resident.values()))
 """
 
 
@@ -80,6 +84,7 @@ def opening(settings: Settings, bundle: Path) -> Row:
 def resident(settings: Settings, bundle: Path) -> Row:
     """After an answer, all pages but those of the model's file."""
     model = next(bundle.glob("*.gguf")).stat().st_size / 1e6
+    print("resident: " + run(RESIDENT, str(bundle)).splitlines()[-2])
     found = in_turn(settings.rounds(3), {"mine": lambda: printed(RESIDENT, bundle)})["mine"]
     return row("resident MB beyond the mapped model, against its file", found, [model] * len(found), "value <= 150 MB")
 
