@@ -6,8 +6,11 @@ request. "Nobody at all" is the request alone: no soft prompt, no instruction, n
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         yield from first_tokens(engine, settings)
         yield from restores(engine, settings)
         yield decoding(engine, path, settings)
+        yield from against_llama_bench(engine, path, settings)
     yield from together(path, settings)
 
 
@@ -112,10 +116,26 @@ def decoding(engine: Engine, path: Path, settings: Settings) -> Row:
     return found
 
 
-def speed(pieces: Iterator[Any]) -> float:
-    """Tokens a CPU second after the first."""
+def against_llama_bench(engine: Engine, path: Path, settings: Settings) -> Iterator[Row]:
+    """The same against llama.cpp's own tool where it is installed; by the clock, as that is what the tool tells."""
+    tool = shutil.which("llama-bench")
+    if tool is None:
+        print("left out: llama-bench is not on the PATH")
+        return
+    command = [tool, "-m", str(path), "-p", "0", "-n", str(ANSWER), "-t", "1", "-r", "1", "-o", "json"]
+
+    def reference() -> float:
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return float(json.loads(found)[0]["avg_ts"])
+
+    ours = lambda: speed(engine.generate(None, [3], Sampling(0, 1.0, ANSWER + 8)), wall_ms)
+    yield compare("decoding against llama-bench, tokens a second, one thread", settings.rounds(5), ours, reference, "")
+
+
+def speed(pieces: Iterator[Any], clock: Callable[[Callable[[], Any]], float] = cpu_ms) -> float:
+    """Tokens a second of this clock after the first."""
     next(pieces)
-    return ANSWER / cpu_ms(lambda: [next(pieces) for _ in range(ANSWER)]) * 1e3
+    return ANSWER / clock(lambda: [next(pieces) for _ in range(ANSWER)]) * 1e3
 
 
 def together(path: Path, settings: Settings) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -22,12 +23,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     """The modules of that folder, which is no package: a script there finds its neighbours by name."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     before = set(sys.modules)
-    import report
-    import rows
-    import shapes
-
-    yield {"report": report, "rows": rows, "shapes": shapes}
-    for name in {"report", "rows", "shapes"} - before:
+    names = ("report", "rows", "settings", "shapes", "engine")
+    yield {name: importlib.import_module(name) for name in names}
+    for name in set(names) - before:
         del sys.modules[name]
 
 
@@ -71,3 +69,23 @@ def test_rows_know_their_bars_and_replace_those_of_their_name(modules: dict[str,
     assert text.endswith("\nAfter.\n")
     assert text.count("| b | 4 | 2 | 2 (2 to 2) | value ≤ 3 ms | **missed** |") == 1
     assert "old" not in text
+
+
+@pytest.mark.export
+def test_llama_bench_is_a_reference_where_it_is_installed(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, shapes = modules["engine"], modules["shapes"]
+    small = shapes.Shape(layers=1, width=128, heads=4, kv_heads=2, inner=256, vocabulary=700)
+    shapes.write_model(tmp_path / "a", small)
+    settings = modules["settings"].Settings(tmp_path, True, None, 1, None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Engine(tmp_path / "a", threads=1) as engine:
+        assert not list(parts.against_llama_bench(engine, tmp_path / "a", settings))
+        assert "llama-bench" in capsys.readouterr().out
+        tool = tmp_path / "llama-bench"
+        tool.write_text(f'#!{sys.executable}\nprint(\'[{{"n_gen": 48, "avg_ts": 12.5}}]\')\n')
+        tool.chmod(0o755)
+        (row,) = parts.against_llama_bench(engine, tmp_path / "a", settings)
+    assert row.reference == 12.5
+    assert row.value > 0
