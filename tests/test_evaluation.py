@@ -185,7 +185,7 @@ def test_rewired_peers_are_others_who_are_observed_on_what_they_lend(bench: Benc
 def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = Options(limit=2, texts=1, max_tokens=4, threads=1)
+    options = Options(limit=2, sweeps=1, texts=1, max_tokens=4, threads=1)
     bundle = run.path("bundle")
     evaluate_bundle(bundle, run, tmp_path, options)
     report = (tmp_path / "report.md").read_text()
@@ -197,6 +197,9 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     keys = {"method", "against", "metric", "difference", "low", "high", "p_holm", "people"}
     assert all(keys <= set(row) for row in body["comparisons"])
     assert set(EXPERIMENTS) - {"facets"} <= set(body["values"])
+    people = {name: {len(row) for row in rows.values()} for name, rows in body["values"].items()}
+    assert people["methods"] == people["twins"] == {2}
+    assert people["peers"] == people["retrieval"] == people["temperature"] == {1}
     assert {"ROUGE-1", "METEOR", "BLEU", "BERTScore"} <= {row["metric"] for row in body["comparisons"]}
     assert {p.name for p in tmp_path.glob("*.png")} >= {"twins.png", "cold.png", "temperature.png"}
     assert (tmp_path / "report.html").read_text().count("<img") >= 3

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from copersona.export.evaluation.results import Row, compare
 from copersona.export.evaluation.statistics import holm, interval, paired, sign_flip
 from copersona.export.evaluation.values import ValueStore
 from copersona.runtime.errors import ExportError
@@ -19,6 +20,19 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_generated_texts_are_corrected_apart_from_the_true_one() -> None:
+    values = {f"p{i}": {"bits per byte": i / 10, "ROUGE-1": i / 20} for i in range(6)}
+    better = {
+        p: {"bits per byte": row["bits per byte"] - 1.0, "ROUGE-1": row["ROUGE-1"] + 1.0} for p, row in values.items()
+    }
+    rows = [Row("full", "", values), Row("other", "", better)]
+    found = compare("t", rows, "full", ["ROUGE-1", "bits per byte"])
+    assert [c.metric for c in found] == ["bits per byte", "ROUGE-1"]
+    assert all(c.p_holm == c.found.p for c in found)  # one comparison of each kind: nothing to correct
+    doubled = compare("t", [*rows, Row("third", "", better)], "full", ["bits per byte"])
+    assert [c.p_holm for c in doubled] == pytest.approx([2 * c.found.p for c in doubled])
 
 
 def test_the_sign_flip_test_equals_scipys_for_few_people() -> None:

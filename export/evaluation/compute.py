@@ -25,13 +25,18 @@ from copersona.runtime.session import Known, Session
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom and how: all `cases` are scored, texts are generated for those in `texts`."""
+    """Whom and how: all `cases` are scored, in sweeps those in `sweeps`; texts are generated for those in `texts`."""
 
     cases: Sequence[Case]
+    sweeps: frozenset[str]
     texts: frozenset[str]
     sampling: Sampling
     metrics: TextMetrics | None = None
     judge: Judge | None = None
+
+    def asked(self, experiment: Experiment) -> Sequence[Case]:
+        """The people of an experiment."""
+        return [case for case in self.cases if case.person in self.sweeps] if experiment.sweep else self.cases
 
 
 def measure(bench: Bench, store: ValueStore, experiments: Sequence[Experiment], plan: Plan) -> None:
@@ -44,10 +49,10 @@ def measure(bench: Bench, store: ValueStore, experiments: Sequence[Experiment], 
 
 
 def run_trial(bench: Bench, store: ValueStore, experiment: Experiment, trial: Trial, plan: Plan) -> None:
-    """One trial over everybody, as far as it is not known."""
+    """One trial over the experiment's people, as far as it is not known."""
     bits_key, text_key = trial.key(bench), generated_key(bench, trial, plan)
     todo = []
-    for case in plan.cases:
+    for case in plan.asked(experiment):
         wants_bits = trial.bits and trial.asks(case) and not store.get(bits_key, case.person)
         wants_text = writes(trial, case, plan) and not store.get(text_key, case.person)
         if wants_bits or wants_text:

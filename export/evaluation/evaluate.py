@@ -38,6 +38,7 @@ class Options:
 
     only: Sequence[str] = ()
     limit: int | None = None
+    sweeps: int | None = None
     texts: int = 200
     max_tokens: int | None = None
     bert_encoder: Path | None = None
@@ -117,6 +118,7 @@ def _plan(run: Run, options: Options, out: Path) -> Plan:
     judge = _ledger(options.judge_endpoint, options.judge_model, options.judge_gguf, options.api_key_env, out / "judge")
     return Plan(
         everybody,
+        frozenset(case.person for case in spread(everybody, options.sweeps)),
         frozenset(case.person for case in spread(everybody, options.texts)) if options.texts else frozenset(),
         Sampling(max_tokens=tokens, seed=options.seed),
         TextMetrics(options.bert_encoder or Path(run.settings.encoder)) if options.texts else None,

@@ -62,6 +62,7 @@ def switched(bench: Bench) -> Experiment:
         (Trial(OWN, COPERSONA), Trial(NOBODY.name, NOBODY), *(Trial(m.name, m) for m in SWITCHED)),
         OWN,
         "Nothing is retrained here: the model has learned with the part that is now missing.",
+        sweep=True,
         changes=True,
     )
 
@@ -71,7 +72,7 @@ def _sweep(name: str, title: str, text: str, points: Mapping[str, Mapping[str, A
     first = next((label for label, c in points.items() if all(trained.get(k) == v for k, v in c.items())), None)
     trials = [Trial(label, COPERSONA, context) for label, context in points.items()]
     note = f" The bundle was trained with: {first}." if first else " The bundle was trained with another setting."
-    return Experiment(name, title, trials, first or next(iter(points)), text + note, plot="bars")
+    return Experiment(name, title, trials, first or next(iter(points)), text + note, plot="bars", sweep=True)
 
 
 def retrieval(bench: Bench) -> Experiment:
@@ -93,8 +94,12 @@ def show(bench: Bench) -> Experiment:
 
 
 def place(bench: Bench) -> Experiment:
-    points = {name: {"place": name} for name in ("first", "middle", "last")}
-    return _sweep("place", "Where facets and peers stand in the prompt", "Nothing is retrained.", points, bench)
+    context = bench.run.settings.context
+    count = max(context.recent + context.matched, 2)
+    halves = {"recent": count - count // 2, "matched": count // 2}  # so that there is a middle
+    points: dict[str, dict[str, Any]] = {name: {"place": name, **halves} for name in ("first", "middle", "last")}
+    text = "Half of the own history is the latest, half what matches the request; nothing is retrained."
+    return _sweep("place", "Where facets and peers stand in the prompt", text, points, bench)
 
 
 def peers(bench: Bench) -> Experiment:
@@ -106,7 +111,7 @@ def peers(bench: Bench) -> Experiment:
 def memory(bench: Bench) -> Experiment:
     trials = [Trial(m.name, m) for m in (COPERSONA, FACETS_ONLY, EPISODES_ONLY)]
     text = "What stands in the prompt: facet summaries (own and peers'), the person's own texts, or both."
-    return Experiment("memory", "Facet summaries against episodes", trials, OWN, text)
+    return Experiment("memory", "Facet summaries against episodes", trials, OWN, text, sweep=True)
 
 
 def temperature(bench: Bench) -> Experiment:
@@ -114,7 +119,9 @@ def temperature(bench: Bench) -> Experiment:
         Trial(f"{t:.1f}", COPERSONA, sampling=Sampling(temperature=t), bits=False, samples=1) for t in TEMPERATURES
     ]
     text = "The bits of a text do not depend on it; only what is generated does."
-    return Experiment("temperature", "Decoding temperature (Figure 3)", steps, "0.8", text, metrics=(), plot="line")
+    return Experiment(
+        "temperature", "Decoding temperature (Figure 3)", steps, "0.8", text, metrics=(), plot="line", sweep=True
+    )
 
 
 def facets(bench: Bench) -> Experiment:
@@ -125,7 +132,7 @@ def facets(bench: Bench) -> Experiment:
     ]
     text = "Each number is a whole run of its own: facets, graph and training, with as many steps."
     against = str(bench.run.settings.facets)
-    return Experiment("facets", "Number of facets (Figure 4)", made, against, text, plot="line")
+    return Experiment("facets", "Number of facets (Figure 4)", made, against, text, plot="line", sweep=True)
 
 
 def twins(bench: Bench) -> Experiment:
@@ -156,7 +163,7 @@ def cold(bench: Bench) -> Experiment:
         alone = Method(f"latest {label}, text only", latest(count, soft=False), note="soft prompt switched off")
         trials.append(Trial(f"{label}, text only", alone, least=4))
     text = "People with at least four earlier interactions, known by their latest ones alone."
-    return Experiment("cold", "Cold start", trials, NOBODY.name, text, plot="line")
+    return Experiment("cold", "Cold start", trials, NOBODY.name, text, plot="line", sweep=True)
 
 
 EXPERIMENTS: Mapping[str, Callable[[Bench], Experiment]] = {

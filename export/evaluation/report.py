@@ -16,7 +16,7 @@ from copersona.export.evaluation.compute import Plan
 from copersona.export.evaluation.document import Block, Grid, Heading, Picture, Text, markdown, page
 from copersona.export.evaluation.judge import MARKS
 from copersona.export.evaluation.plots import plot
-from copersona.export.evaluation.results import Table, Values
+from copersona.export.evaluation.results import Comparison, Table, Values, of_texts
 from copersona.export.evaluation.texts import SHORT, TEXT_METRICS
 from copersona.export.files import write_text
 
@@ -87,7 +87,7 @@ def _section(folder: Path, table: Table) -> list[Block]:
     blocks: list[Block] = [Heading(experiment.title), Text(experiment.text)]
     if not any(row.values for row in table.rows):
         return [*blocks, Text("Nothing measured.")]
-    bits = [m for m in table.metrics if m not in TEXT_METRICS and m not in MARKS]
+    bits = [m for m in table.metrics if not of_texts(m)]
     texts = [m for m in table.metrics if m in TEXT_METRICS]
     for metrics in (bits, texts):
         if metrics:
@@ -96,12 +96,13 @@ def _section(folder: Path, table: Table) -> list[Block]:
         blocks.append(_marks(table))
     if experiment.plot and plot(table, folder / f"{experiment.name}.png"):
         blocks.append(Picture(folder / f"{experiment.name}.png", experiment.title))
-    if table.comparisons:
-        text = f"Differences to {experiment.against}, paired over people; 95 % bootstrap intervals, p by sign flips, "
-        blocks += [
-            Text(f"{text}Holm over the {len(table.comparisons)} comparisons of this table."),
-            _differences(table),
-        ]
+    for kind in (False, True):
+        rows = [c for c in table.comparisons if of_texts(c.metric) is kind]
+        if rows:
+            text = (
+                f"Differences to {experiment.against}, paired over people; 95 % bootstrap intervals, p by sign flips, "
+            )
+            blocks += [Text(f"{text}Holm over these {len(rows)}."), _differences(rows)]
     return blocks
 
 
@@ -150,9 +151,9 @@ def _marks(table: Table) -> Grid:
     return Grid(["Method", *MARKS, "abstained"], rows)
 
 
-def _differences(table: Table) -> Grid:
+def _differences(comparisons: Sequence[Comparison]) -> Grid:
     rows = []
-    for c in table.comparisons:
+    for c in comparisons:
         found = c.found
         cells = f"{found.mean:+.5f}", f"[{found.low:+.5f}, {found.high:+.5f}]", f"{c.p_holm:.4g}"
         rows.append([c.method, SHORT.get(c.metric, c.metric), *cells, f"{found.smallest:.5f}", str(found.people)])

@@ -1,4 +1,4 @@
-"""From values to tables: means, differences paired over people, Holm's correction over the comparisons of a table."""
+"""From values to tables: means, differences paired over people, Holm's correction over those of a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from copersona.export.evaluation.bits import BITS, PARTS
 from copersona.export.evaluation.compute import Plan, generated_key, people_key
 from copersona.export.evaluation.judge import MARKS
 from copersona.export.evaluation.statistics import Difference, holm, paired
-from copersona.export.evaluation.texts import corpus_bleu
+from copersona.export.evaluation.texts import TEXT_METRICS, corpus_bleu
 from copersona.export.evaluation.trials import Experiment
 from copersona.export.evaluation.values import ValueStore
 from copersona.runtime.arrays import F64
@@ -97,7 +97,7 @@ def collect(bench: Bench, store: ValueStore, experiment: Experiment, plan: Plan)
         keys = [trial.key(bench), generated_key(bench, trial, plan)]
         use = [keys[0]] * trial.bits + [keys[1]] * (trial.samples > 0 and plan.metrics is not None)
         values = {}
-        for case in plan.cases:
+        for case in plan.asked(experiment):
             merged = {n: v for key in use for n, v in store.get(key, case.person).items()}
             if merged:
                 values[case.person] = merged
@@ -113,7 +113,7 @@ def table(experiment: Experiment, rows: Sequence[Row], seed: int = 0) -> Table:
 
 
 def compare(name: str, rows: Sequence[Row], against: str, metrics: Sequence[str], seed: int = 0) -> list[Comparison]:
-    """All comparisons of a table, p corrected over all of them."""
+    """All comparisons of a table, p corrected over those of one kind: of the true text, or of generated ones."""
     other = next((row for row in rows if row.label == against), None)
     found = []
     for row in rows if other is not None else ():
@@ -124,6 +124,16 @@ def compare(name: str, rows: Sequence[Row], against: str, metrics: Sequence[str]
             if row is not other and people:
                 gap = paired(row.column(metric, people), other.column(metric, people), seed)
                 found.append(Comparison(name, row.label, against, metric, gap, gap.p))
+    return [c for kind in (False, True) for c in corrected([c for c in found if of_texts(c.metric) is kind])]
+
+
+def of_texts(metric: str) -> bool:
+    """Whether a metric judges generated texts; the others are shown in a table of their own."""
+    return metric in TEXT_METRICS or metric in MARKS
+
+
+def corrected(found: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons with p corrected over all of them (Holm)."""
     adjusted = holm([c.found.p for c in found])
     return [replace(c, p_holm=p) for c, p in zip(found, adjusted, strict=True)]
 
@@ -174,7 +184,6 @@ def coverage(methods: Table, people: Values) -> Table | None:
         if both[0].values:
             rows += both
             comparisons += compare("coverage", both, both[1].label, [BITS])
-    adjusted = holm([c.found.p for c in comparisons])
     experiment = replace(
         methods.experiment,
         name="coverage",
@@ -183,5 +192,4 @@ def coverage(methods: Table, people: Values) -> Table | None:
         text="People by how many of their facets have no strong support; each group against nobody.",
         changes=False,
     )
-    done = [replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True)]
-    return Table(experiment, rows, [BITS, *PARTS], done)
+    return Table(experiment, rows, [BITS, *PARTS], corrected(comparisons))

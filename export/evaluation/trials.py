@@ -68,6 +68,8 @@ class Experiment:
     text: str
     metrics: Sequence[str] = (BITS, *PARTS)
     plot: Plot = ""
+    sweep: bool = False
+    """Asks the plan's people for sweeps, not everybody."""
     changes: bool = False
     """Shown as the paper's ablation table: each value with its change against the full model."""
 
