@@ -29,7 +29,8 @@ from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import TWINS, ranked
-from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, base_bundle, made, make_variants
+from copersona.export.evaluation.variant_bundles import base_bundle
+from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
 from copersona.export.run import Run
 from copersona.runtime.endpoint import Endpoint
 from copersona.runtime.errors import ExportError

@@ -20,7 +20,8 @@ from copersona.export.evaluation.report import write_report
 from copersona.export.evaluation.results import Table, about_people, collect, coverage, near_against_far, restricted
 from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.values import ValueStore
-from copersona.export.evaluation.variants import FACETS, VARIANTS, base_bundle, made, make_variants, results
+from copersona.export.evaluation.variant_bundles import base_bundle
+from copersona.export.evaluation.variants import FACETS, VARIANTS, made, make_variants, results
 from copersona.export.hub import model_name
 from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.pipeline import alone

@@ -8,7 +8,6 @@ this run is skipped.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,19 +19,18 @@ import numpy as np
 
 from copersona.export.evaluation.methods.method import silent
 from copersona.export.evaluation.rewire import global_order, global_vectors, random_order, rewired
+from copersona.export.evaluation.variant_bundles import VERSION, folder_of, identity, pack_variant
 from copersona.export.examples import Situation
-from copersona.export.files import replacing, replacing_folder, scratch, sha256, write_text
+from copersona.export.files import scratch, sha256, write_text
 from copersona.export.kept import kept_key
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32, I32
-from copersona.runtime.bundle import open_manifest, verify, write_manifest
+from copersona.runtime.bundle import open_manifest
 from copersona.runtime.context_settings import context_key
-from copersona.runtime.engine import quantize
 from copersona.runtime.errors import ExportError
 from copersona.runtime.graph import PersonaGraph
 from copersona.runtime.progress import note
 
-VERSION = 1  # raise it when a variant's training changes
 Text = Literal["all", "history", "none"]
 Wiring = Literal["facets", "random", "global"]
 
@@ -70,73 +68,15 @@ VARIANTS = {
 FACETS = tuple(f"facets-{count}" for count in range(3, 7))
 
 
-def folder_of(run: Run, name: str) -> Path:
-    """Where a variant lives."""
-    return run.path("variants") / name
-
-
 def made(run: Run, bundle: Path) -> dict[str, Path]:
     """Bundles of variants that are whole and of this bundle, by name."""
     found = {}
     for name in ("base", *VARIANTS, *FACETS):
         folder = folder_of(run, name) / "bundle"
         whole = (folder / "manifest.json").is_file()
-        if whole and (name in FACETS or open_manifest(folder).settings.get("variant_of") == _identity(bundle)):
+        if whole and (name in FACETS or open_manifest(folder).settings.get("variant_of") == identity(bundle)):
             found[name] = folder
     return found
-
-
-def _identity(bundle: Path) -> str:
-    return open_manifest(bundle).bundle_id
-
-
-def base_bundle(run: Run, bundle: Path) -> Path:
-    """The bundle with the untrained base in it, quantised as the trained one is."""
-    return _pack(run, bundle, "base", Path(run.settings.base), None)
-
-
-def _pack(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None) -> Path:
-    """A bundle as `bundle` with another model (a transformers folder) and personalizer."""
-    target = folder_of(run, name) / "bundle"
-    key = {"variant": name, "variant_of": _identity(bundle), "variant_version": VERSION}
-    if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
-        return target
-    manifest = verify(bundle)
-    with replacing(folder_of(run, name) / "model.gguf") as gguf:
-        to_gguf(run, model, gguf)
-        changed = {"model": gguf} | ({} if personalizer is None else {"personalizer": personalizer})
-        with replacing_folder(target) as part:
-            for row in manifest.files:
-                if row.role in changed:
-                    shutil.copyfile(changed[row.role], part / row.path)
-                else:
-                    link_or_copy(bundle / row.path, part / row.path)
-            roles = {row.path: row.role for row in manifest.files}
-            write_manifest(part, roles, manifest.shapes, {**manifest.settings, **key})
-    (folder_of(run, name) / "model.gguf").unlink()
-    return target
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name where the file system can, a copy where not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def to_gguf(run: Run, model: Path, target: Path) -> None:
-    """A transformers folder as GGUF in the run's precision."""
-    from copersona.export.gguf import write_gguf
-
-    kind = run.settings.quantize
-    if kind == "f32" or kind == "f16":
-        write_gguf(model, target, kind)
-        return
-    with scratch(target.with_name("full")) as folder:
-        write_gguf(model, folder / "f32.gguf", "f32")
-        quantize(folder / "f32.gguf", target, kind)
 
 
 class VariantTrainer:
@@ -182,7 +122,7 @@ class VariantTrainer:
         with scratch(folder / "merged") as merged:
             merge_lora(Path(self.run.settings.base), best / "adapter", merged)
             personalizer = None if variant.dep else best / "personalizer.safetensors"
-            return _pack(self.run, self.bundle, variant.name, merged, personalizer)
+            return pack_variant(self.run, self.bundle, variant.name, merged, personalizer)
 
     def _train(self, variant: Variant, folder: Path) -> None:
         import torch

@@ -28,7 +28,7 @@ def _parts(bench: Bench) -> tuple[DepCorpus, DepPersonalizer]:
 
         from copersona.export.evaluation.dep_inputs import DepCorpus
         from copersona.export.evaluation.dep_model import DepPersonalizer, dep_shape
-        from copersona.export.evaluation.variants import folder_of
+        from copersona.export.evaluation.variant_bundles import folder_of
 
         weights = load_file(folder_of(bench.run, "dep") / "train" / "best" / "personalizer.safetensors")
         shape = dep_shape(weights["encoder.weight"].shape[1], weights["blank"].shape[1])

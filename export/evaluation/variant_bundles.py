@@ -1,0 +1,74 @@
+"""Bundles of variants: as the run's, with another model and personalizer in them, so that the runtime opens them as any
+other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from copersona.export.files import replacing, replacing_folder, scratch
+from copersona.export.run import Run
+from copersona.runtime.bundle import open_manifest, verify, write_manifest
+from copersona.runtime.engine import quantize
+
+VERSION = 1  # raise it when a variant's training changes
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """Where a variant lives."""
+    return run.path("variants") / name
+
+
+def identity(bundle: Path) -> str:
+    """The id of the bundle that variants are of."""
+    return open_manifest(bundle).bundle_id
+
+
+def base_bundle(run: Run, bundle: Path) -> Path:
+    """The bundle with the untrained base in it, quantised as the trained one is."""
+    return pack_variant(run, bundle, "base", Path(run.settings.base), None)
+
+
+def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None) -> Path:
+    """A bundle as `bundle` with another model (a transformers folder) and personalizer."""
+    target = folder_of(run, name) / "bundle"
+    key = {"variant": name, "variant_of": identity(bundle), "variant_version": VERSION}
+    if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
+        return target
+    manifest = verify(bundle)
+    with replacing(folder_of(run, name) / "model.gguf") as gguf:
+        to_gguf(run, model, gguf)
+        changed = {"model": gguf} | ({} if personalizer is None else {"personalizer": personalizer})
+        with replacing_folder(target) as part:
+            for row in manifest.files:
+                if row.role in changed:
+                    shutil.copyfile(changed[row.role], part / row.path)
+                else:
+                    link_or_copy(bundle / row.path, part / row.path)
+            roles = {row.path: row.role for row in manifest.files}
+            write_manifest(part, roles, manifest.shapes, {**manifest.settings, **key})
+    (folder_of(run, name) / "model.gguf").unlink()
+    return target
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name where the file system can, a copy where not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def to_gguf(run: Run, model: Path, target: Path) -> None:
+    """A transformers folder as GGUF in the run's precision."""
+    from copersona.export.gguf import write_gguf
+
+    kind = run.settings.quantize
+    if kind == "f32" or kind == "f16":
+        write_gguf(model, target, kind)
+        return
+    with scratch(target.with_name("full")) as folder:
+        write_gguf(model, folder / "f32.gguf", "f32")
+        quantize(folder / "f32.gguf", target, kind)
