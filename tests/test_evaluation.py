@@ -28,7 +28,7 @@ from copersona.export.evaluation.methods.non_perso import NON_PERSO
 from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
-from copersona.export.evaluation.methods.twins import TWINS, ranked
+from copersona.export.evaluation.methods.twins import ANYONE, RANKS, ranked
 from copersona.export.evaluation.variant_bundles import base_bundle
 from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
 from copersona.export.run import Run
@@ -144,7 +144,7 @@ def test_twins_are_ranked_by_the_devices_own_similarity_and_never_oneself(bench:
     order = ranked(bench, session, case)
     assert sorted(order.tolist()) == [i for i in range(len(run.people)) if i != session.graph.row(case.pseudonym)]
     assert order[0] == own(bench, session, case).persona.placement.combined.index[0, 0]
-    histories = [method.known(bench, session, case) for method in TWINS]
+    histories = [method.known(bench, session, case) for method in (*RANKS, ANYONE)]
     assert all(known is not None and known.history[0].person != case.history[0].person for known in histories)
 
 

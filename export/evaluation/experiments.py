@@ -18,7 +18,7 @@ from copersona.export.evaluation.methods.non_perso import NON_PERSO
 from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_ONLY, NOBODY, SWITCHED
-from copersona.export.evaluation.methods.twins import TWINS
+from copersona.export.evaluation.methods.twins import ANYONE, RANKS
 from copersona.export.evaluation.trials import Experiment, Trial
 from copersona.runtime.engine import Sampling
 
@@ -136,7 +136,9 @@ def facets(bench: Bench) -> Experiment:
 
 
 def twins(bench: Bench) -> Experiment:
-    trials = [Trial("one's own", COPERSONA, samples=SAMPLES), *(Trial(m.name, m, samples=SAMPLES) for m in TWINS)]
+    ranks = [Trial(m.name, m, samples=SAMPLES, series="others, by likeness") for m in RANKS]
+    anyone = Trial(ANYONE.name, ANYONE, samples=SAMPLES, series="at random")
+    trials = [Trial("one's own", COPERSONA, samples=SAMPLES), *ranks, anyone]
     return Experiment(
         "twins",
         "When it misleads: someone else's persona",
@@ -157,11 +159,11 @@ def cold(bench: Bench) -> Experiment:
     trials = [Trial(NOBODY.name, NOBODY, least=4)]
     for count in COLD:
         label = "all" if count is None else str(count)
-        trials.append(Trial(label, Method(f"latest {label}", latest(count)), least=4))
+        trials.append(Trial(label, Method(f"latest {label}", latest(count)), least=4, series="whole"))
     for count in COLD:
         label = "all" if count is None else str(count)
         alone = Method(f"latest {label}, text only", latest(count, soft=False), note="soft prompt switched off")
-        trials.append(Trial(f"{label}, text only", alone, least=4))
+        trials.append(Trial(f"{label}, text only", alone, least=4, series="text only", point=label))
     text = "People with at least four earlier interactions, known by their latest ones alone."
     return Experiment("cold", "Cold start", trials, NOBODY.name, text, plot="line", sweep=True)
 

@@ -24,7 +24,8 @@ Plot = Literal["", "line", "bars"]
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A row of a table. `bits`: the true text is scored; `samples`: how many texts are generated for some people;
-    `least`: interactions that a person must have. Without a method it is the unigram reference."""
+    `least`: interactions that a person must have; `series`: the line it is on in a plot, at the place of `point`, by
+    default its label. Without a method it is the unigram reference."""
 
     label: str
     method: Method | None
@@ -33,6 +34,8 @@ class Trial:
     bits: bool = True
     samples: int = 0
     least: int = 0
+    series: str = ""
+    point: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:

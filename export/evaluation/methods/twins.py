@@ -58,10 +58,10 @@ def anyone(bench: Bench, session: Session, case: Case) -> Known:
     return someone(bench, session, int(bench.draw("anyone", case.person).choice(order)))
 
 
-TWINS = (
+RANKS = (
     Method("the most similar other's", at(0.0)),
     Method("the second most similar's", second),
     *(Method(f"of rank {share:.0%}", at(share)) for share in (0.05, 0.25, 0.5, 0.75)),
     Method("the least similar's", at(1.0)),
-    Method("a random other's", anyone),
 )
+ANYONE = Method("a random other's", anyone)
