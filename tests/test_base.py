@@ -191,7 +191,7 @@ def test_the_row_is_the_same_again_and_mixed_as_asked(text: Any, run: Path) -> N
     assert (row == build_stream(corpus, turns, 20_000, Mix(), 0)).all()
     assert not (row == build_stream(corpus, turns, 20_000, Mix(), 1)).all()
     start = tokens_of(run).control("<|im_start|>")
-    for part, share in ((row[:13_000], 0.56), (row[13_000:], 0.44)):
+    for part, share in ((row[:13_000], 0.74), (row[13_000:], 0.66)):
         documents = np.split(part, np.flatnonzero(part == turns.end) + 1)
         posts = sum(len(d) for d in documents if start not in d)
         assert posts / len(part) == pytest.approx(share, abs=0.03)
