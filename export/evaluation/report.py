@@ -34,22 +34,23 @@ def write_report(
     blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
     write_text(folder / "report.md", markdown(blocks))
     write_text(folder / "report.html", page(blocks, f"Evaluation of {facts['bundle'][:12]}"))
-    write_text(folder / "results.json", json.dumps(results_json(tables, facts), ensure_ascii=False, indent=1))
+    write_text(folder / "results.json", json.dumps(results_json(tables, facts), ensure_ascii=False))
 
 
 def results_json(tables: Sequence[Table], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything as figures: comparisons, and each person's values by table and row."""
+    """Everything as figures: comparisons, and each person's values by table and row, to five decimals."""
     return {
         "dataset": facts["dataset"],
         "people": facts["people"],
         "base": facts["base"],
         "comparisons": [c.to_json() for table in tables for c in table.comparisons],
-        "values": {
-            table.experiment.name: {row.label: {p: dict(v) for p, v in row.values.items()} for row in table.rows}
-            for table in tables
-        },
+        "values": {table.experiment.name: {row.label: _rounded(row.values) for row in table.rows} for table in tables},
         "facts": dict(facts),
     }
+
+
+def _rounded(values: Values) -> dict[str, dict[str, float]]:
+    return {person: {name: round(value, 5) for name, value in row.items()} for person, row in values.items()}
 
 
 def _facts(facts: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
