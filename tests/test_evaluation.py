@@ -14,7 +14,8 @@ import pytest
 from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
 from copersona.export.evaluation.cases import Case, cases
-from copersona.export.evaluation.control import bits_arrows, gate_arrow
+from copersona.export.evaluation.claims import claims
+from copersona.export.evaluation.control import gate_claim
 from copersona.export.evaluation.evaluate import Options, evaluate_bundle
 from copersona.export.evaluation.experiments import EXPERIMENTS
 from copersona.export.evaluation.gating import gating
@@ -29,6 +30,8 @@ from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import ANYONE, RANKS, ranked
+from copersona.export.evaluation.results import Row, Table, table
+from copersona.export.evaluation.trials import Experiment
 from copersona.export.evaluation.variant_bundles import base_bundle
 from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
 from copersona.export.run import Run
@@ -195,6 +198,8 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     assert "descriptive only" in report
     body = json.loads((tmp_path / "results.json").read_text())
     assert {"dataset", "people", "base", "comparisons", "values"} <= set(body)
+    assert "What is claimed" in report
+    assert {"claim", "figure", "verdict"} == set(body["claims"][0])
     keys = {"method", "against", "metric", "difference", "low", "high", "p_holm", "people"}
     assert all(keys <= set(row) for row in body["comparisons"])
     assert set(EXPERIMENTS) - {"facets"} <= set(body["values"])
@@ -240,19 +245,50 @@ def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case,
     assert case.target.output not in sent
 
 
-def test_the_best_share_of_own_evidence_and_the_arrows_of_the_control(bench: Bench, run: Run) -> None:
+def test_the_best_share_of_own_evidence_rises(bench: Bench, run: Run) -> None:
     shares = gating(bench, cases(run, 12))
     assert set(shares) <= {"none", "weak", "moderate", "strong"}
     assert [row["trained gate"] for row in shares.values()] == sorted(row["trained gate"] for row in shares.values())
     rising = {name: {"best share": share, "measurements": 30} for name, share in (("weak", 0.2), ("strong", 0.9))}
-    assert gate_arrow(rising).holds
-    assert not gate_arrow({**rising, "moderate": {"best share": 0.1, "measurements": 30}}).holds
-    row = {"table": "methods", "method": "nobody (trained state)", "metric": BITS, "difference": 0.1, "high": 0.2}
-    values = {"twins": {"the most similar other's": {"a": {BITS: 1.5}}, "the least similar's": {"a": {BITS: 1.4}}}}
-    first, twin = bits_arrows({"comparisons": [{**row, "low": 0.05}], "values": values})
-    assert first.holds
-    assert not twin.holds
-    assert not bits_arrows({"comparisons": [{**row, "low": -0.05}], "values": {}})[0].holds
+    assert gate_claim(rising).verdict == "yes"
+    assert gate_claim({**rising, "moderate": {"best share": 0.1, "measurements": 30}}).verdict == "no"
+
+
+def measured(name: str, rows: dict[str, list[float]]) -> Table:
+    """A table of bits per byte, a person a place."""
+    filled = [Row(label, "", {str(i): {BITS: v} for i, v in enumerate(values)}) for label, values in rows.items()]
+    return table(Experiment(name, name, (), next(iter(rows)), ""), filled)
+
+
+def test_claims_show_or_do_not_or_the_opposite_does() -> None:
+    own = [1.0 + i / 10 for i in range(40)]
+    more, less, same = (
+        [v + gap + (i % 3 - 1) / 50 for i, v in enumerate(own)] for gap in (0.1, -0.1, 0.0)
+    )  # 39 gaps of mean zero and one more
+    nobody = "nobody (trained state)"
+    methods = measured("methods", {"CoPersona": own, nobody: more, "RAG": less, "PAG": same, "unigram reference": more})
+    cold = measured("cold", {nobody: more, "all": own})
+    people = {str(i): {"new": float(i >= 20)} for i in range(40)}
+    found = {c.claim: c for c in claims([methods, cold], people)}
+    assert {name: c.verdict for name, c in found.items()} == {
+        "CoPersona is better than RAG": "no",
+        "CoPersona is better than PAG": "not shown",
+        "the persona pays: nobody costs more than oneself": "yes",
+        "cold start: all interactions are better than nobody": "yes",
+        "new people gain at least half of what people in the graph gain": "yes",
+    }
+    assert found["CoPersona is better than RAG"].figure.startswith("-0.100")
+
+
+def test_new_people_count_only_where_people_in_the_graph_gain() -> None:
+    own, nobody = [1.0] * 40, [1.1] * 20 + [1.04] * 20
+    people = {str(i): {"new": float(i >= 20)} for i in range(40)}
+    rows = {"CoPersona": own, "nobody (trained state)": nobody}
+    assert claims([measured("methods", rows)], people)[-1].verdict == "no"
+    assert ": 40%" in claims([measured("methods", rows)], people)[-1].figure
+    rows = {"CoPersona": nobody, "nobody (trained state)": own}
+    assert claims([measured("methods", rows)], people)[-1].verdict == "not shown"
+    assert len(claims([measured("methods", rows)], {p: {"new": 0.0} for p in people})) == 1
 
 
 def test_what_does_not_fit_is_refused(run: Run, tmp_path: Path) -> None:

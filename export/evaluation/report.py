@@ -12,6 +12,7 @@ import numpy as np
 
 from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.bits import BITS, names
+from copersona.export.evaluation.claims import Claim, claims
 from copersona.export.evaluation.compute import Plan
 from copersona.export.evaluation.document import Block, Grid, Heading, Picture, Text, markdown, page
 from copersona.export.evaluation.judge import MARKS
@@ -28,16 +29,17 @@ def write_report(
     folder: Path, bench: Bench, plan: Plan, tables: Sequence[Table], people: Values, facts: Mapping[str, Any]
 ) -> None:
     """Write report.md, report.html, plots and results.json."""
-    blocks: list[Block] = [Heading(f"Evaluation of {facts['bundle'][:12]}", 1), *_facts(facts, tables)]
+    asked = claims(tables, people)
+    blocks: list[Block] = [Heading(f"Evaluation of {facts['bundle'][:12]}", 1), *_facts(facts, tables), *_claims(asked)]
     for table in tables:
         blocks += _section(folder, table)
     blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
     write_text(folder / "report.md", markdown(blocks))
     write_text(folder / "report.html", page(blocks, f"Evaluation of {facts['bundle'][:12]}"))
-    write_text(folder / "results.json", json.dumps(results_json(tables, facts), ensure_ascii=False))
+    write_text(folder / "results.json", json.dumps(results_json(tables, asked, facts), ensure_ascii=False))
 
 
-def results_json(tables: Sequence[Table], facts: Mapping[str, Any]) -> dict[str, Any]:
+def results_json(tables: Sequence[Table], asked: Sequence[Claim], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Everything as figures: comparisons, and each person's values by table and row, to five decimals."""
     return {
         "dataset": facts["dataset"],
@@ -81,6 +83,19 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
                 )
             )
     return blocks
+
+
+def _claims(asked: Sequence[Claim]) -> list[Block]:
+    """Each claim of the method, and whether it shows."""
+    if not asked:
+        return []
+    text = (
+        "What should cost more minus what should cost less, in bits per byte of the true text, paired over people; "
+        f"95 % intervals, Holm over these {len(asked)}. *yes*: the interval lies above zero and p is below 0.05; "
+        "*no*: the opposite shows; *not shown*: neither does."
+    )
+    grid = Grid(["Claim", "found", "shows"], [[c.claim, c.figure, c.verdict] for c in asked])
+    return [Heading("What is claimed, and whether it shows"), Text(text), grid]
 
 
 def _section(folder: Path, table: Table) -> list[Block]:
