@@ -123,14 +123,21 @@ class PersonaGraph:
         words: dict[str, int] = json.loads(found[0]) if found else {}
         return words
 
-    def place(self, vectors: F32, labels: I32, *, own_row: int = -1, peers_shown: int = 3) -> Placement:
+    def place(
+        self, vectors: F32, labels: I32, *, own_row: int = -1, peers_shown: int = 3, without: Sequence[int] = ()
+    ) -> Placement:
         """Neighbours of one person: per facet, shared, by combined similarity, and what is borrowed from whom.
 
-        vectors (M, D) float32 centred, labels (M,) int32; own_row is the person's own row if they took part.
+        vectors (M, D) float32 centred, labels (M,) int32; own_row is the person's own row if they took part; `without`
+        are rows that are left out as well.
         """
         person = Person(vectors, labels, anchors_of(vectors[None], labels[None])[0], own_row)
         threshold = float(self.settings.get("threshold", THRESHOLD))
-        rows = self._candidates(person, threshold, peers_shown)
+        rows: I64 | None
+        if without:
+            rows = np.setdiff1d(np.arange(len(self.pseudonyms)), [own_row, *without])
+        else:
+            rows = self._candidates(person, threshold, peers_shown)
         if rows is None:
             return _place(person, self.peers, self.labels, self.anchors, threshold, peers_shown)
         alone = replace(person, own_row=-1)  # no candidate of their own

@@ -6,6 +6,7 @@ same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from copersona.runtime.arrays import F32, I32
@@ -38,14 +39,20 @@ class Persona:
 
 
 def make_persona(
-    profile: Profile, centring: Centring, graph: PersonaGraph, *, own_row: int = -1, peers: int = 3
+    profile: Profile,
+    centring: Centring,
+    graph: PersonaGraph,
+    *,
+    own_row: int = -1,
+    peers: int = 3,
+    without: Sequence[int] = (),
 ) -> Persona:
     """Place a profile in the graph. `own_row` is the person's own row if they took part, `peers` how many to show a
-    facet."""
+    facet, `without` rows of others who are no neighbours here."""
     labels = profile.reliabilities
     observed = labels >= 2
     vectors = centring(profile.vectors, observed)
-    placement = graph.place(vectors, labels, own_row=own_row, peers_shown=peers)
+    placement = graph.place(vectors, labels, own_row=own_row, peers_shown=peers, without=without)
     lines = tuple(
         peer_line(b.facet, b.peer, graph.profile(b.peer)[b.facet], lacking=b.lacking)
         for b in sorted(placement.borrowed, key=lambda b: (not b.lacking, -b.similarity))

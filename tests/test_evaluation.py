@@ -15,6 +15,7 @@ from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
 from copersona.export.evaluation.cases import Case, cases
 from copersona.export.evaluation.claims import claims
+from copersona.export.evaluation.compute import reference, scored
 from copersona.export.evaluation.control import gate_claim
 from copersona.export.evaluation.evaluate import Options, evaluate_bundle
 from copersona.export.evaluation.experiments import EXPERIMENTS
@@ -85,7 +86,8 @@ def test_cases_are_everyones_last_interaction_and_spread_when_limited(run: Run) 
 def test_bits_of_the_parts_add_up_to_what_the_session_scores(bench: Bench, case: Case) -> None:
     session = bench.session()
     for known in (own(bench, session, case), None):
-        found = score(session, bench.alphabet(session), case.request, case.target.output, known)
+        tokens = session.layout.answer(case.target.output)
+        found = score(session, bench.alphabet(session), case.request, tokens, known)
         whole = session.score(case.request, case.target.output, known)
         assert found[BITS] == pytest.approx(whole.bits_per_byte, rel=1e-5)
         assert sum(found[part] for part in PARTS) == pytest.approx(found[BITS])
@@ -151,6 +153,22 @@ def test_twins_are_ranked_by_the_devices_own_similarity_and_never_oneself(bench:
     assert all(known is not None and known.history[0].person != case.history[0].person for known in histories)
 
 
+def test_a_twin_does_not_know_the_person_whom_they_replace(bench: Bench, run: Run) -> None:
+    session, left_out = bench.session(), 0
+    for case in [c for c in cases(run) if not c.new][:12]:
+        mine = session.graph.row(case.pseudonym)
+        for method in (RANKS[0], RANKS[1], ANYONE):
+            known = method.known(bench, session, case)
+            assert known is not None
+            placement = known.persona.placement
+            met = [placement.shared.index, placement.combined.index, placement.edges.index]
+            assert all(mine not in index for index in met)
+            assert mine not in [b.peer for b in placement.borrowed]
+            twin = next(n for n, h in bench.by_pseudonym.items() if h == known.history)
+            left_out += mine in bench.know(session, known.history, twin).persona.placement.shared.index
+    assert left_out > 0  # there was something to leave out
+
+
 def test_variants_are_trained_as_they_are_asked(bench: Bench, run: Run, case: Case) -> None:
     from safetensors.numpy import load_file
 
@@ -169,7 +187,7 @@ def test_variants_are_trained_as_they_are_asked(bench: Bench, run: Run, case: Ca
         opened = bench.session(method.model)
         known = method.known(bench, opened, case)
         assert known is not None
-        assert score(opened, bench.alphabet(opened), case.request, case.target.output, known)[BITS] > 0
+        assert score(opened, bench.alphabet(opened), case.request, scored(bench, opened, case), known)[BITS] > 0
     opened = bench.session("dep")
     assert DEP.known(bench, opened, case).soft.shape == (16, opened.manifest.shapes.hidden)  # type: ignore[union-attr]
 
@@ -199,7 +217,7 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     body = json.loads((tmp_path / "results.json").read_text())
     assert {"dataset", "people", "base", "comparisons", "values"} <= set(body)
     assert "What is claimed" in report
-    assert {"claim", "figure", "verdict"} == set(body["claims"][0])
+    assert {"claim", "figure", "people", "verdict"} == set(body["claims"][0])
     keys = {"method", "against", "metric", "difference", "low", "high", "p_holm", "people"}
     assert all(keys <= set(row) for row in body["comparisons"])
     assert set(EXPERIMENTS) - {"facets"} <= set(body["values"])
@@ -252,6 +270,19 @@ def test_the_best_share_of_own_evidence_rises(bench: Bench, run: Run) -> None:
     rising = {name: {"best share": share, "measurements": 30} for name, share in (("weak", 0.2), ("strong", 0.9))}
     assert gate_claim(rising).verdict == "yes"
     assert gate_claim({**rising, "moderate": {"best share": 0.1, "measurements": 30}}).verdict == "no"
+
+
+def test_what_is_scored_of_a_long_text_is_the_same_for_all_methods(bench: Bench, case: Case) -> None:
+    long = replace(case, target=replace(case.target, output="soil and form " * 2_000))
+    session = bench.session()
+    tokens = scored(bench, session, long)
+    assert session.layout.answer(long.target.output)[: len(tokens)] == tokens
+    for known in (None, own(bench, session, long)):
+        found = score(session, bench.alphabet(session), long.request, tokens, known)
+        assert found["tokens"] == len(tokens)
+        assert found["end of text"] == 0
+    assert reference(bench, session, long)["tokens"] == len(tokens)
+    assert scored(bench, session, case) == session.layout.answer(case.target.output)
 
 
 def measured(name: str, rows: dict[str, list[float]]) -> Table:

@@ -85,18 +85,20 @@ def log_parts(logits: F32, tokens: Sequence[int], alphabet: Alphabet) -> tuple[F
     return whole / np.log(2), folded / np.log(2)
 
 
-def score(session: Session, alphabet: Alphabet, request: str, output: str, known: Known | None) -> dict[str, float]:
-    """Bits per byte of `output` after the request and its parts, as `Session.score` counts them, with the number of
-    bytes and tokens.
+def score(
+    session: Session, alphabet: Alphabet, request: str, tokens: Sequence[int], known: Known | None
+) -> dict[str, float]:
+    """Bits per byte of an answer's tokens after the request and their parts, as `Session.score` counts them, with the
+    number of bytes and tokens.
 
     Raises:
-        ModelError: the prompt leaves no room for a single token.
+        ModelError: the prompt leaves no room for them.
     """
     prompt = session.prompt(request, known).tokens
     soft = session.nobody if known is None else known.soft
-    tokens = session.layout.answer(output)[: max(session.engine.context - len(soft) - len(prompt), 0)]
-    if not tokens:
-        raise ModelError(f"the prompt has {len(prompt)} tokens, the context {session.engine.context}: no room left")
+    room = session.engine.context - len(soft) - len(prompt)
+    if not 0 < len(tokens) <= room:
+        raise ModelError(f"{len(tokens)} tokens to score, and the prompt leaves room for {room}")
     logits = session.engine.logits(soft, [*prompt, *tokens[:-1]], last=len(tokens))
     size = len(session.engine.detokenize(tokens).encode("utf-8"))
     found = split_bits(*log_parts(logits, tokens, alphabet), tokens, alphabet)

@@ -1,7 +1,7 @@
 """What the method claims, asked of the tables: does it show, does the opposite, or neither.
 
-A claim is a pair of rows that one should cost more than the other in bits per byte, paired over people. p is corrected
-over all claims that a report asks (Holm).
+A claim is a pair of rows of which one should have more than the other of a metric, bits per byte where no other is
+named, paired over people. p is corrected over all claims that a report asks (Holm).
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_O
 from copersona.export.evaluation.methods.twins import RANKS
 from copersona.export.evaluation.results import Row, Table, Values
 from copersona.export.evaluation.statistics import holm, interval, paired
+from copersona.runtime.arrays import F64
 
 Verdict = Literal["yes", "no", "not shown"]
+SURE = "log-probability of own text"
 OWN, NEAREST, FARTHEST = COPERSONA.name, RANKS[0].name, RANKS[-1].name
 ASKED = (  # table, the row that should cost more, the one that should cost less, the claim
     ("methods", NOBODY.name, OWN, "the persona pays: nobody costs more than oneself"),
-    ("twins", FARTHEST, NEAREST, "the near twin: the most similar other's costs less than the least similar's"),
+    ("twins", FARTHEST, NEAREST, "likeness helps: the most similar other's costs less than the least similar's"),
+    ("twins", NEAREST, FARTHEST, "the near twin misleads (PRIME): it costs more than the least similar's"),
+    ("twins", NEAREST, FARTHEST, "the near twin is believed (PRIME): the model is surer of what it writes as it", SURE),
     ("cold", NOBODY.name, "1", "cold start: one interaction is better than nobody"),
     ("cold", NOBODY.name, "all", "cold start: all interactions are better than nobody"),
     ("cold", "1", "all", "cold start: all interactions are better than one"),
@@ -39,6 +43,8 @@ ASKED = (  # table, the row that should cost more, the one that should cost less
         "summaries over episodes: facets alone are better than texts alone",
     ),
 )
+SWEEPS = ("show", "place", "retrieval", "memory")
+UNTRAINED = " (nothing retrained: one of the two is what the model was trained with)"
 EACH = {  # table: the row that every other should cost more than, and the claim
     "methods": (OWN, "CoPersona is better than {}"),
     "ablations": (OWN, "retrained, this is worse: {}"),
@@ -54,6 +60,7 @@ class Claim:
 
     claim: str
     figure: str
+    people: int
     verdict: Verdict
 
 
@@ -61,12 +68,12 @@ def claims(tables: Sequence[Table], people: Values) -> list[Claim]:
     """The claims that these tables can answer."""
     by_name = {table.experiment.name: table for table in tables}
     pairs = list(_pairs(by_name))
-    found = [_gaps(more, less) for _, more, less in pairs]
+    found = [_gaps(more, less, metric) for _, more, less, metric in pairs]
     differences = [paired(gaps, np.zeros_like(gaps)) for gaps in found]
     corrected = holm([d.p for d in differences])
     rows = [
-        Claim(claim, f"{d.mean:+.5f} [{d.low:+.5f}, {d.high:+.5f}], p {p:.2g}", verdict(d.low, d.high, p))
-        for (claim, _, _), d, p in zip(pairs, differences, corrected, strict=True)
+        Claim(claim, f"{d.mean:+.5f} [{d.low:+.5f}, {d.high:+.5f}], p {p:.2g}", d.people, verdict(d.low, d.high, p))
+        for (claim, *_), d, p in zip(pairs, differences, corrected, strict=True)
     ]
     return rows + ([_new_people(by_name["methods"], people)] if _has_both(by_name, people) else [])
 
@@ -78,28 +85,29 @@ def verdict(low: float, high: float, p: float = 0.0) -> Verdict:
     return "yes" if low > 0 else "no"
 
 
-def _pairs(tables: Mapping[str, Table]) -> Iterator[tuple[str, Row, Row]]:
-    """Claims with the row that should cost more and the one that should cost less, both with values."""
+def _pairs(tables: Mapping[str, Table]) -> Iterator[tuple[str, Row, Row, str]]:
+    """Claims with the row that should have more and the one that should have less, both with values, and of what."""
     for name, (label, claim) in EACH.items():
         rows = _rows(tables, name)
         for other, row in rows.items():
             if label in rows and other not in (label, *NO_RIVALS):
-                yield claim.format(other), row, rows[label]
-    for name, more, less, claim in ASKED:
-        rows = _rows(tables, name)
+                yield claim.format(other), row, rows[label], BITS
+    for name, more, less, claim, *other_metric in ASKED:
+        metric = other_metric[0] if other_metric else BITS
+        rows = _rows(tables, name, metric)
         if more in rows and less in rows:
-            yield claim, rows[more], rows[less]
+            yield claim + UNTRAINED * (name in SWEEPS), rows[more], rows[less], metric
 
 
-def _rows(tables: Mapping[str, Table], name: str) -> dict[str, Row]:
-    return {row.label: row for row in tables[name].rows if row.people(BITS)} if name in tables else {}
+def _rows(tables: Mapping[str, Table], name: str, metric: str = BITS) -> dict[str, Row]:
+    return {row.label: row for row in tables[name].rows if row.people(metric)} if name in tables else {}
 
 
-def _gaps(more: Row, less: Row) -> np.ndarray:
-    """Bits per byte of a row minus another's, (people of both,)."""
-    both = set(less.people(BITS))
-    people = [p for p in more.people(BITS) if p in both]
-    return more.column(BITS, people) - less.column(BITS, people)
+def _gaps(more: Row, less: Row, metric: str = BITS) -> F64:
+    """A metric of a row minus another's, (people of both,)."""
+    both = set(less.people(metric))
+    people = [p for p in more.people(metric) if p in both]
+    return more.column(metric, people) - less.column(metric, people)
 
 
 def _has_both(tables: Mapping[str, Table], people: Values) -> bool:
@@ -122,5 +130,5 @@ def _new_people(methods: Table, people: Values) -> Claim:
     figure = f"{new:.5f} [{new_low:+.5f}, {new_high:+.5f}] against {known:.5f} [{low:+.5f}, {high:+.5f}]{share}"
     claim = "new people gain at least half of what people in the graph gain"
     if low <= 0:
-        return Claim(claim, f"{figure}; these do not gain", "not shown")
-    return Claim(claim, figure, "yes" if new >= HALF * known else "no")
+        return Claim(claim, f"{figure}; these do not gain", len(people), "not shown")
+    return Claim(claim, figure, len(people), "yes" if new >= HALF * known else "no")

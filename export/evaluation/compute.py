@@ -65,7 +65,7 @@ def run_trial(bench: Bench, store: ValueStore, experiment: Experiment, trial: Tr
         known = trial.method.known(bench, session, case)
         name = trial.method.name
         if wants_bits:
-            found = score(session, bench.alphabet(session), case.request, case.target.output, known)
+            found = score(session, bench.alphabet(session), case.request, scored(bench, session, case), known)
             store.put(bits_key, name, trial.label, case.person, found)
         if wants_text:
             store.put(text_key, name, trial.label, case.person, generated(session, case, known, trial, plan))
@@ -81,7 +81,8 @@ def generated_key(bench: Bench, trial: Trial, plan: Plan) -> str:
     """Key of what is generated."""
     sampling = sampling_of(trial, plan)
     judge = None if plan.judge is None else plan.judge.name
-    return trial.key(bench, "text", asdict(sampling), trial.samples, judge)
+    metrics = None if plan.metrics is None else plan.metrics.signatures()
+    return trial.key(bench, "text", asdict(sampling), trial.samples, judge, metrics)
 
 
 def sampling_of(trial: Trial, plan: Plan) -> Sampling:
@@ -90,10 +91,18 @@ def sampling_of(trial: Trial, plan: Plan) -> Sampling:
     return plan.sampling if asked is None else replace(plan.sampling, temperature=asked.temperature)
 
 
+def scored(bench: Bench, session: Session, case: Case) -> tuple[int, ...]:
+    """Tokens of the true text that are scored: as many as the longest prompt leaves room for, for all methods the
+    same, so that none is compared on a text that is cut elsewhere for another."""
+    request = len(session.layout.prompt(case.request).tokens)
+    reserved = session.manifest.shapes.soft_tokens + bench.run.settings.context.budget + request
+    return session.layout.answer(case.target.output)[: max(session.engine.context - reserved, 1)]
+
+
 def reference(bench: Bench, session: Session, case: Case) -> dict[str, float]:
     """The unigram model's bits per byte."""
     answer = session.layout.answer
-    tokens = answer(case.target.output)
+    tokens = scored(bench, session, case)
     found = bench.unigram(session).bits([answer(item.output) for item in case.history], tokens)
     size = len(session.engine.detokenize(tokens).encode("utf-8"))
     return {**found.per_byte(size), "bytes": float(size), "tokens": float(len(tokens))}
@@ -131,17 +140,20 @@ def people_key(bench: Bench) -> str:
 
 
 def measure_people(bench: Bench, store: ValueStore, plan: Plan) -> None:
-    """Of each person: facets that are not strongly supported, interactions, characters of the true text, whether
-    new."""
+    """Of each person: facets that are not strongly supported, interactions, characters of the true text, whether its
+    end is cut off, whether new."""
     key = people_key(bench)
     todo = [case for case in plan.cases if not store.get(key, case.person)]
     for case in track(todo, "people") if todo else ():
-        labels = own(bench, bench.session(), case).persona.labels
+        session = bench.session()
+        labels = own(bench, session, case).persona.labels
+        whole = len(session.layout.answer(case.target.output))
         row = {
             "facets not strong": float((labels < 3).sum()),
             "facets not observed": float((labels < 2).sum()),
             "interactions": float(len(case.history)),
             "characters": float(len(case.target.output)),
+            "cut": float(len(scored(bench, session, case)) < whole),
             "new": float(case.new),
         }
         store.put(key, PEOPLE, "", case.person, row)

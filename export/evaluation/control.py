@@ -57,8 +57,14 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
     hidden = hidden_facet_figures(other.settings.seed, other.encode, people=people)
     found = [*completion_claims(hidden), gate_claim(shares), *(Claim(**row) for row in body["claims"])]
     write_text(folder / "control.json", json.dumps({"gating": shares, "completion": hidden}, indent=1))
-    rows = [f"| {a.claim} | {a.figure} | {a.verdict} |" for a in found]
-    lines = ["# Control on invented people", "", "| claim | found | shows |", "| --- | --- | --- |", *rows]
+    rows = [f"| {a.claim} | {a.figure} | {a.people} | {a.verdict} |" for a in found]
+    lines = [
+        "# Control on invented people",
+        "",
+        "| claim | found | people, measurements | shows |",
+        "| --- | --- | --- | --- |",
+        *rows,
+    ]
     write_text(folder / "control.md", "\n".join(lines) + "\n")
     return found
 
@@ -67,15 +73,13 @@ def completion_claims(hidden: Mapping[str, Any]) -> list[Claim]:
     """Peers tell what a person never shows better than nobody and than random peers."""
     never = hidden["topic never shown"]
     if never is None:
-        return [
-            Claim(
-                "completion: peers tell the topic that is never shown", "no facet of subjects was induced", "not shown"
-            )
-        ]
+        reason = "no facet of subjects was induced, or too few lack it"
+        return [Claim("completion: peers tell the topic that is never shown", reason, 0, "not shown")]
     return [
         Claim(
             f"completion: peers tell the topic that is never shown, {name}",
             _interval(row),
+            row["people"],
             verdict(row["low"], row["high"]),
         )
         for name in ("gain over no peers", "gain over random peers")
@@ -89,7 +93,8 @@ def gate_claim(shares: Mapping[str, Mapping[str, float]]) -> Claim:
     rising = list(best.values())
     figure = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
     shows = len(rising) > 1 and rising == sorted(rising)
-    return Claim("gating: the best share of own evidence rises", figure, "yes" if shows else "no")
+    count = int(sum(row["measurements"] for row in shares.values()))
+    return Claim("gating: the best share of own evidence rises", figure, count, "yes" if shows else "no")
 
 
 def _interval(row: Mapping[str, float]) -> str:

@@ -30,7 +30,8 @@ def write_report(
 ) -> None:
     """Write report.md, report.html, plots and results.json."""
     asked = claims(tables, people)
-    blocks: list[Block] = [Heading(f"Evaluation of {facts['bundle'][:12]}", 1), *_facts(facts, tables), *_claims(asked)]
+    head = Heading(f"Evaluation of {facts['bundle'][:12]}", 1)
+    blocks: list[Block] = [head, *_facts(facts, tables, people), *_claims(asked)]
     for table in tables:
         blocks += _section(folder, table)
     blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
@@ -46,6 +47,7 @@ def results_json(tables: Sequence[Table], asked: Sequence[Claim], facts: Mapping
         "people": facts["people"],
         "base": facts["base"],
         "comparisons": [c.to_json() for table in tables for c in table.comparisons],
+        "claims": [asdict(claim) for claim in asked],
         "values": {table.experiment.name: {row.label: _rounded(row.values) for row in table.rows} for table in tables},
         "facts": dict(facts),
     }
@@ -55,7 +57,7 @@ def _rounded(values: Values) -> dict[str, dict[str, float]]:
     return {person: {name: round(value, 5) for name, value in row.items()} for person, row in values.items()}
 
 
-def _facts(facts: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
+def _facts(facts: Mapping[str, Any], tables: Sequence[Table], people: Values) -> list[Block]:
     base = facts["base"]
     lines = [
         f"{facts['people']} people of {facts['dataset']}, {facts['new people']} of them seen by no step of the export.",
@@ -71,6 +73,11 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table]) -> list[Block]:
         lines.append(
             "The base is small: what it generates is far from fluent, so likeness of texts (ROUGE, METEOR, BLEU, "
             "BERTScore) is descriptive only. Bits per byte of the true text is what the conclusions rest on."
+        )
+    if cut := int(sum(row.get("cut", 0.0) for row in people.values())):
+        lines.append(
+            f"{cut} of the true texts are longer than the room that the longest prompt leaves: of these the beginning "
+            "is scored, the same for every row."
         )
     blocks: list[Block] = [Heading("Bare facts"), *(Text(line) for line in lines)]
     if tables:
@@ -90,11 +97,11 @@ def _claims(asked: Sequence[Claim]) -> list[Block]:
     if not asked:
         return []
     text = (
-        "What should cost more minus what should cost less, in bits per byte of the true text, paired over people; "
-        f"95 % intervals, Holm over these {len(asked)}. *yes*: the interval lies above zero and p is below 0.05; "
-        "*no*: the opposite shows; *not shown*: neither does."
+        "What should cost more minus what should cost less, in bits per byte of the true text, paired over people; of "
+        "how sure the model is, nats a token. 95 % intervals, Holm over all of these. yes: the interval lies above "
+        "zero and p is below 0.05; no: the opposite shows; not shown: neither does."
     )
-    grid = Grid(["Claim", "found", "shows"], [[c.claim, c.figure, c.verdict] for c in asked])
+    grid = Grid(["Claim", "found", "people", "shows"], [[c.claim, c.figure, str(c.people), c.verdict] for c in asked])
     return [Heading("What is claimed, and whether it shows"), Text(text), grid]
 
 

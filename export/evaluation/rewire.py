@@ -14,12 +14,17 @@ from copersona.runtime.arrays import F32, I32, unit_rows
 from copersona.runtime.context import peer_line
 from copersona.runtime.facets import Reliability
 from copersona.runtime.graph import Borrowed, PersonaGraph
-from copersona.runtime.interactions import History, clean_text
+from copersona.runtime.interactions import History, Interaction, clean_text
 from copersona.runtime.neighbors import SHARED, Ranked
 from copersona.runtime.persona import Persona
 from copersona.runtime.profiler import Encode
 
 LATEST = 20  # texts that a global embedding is the mean of
+
+
+def order_name(history: History, target: Interaction) -> str:
+    """A name for a random order that is new with every target: random peers then tell nothing of who it is."""
+    return ":".join([target.digest, *(item.digest for item in history[-1:])])
 
 
 def random_order(graph: PersonaGraph, own_row: int, name: str) -> I32:

@@ -17,7 +17,7 @@ from copersona.runtime.bundle import open_manifest
 from copersona.runtime.context_settings import changed, read_context
 from copersona.runtime.engine import Sampling
 
-VERSION = 1  # raise it when a value changes for the same input
+VERSION = 2  # raise it when a value changes for the same input
 Plot = Literal["", "line", "bars"]
 
 
@@ -50,9 +50,8 @@ class Trial:
         """Hash of everything that the values depend on; what is generated adds `parts`."""
         manifest = open_manifest(bench.bundles[self.model])
         context = changed(read_context(manifest.settings.get("context", {})), self.settings)
-        method = [self.method.name, self.method.version] if self.method else ["unigram", 1]
-        writer = bench.writer.name if bench.writer else None
-        body = [VERSION, manifest.bundle_id, asdict(context), method, writer, bench.seed, *parts]
+        method = [self.method.name, self.method.version, self.method.writer] if self.method else ["unigram", 1]
+        body = [VERSION, manifest.bundle_id, asdict(context), method, bench.seed, *parts]
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def asks(self, case: Case) -> bool:

@@ -30,10 +30,16 @@ def base_bundle(run: Run, bundle: Path) -> Path:
     return pack_variant(run, bundle, "base", Path(run.settings.base), None)
 
 
-def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None) -> Path:
-    """A bundle as `bundle` with another model (a transformers folder) and personalizer."""
+def key_of(bundle: Path, name: str) -> dict[str, str | int]:
+    """What the manifest of a variant says of where it comes from."""
+    return {"variant": name, "variant_of": identity(bundle), "variant_version": VERSION}
+
+
+def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None, trained: str = "") -> Path:
+    """A bundle as `bundle` with another model (a transformers folder) and personalizer. `trained` is the hash of what
+    was trained and is not in the bundle, so that the bundle's id depends on it."""
     target = folder_of(run, name) / "bundle"
-    key = {"variant": name, "variant_of": identity(bundle), "variant_version": VERSION}
+    key = key_of(bundle, name) | ({"trained": trained} if trained else {})
     if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
         return target
     manifest = verify(bundle)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from copersona.export.evaluation.methods.method import silent
-from copersona.export.evaluation.rewire import global_order, global_vectors, random_order, rewired
-from copersona.export.evaluation.variant_bundles import VERSION, folder_of, identity, pack_variant
+from copersona.export.evaluation.rewire import global_order, global_vectors, order_name, random_order, rewired
+from copersona.export.evaluation.variant_bundles import VERSION, folder_of, key_of, pack_variant
 from copersona.export.examples import Situation
 from copersona.export.files import scratch, sha256, write_text
 from copersona.export.kept import kept_key
@@ -73,10 +73,17 @@ def made(run: Run, bundle: Path) -> dict[str, Path]:
     found = {}
     for name in ("base", *VARIANTS, *FACETS):
         folder = folder_of(run, name) / "bundle"
-        whole = (folder / "manifest.json").is_file()
-        if whole and (name in FACETS or open_manifest(folder).settings.get("variant_of") == identity(bundle)):
+        if not (folder / "manifest.json").is_file():
+            continue
+        ours = key_of(bundle, name).items() <= open_manifest(folder).settings.items()
+        if ours or (name in FACETS and _same_but_facets(run, Run.open(folder.parent))):
             found[name] = folder
     return found
+
+
+def _same_but_facets(run: Run, other: Run) -> bool:
+    """Whether a whole run of its own has this run's settings but for the number of facets."""
+    return replace(other.settings, facets=run.settings.facets) == run.settings
 
 
 class VariantTrainer:
@@ -121,7 +128,9 @@ class VariantTrainer:
         best = folder / "train" / "best"
         with scratch(folder / "merged") as merged:
             merge_lora(Path(self.run.settings.base), best / "adapter", merged)
-            personalizer = None if variant.dep else best / "personalizer.safetensors"
+            personalizer = best / "personalizer.safetensors"
+            if variant.dep:  # no device reads its vectors, so they are not in the bundle
+                return pack_variant(self.run, self.bundle, variant.name, merged, None, sha256(personalizer))
             return pack_variant(self.run, self.bundle, variant.name, merged, personalizer)
 
     def _train(self, variant: Variant, folder: Path) -> None:
@@ -193,7 +202,7 @@ class VariantTrainer:
             row = graph.row(run.pseudonyms.get(s.state.person))
             order: I32
             if peers is None:
-                order = random_order(graph, row, f"{run.settings.seed}:{s.state.person}")
+                order = random_order(graph, row, order_name(s.history, s.target))
             else:
                 order = global_order(s.history, run.encode, peers, row)
             return replace(s, persona=rewired(s.persona, graph, order, run.settings.context.peers))

@@ -8,7 +8,7 @@ from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own
 from copersona.export.evaluation.methods.switched import episodes_only, soft_only
-from copersona.export.evaluation.rewire import global_order, global_vectors, random_order, rewired
+from copersona.export.evaluation.rewire import global_order, global_vectors, order_name, random_order, rewired
 from copersona.runtime.arrays import I32
 from copersona.runtime.session import Known, Session
 
@@ -27,7 +27,7 @@ def _with_order(bench: Bench, session: Session, case: Case, order: I32) -> Known
 
 def random_peers(bench: Bench, session: Session, case: Case) -> Known:
     row = session.graph.row(case.pseudonym)
-    return _with_order(bench, session, case, random_order(session.graph, row, f"{bench.seed}:{case.person}"))
+    return _with_order(bench, session, case, random_order(session.graph, row, order_name(case.history, case.target)))
 
 
 def global_peers(bench: Bench, session: Session, case: Case) -> Known:
@@ -45,6 +45,6 @@ ABLATIONS = (
     Method("w/o parametric branch", no_parametric, "no-parametric", note=NOTE),
     Method("w/o gate", own, "no-gate", note="retrained, all gates one half"),
     Method("w/o cross-facet attention", own, "no-attention", note=NOTE),
-    Method("random neighbours", random_peers, "random-neighbours", note="retrained, in both branches"),
+    Method("random neighbours", random_peers, "random-neighbours", note="retrained, in both branches", version=2),
     Method("peers by one global embedding", global_peers, "global-peers", note="retrained, in both branches"),
 )

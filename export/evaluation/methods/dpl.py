@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, saying
 from copersona.export.evaluation.methods.pag import CHARACTERS, texts
-from copersona.export.evaluation.methods.writer import ADAPTED, Lines, ask
+from copersona.export.evaluation.methods.writer import Lines, ask, written
 from copersona.export.families import PHRASES
 from copersona.runtime.arrays import F32, F64
 from copersona.runtime.interactions import Interaction
@@ -122,6 +122,4 @@ def known(bench: Bench, session: Session, case: Case) -> Known:
 
 def dpl(bench: Bench) -> Method:
     """DPL with the bench's writer."""
-    if bench.writer is None:
-        return Method("DPL", known, BASE, note=ADAPTED)
-    return Method("DPL", known, BASE, note=f"differences by {bench.writer.name}")
+    return written(bench, "DPL", known, "differences")

@@ -27,7 +27,8 @@ Knowing = Callable[[Bench, Session, Case], Known | None]
 class Method:
     """`name` is the row of a table, `model` the bundle's, `note` says what stands in for what or was not retrained.
 
-    `version` counts up when what `known` does changes: values of before are then measured anew.
+    `writer` names the language model that writes for it. `version` counts up when what `known` does changes: values of
+    before are then measured anew.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Method:
     model: str = TRAINED
     context: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    writer: str = ""
     version: int = 1
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 
-from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, saying
-from copersona.export.evaluation.methods.writer import ADAPTED, Lines, ask
+from copersona.export.evaluation.methods.writer import Lines, ask, written
 from copersona.runtime.interactions import History
 from copersona.runtime.session import Known, Session
 
@@ -43,6 +43,4 @@ def known(bench: Bench, session: Session, case: Case) -> Known:
 
 def pag(bench: Bench) -> Method:
     """PAG with the bench's writer."""
-    if bench.writer is None:
-        return Method("PAG", known, BASE, note=ADAPTED)
-    return Method("PAG", known, BASE, note=f"summaries by {bench.writer.name}")
+    return written(bench, "PAG", known, "summaries")

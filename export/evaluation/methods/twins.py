@@ -14,6 +14,7 @@ from copersona.export.evaluation.cases import Case
 from copersona.export.evaluation.methods.method import Knowing, Method, own
 from copersona.runtime.arrays import I32
 from copersona.runtime.neighbors import combined_similarity
+from copersona.runtime.persona import make_persona
 from copersona.runtime.session import Known, Session
 
 
@@ -32,10 +33,17 @@ def ranked(bench: Bench, session: Session, case: Case) -> I32:
     return found
 
 
-def someone(bench: Bench, session: Session, row: int) -> Known:
-    """A peer as the device would know them."""
+def someone(bench: Bench, session: Session, case: Case, row: int) -> Known:
+    """A peer as the device would know them, had the person whom they replace not taken part."""
     pseudonym = session.graph.pseudonyms[row]
-    return bench.know(session, bench.by_pseudonym[pseudonym], pseudonym)
+    known = bench.know(session, bench.by_pseudonym[pseudonym], pseudonym)
+    if (replaced := session.graph.row(case.pseudonym)) < 0:
+        return known
+    graph, count = session.graph, session.context.peers
+    persona = make_persona(
+        known.persona.profile, session.centring, graph, own_row=row, peers=count, without=(replaced,)
+    )
+    return Known(known.history, persona, session.personalizer.soft_prompt(persona.inputs))
 
 
 def at(share: float) -> Knowing:
@@ -43,25 +51,25 @@ def at(share: float) -> Knowing:
 
     def known(bench: Bench, session: Session, case: Case) -> Known:
         order = ranked(bench, session, case)
-        return someone(bench, session, int(order[round(share * (len(order) - 1))]))
+        return someone(bench, session, case, int(order[round(share * (len(order) - 1))]))
 
     return known
 
 
 def second(bench: Bench, session: Session, case: Case) -> Known:
     order = ranked(bench, session, case)
-    return someone(bench, session, int(order[min(1, len(order) - 1)]))
+    return someone(bench, session, case, int(order[min(1, len(order) - 1)]))
 
 
 def anyone(bench: Bench, session: Session, case: Case) -> Known:
     order = ranked(bench, session, case)
-    return someone(bench, session, int(bench.draw("anyone", case.person).choice(order)))
+    return someone(bench, session, case, int(bench.draw("anyone", case.person).choice(order)))
 
 
 RANKS = (
-    Method("the most similar other's", at(0.0)),
-    Method("the second most similar's", second),
-    *(Method(f"of rank {share:.0%}", at(share)) for share in (0.05, 0.25, 0.5, 0.75)),
-    Method("the least similar's", at(1.0)),
+    Method("the most similar other's", at(0.0), version=2),
+    Method("the second most similar's", second, version=2),
+    *(Method(f"of rank {share:.0%}", at(share), version=2) for share in (0.05, 0.25, 0.5, 0.75)),
+    Method("the least similar's", at(1.0), version=2),
 )
-ANYONE = Method("a random other's", anyone)
+ANYONE = Method("a random other's", anyone, version=2)

@@ -1,10 +1,12 @@
-"""A language model that writes lines for a method; where it fails, there are none."""
+"""Methods whose lines a language model writes; where it fails, there are none."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.methods.method import Knowing, Method
 from copersona.runtime.chat import Ask, Message, object_schema, read_answer
 from copersona.runtime.errors import ModelRefused
 from copersona.runtime.ledger import Ledger
@@ -28,3 +30,12 @@ def ask(writer: Ledger, name: str, prompt: str, material: dict[str, Any]) -> Lin
         return ()
     rows = lines if isinstance(lines, list) else []
     return tuple(" ".join(row.split())[:LONGEST] for row in rows if isinstance(row, str) and row.strip())[:MOST]
+
+
+def written(bench: Bench, name: str, known: Knowing, what: str) -> Method:
+    """A method on the base whose lines a language model writes, the statistical writer where none is given. They may
+    fill what facets and peers together have elsewhere."""
+    context = bench.run.settings.context
+    room = {"profile_tokens": context.profile_tokens + context.peer_tokens, "peer_tokens": 0}
+    writer = bench.writer.name if bench.writer else ""
+    return Method(name, known, BASE, room, f"{what} by {writer}" if writer else ADAPTED, writer)
