@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from copersona.export.examples import Dropout, Example, Situation, batches, make_example
-from copersona.export.files import replacing, replacing_folder, write_text
+from copersona.export.files import replacing, replacing_folder, sha256, write_text
 from copersona.export.kept import Kept, kept_example
 from copersona.export.personalized import PersonalizedModel, Switches
 from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
@@ -309,7 +309,8 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def fingerprint(settings: TrainSettings, *parts: str) -> str:
-    """Hash of all that a checkpoint depends on."""
-    body = json.dumps([asdict(settings), *parts], sort_keys=True)
+def fingerprint(settings: TrainSettings, base: Path, *parts: str) -> str:
+    """Hash of all that a checkpoint depends on; of the base, its weights."""
+    weights = [sha256(path) for path in sorted(base.glob("*.safetensors"))]
+    body = json.dumps([asdict(settings), weights, *parts], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()

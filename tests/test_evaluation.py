@@ -77,6 +77,11 @@ def test_cases_are_everyones_last_interaction_and_spread_when_limited(run: Run) 
     assert len(everybody) == sum(s.held_out for s in run.splits.values())
     assert all(c.new == (c.pseudonym is None) for c in everybody)
     assert {c.target.digest for c in everybody}.isdisjoint(i.digest for c in everybody for i in c.history)
+    before = cases(run, validation=True)
+    assert [c.pseudonym for c in before] == [c.pseudonym for c in everybody]
+    pairs = list(zip(before, everybody, strict=True))
+    assert all(b.target == c.history[-1] and b.history == c.history[:-1] for b, c in pairs)
+    assert {c.person for c in before}.isdisjoint(c.person for c in everybody)
     few = cases(run, 5)
     assert len(few) == 5
     assert {c.person for c in few} <= {c.person for c in everybody}

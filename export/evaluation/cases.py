@@ -26,13 +26,15 @@ class Case:
         return self.target.request()
 
 
-def cases(run: Run, limit: int | None = None) -> list[Case]:
-    """Everyone with a test interaction, in the order of the splits; with a limit, as many spread over all of them."""
-    rows = [
-        Case(f"n{place:05d}", run.histories[p][:-1], run.histories[p][-1], run.pseudonyms.get(p), split.new)
-        for place, (p, split) in enumerate(run.splits.items())
-        if split.held_out
-    ]
+def cases(run: Run, limit: int | None = None, *, validation: bool = False) -> list[Case]:
+    """Everyone with a test interaction, in the order of the splits; with a limit, as many spread over all of them.
+    With `validation`, at the interaction before it, to choose settings by."""
+    rows = []
+    for place, (person, split) in enumerate(run.splits.items()):
+        if split.held_out:
+            at, history = split.known + (not validation), run.histories[person]
+            name = f"{'v' if validation else 'n'}{place:05d}"
+            rows.append(Case(name, history[:at], history[at], run.pseudonyms.get(person), split.new))
     return spread(rows, limit)
 
 

@@ -16,6 +16,8 @@ from copersona.runtime.errors import ExportError
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the report.")
 @click.option("--only", multiple=True, help="Only these experiments; an unknown name lists them all.")
 @click.option("--limit", type=click.IntRange(2), help="Only so many people, to try things out; said in the report.")
+@click.option("--validation", is_flag=True,
+              help="Ask at validation interactions, to choose settings by; the test stays untouched.")  # fmt: skip
 @click.option("--sweeps", type=click.IntRange(2), metavar="PEOPLE",
               help="For how many people settings are swept, which concludes nothing; by default all.")  # fmt: skip
 @click.option("--texts", default=200, show_default=True, type=click.IntRange(0),

@@ -39,6 +39,7 @@ class Options:
 
     only: Sequence[str] = ()
     limit: int | None = None
+    validation: bool = False
     sweeps: int | None = None
     texts: int = 200
     max_tokens: int | None = None
@@ -72,8 +73,8 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         names = [*VARIANTS, *FACETS] if "all" in options.train_ else list(options.train_)
         make_variants(run, bundle, names)
         bundles = {TRAINED: bundle, BASE: base_bundle(run, bundle), **made(run, bundle)}
-    writer = _ledger(options.endpoint, options.model, options.gguf, options.api_key_env, out)
-    plan = _plan(run, options, out)
+    writer = _ledger(options.endpoint, options.model, options.gguf, options.api_key_env, _replies(run))
+    plan = _plan(run, options)
     with (
         Bench(run, bundles, threads=options.threads, writer=writer, seed=options.seed) as bench,
         ValueStore(out / "values.jsonl") as store,
@@ -113,10 +114,18 @@ def _ledger(endpoint: str | None, name: str | None, gguf: Path | None, key: str 
     return open_ledger(settings, name or local_name(gguf or Path()), folder)
 
 
-def _plan(run: Run, options: Options, out: Path) -> Plan:
-    everybody = cases(run, options.limit)
+def _replies(run: Run) -> Path:
+    """Where models' answers about people are kept: with the run, since reports hold no text."""
+    folder = run.path("variants")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _plan(run: Run, options: Options) -> Plan:
+    everybody = cases(run, options.limit, validation=options.validation)
     tokens = options.max_tokens or run.settings.train.answer_tokens
-    judge = _ledger(options.judge_endpoint, options.judge_model, options.judge_gguf, options.api_key_env, out / "judge")
+    judged = _replies(run) / "judge"
+    judge = _ledger(options.judge_endpoint, options.judge_model, options.judge_gguf, options.api_key_env, judged)
     return Plan(
         everybody,
         frozenset(case.person for case in spread(everybody, options.sweeps)),
@@ -154,6 +163,8 @@ def _facts(bundle: Path, run: Run, plan: Plan, options: Options) -> dict[str, An
         "people": len(plan.cases),
         "new people": sum(case.new for case in plan.cases),
         "limit": options.limit,
+        "validation": options.validation,
+        "profiles by": run.settings.profiles_model,
         "base": {
             "name": model_name(Path(run.settings.base)),
             "parameters": parameters(Path(run.settings.base)),

@@ -67,6 +67,13 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table], people: Values) ->
         "as in the paper.",
         f"Base: {base['name']}, {base['parameters']:,} parameters, {base['training']}; then {facts['training']}.",
     ]
+    if facts["validation"]:
+        lines[1] = (
+            "VALIDATION (--validation): asked at everyone's last interaction but one, to choose settings by; no "
+            "step of the training has learnt from it, checkpoints were chosen by some of them. The test is untouched."
+        )
+    if facts["profiles by"]:
+        lines.append("Training had profiles by a language model; people are known here by statistics alone.")
     if facts["limit"]:
         lines.insert(0, f"LIMITED to {facts['people']} people (--limit): to try things out, not to conclude from.")
     if base["parameters"] < SMALL:
