@@ -308,6 +308,20 @@ def test_a_rerun_skips_everything_and_says_so(run: Run, tiny_bundle: Path) -> No
     assert {p: p.stat().st_mtime_ns for p in sorted(run.folder.rglob("*")) if p.is_file()} == before
 
 
+def test_other_weights_in_the_same_folder_make_their_step_stale(run: Run, tmp_path: Path) -> None:
+    from copersona.export.pipeline import step_key
+
+    for name, step in (("base", "train"), ("encoder", "encoder")):
+        folder = tmp_path / name
+        shutil.copytree(getattr(run.settings, name), folder)
+        moved = Run(run.folder, replace(run.settings, **{name: str(folder)}))
+        before = step_key(moved, step)
+        assert step_key(moved, step) == before
+        weights = next(folder.glob("*.safetensors"))
+        weights.write_bytes(weights.read_bytes() + b" ")
+        assert step_key(moved, step) != before
+
+
 def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> None:
     from copersona.export.pipeline import step_key
 
