@@ -232,6 +232,7 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     assert {"ROUGE-1", "METEOR", "BLEU", "BERTScore"} <= {row["metric"] for row in body["comparisons"]}
     assert {p.name for p in tmp_path.glob("*.png")} >= {"twins.png", "cold.png", "temperature.png"}
     assert (tmp_path / "report.html").read_text().count("<img") >= 3
+    assert str(run.folder.parent) not in report + json.dumps(body)
     for person in run.histories:
         assert person not in report
     kept = (tmp_path / "values.jsonl").read_text()

@@ -156,6 +156,7 @@ def _facts(bundle: Path, run: Run, plan: Plan, options: Options) -> dict[str, An
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model", "metadata"):
         settings.pop(private)
+    settings["keep"] = run.settings.keep is not None
     packages = ("copersona", "torch", "transformers", "peft", "numpy", "onnxruntime")
     return {
         "bundle": manifest.bundle_id,

@@ -108,6 +108,19 @@ def peers(bench: Bench) -> Experiment:
     return replace(made, plot="line")
 
 
+def room(bench: Bench) -> Experiment:
+    full = {name: getattr(bench.run.settings.context, name) for name in ("profile_tokens", "peer_tokens")}
+    points = {
+        "facets and peers": full,
+        "half of each": {name: count // 2 for name, count in full.items()},
+        "facets alone": {**full, "peer_tokens": 0},
+        "peers alone": {**full, "profile_tokens": 0},
+        "own texts alone": dict.fromkeys(full, 0),
+    }
+    text = "The prompt's budget is shared: what facets and peers do not take is own texts'. Nothing is retrained."
+    return _sweep("room", "What facets and peers take of the prompt", text, points, bench)
+
+
 def memory(bench: Bench) -> Experiment:
     trials = [Trial(m.name, m) for m in (COPERSONA, FACETS_ONLY, EPISODES_ONLY)]
     text = "What stands in the prompt: facet summaries (own and peers'), the person's own texts, or both."
@@ -174,6 +187,7 @@ EXPERIMENTS: Mapping[str, Callable[[Bench], Experiment]] = {
     "switched": switched,
     "retrieval": retrieval,
     "memory": memory,
+    "room": room,
     "peers": peers,
     "facets": facets,
     "show": show,
