@@ -146,8 +146,15 @@ class Layout:
     ) -> Fixed:
         """What of a prompt is the same for all requests."""
         cut: list[str] = []
-        profile, lines = self._profile(facets, peers, cut)
-        own, room = self._history(recent[::-1], len(recent) + places, self.settings.budget - len(profile), cut)
+        count, room = len(recent) + places, self.settings.budget
+        if self.settings.served == "facets":
+            profile, lines = self._profile(facets, peers, room, cut)
+            own, room = self._history(recent[::-1], count, room - len(profile), cut)
+        else:
+            own, room = self._history(recent[::-1], count, room, cut)
+            spare = max(room - places * self.settings.item_tokens, 0)  # what no match can need
+            profile, lines = self._profile(facets, peers, spare, cut)
+            room -= len(profile)
         first, head = self.settings.place == "first", self.text(INSTRUCTION)
         return Fixed(
             system=(*self._open["system"], *head, *(profile if first else ()), *self._close),
@@ -182,15 +189,15 @@ class Layout:
         )
 
     def _profile(
-        self, facets: Sequence[FacetProfile], peers: Sequence[PeerLine], cut: list[str]
+        self, facets: Sequence[FacetProfile], peers: Sequence[PeerLine], room: int, cut: list[str]
     ) -> tuple[tuple[int, ...], Sequence[PeerLine]]:
-        """Own facets and peers' facets as tokens, all of which count, and which peers fitted.
+        """Own facets and peers' facets as tokens, all of which count towards the room, and which peers fitted.
 
         Lines that follow the instruction in its turn, or a turn of their own.
         """
         apart = self.settings.place != "first"
         frame = len(self._open["system"]) + len(self._close) - len(self._newline)  # the first line needs no newline
-        budget = self.settings.budget - apart * frame
+        budget = room - apart * frame
         own, left = self._lines([f"{f.summary}." for f in facets], min(self.settings.profile_tokens, budget))
         if left:
             cut.append(f"{left} of {len(facets)} facets")

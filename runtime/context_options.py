@@ -19,6 +19,7 @@ HELP = {
     "matcher": "What is like the request: common words, sentence vectors, or both ranks fused.",
     "show": "What is shown of an interaction, and matched: what the person wrote, what it answered, or both.",
     "place": "Where facets and peers stand: before the history, between latest and matched, or before the request.",
+    "served": "What has its part of the budget first: facets and peers, or own texts; the other has what is left.",
     "peers": "Peers shown for a facet that the person lacks, at most.",
     "budget": "Most tokens of facets, peers and own history together.",
     "profile_tokens": "Of them, tokens of own facets; what is not used goes on to peers and history.",

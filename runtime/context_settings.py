@@ -11,9 +11,10 @@ from copersona.runtime.errors import ModelError
 Matcher = Literal["bm25", "dense", "blend"]
 Show = Literal["outputs", "inputs", "both"]
 Place = Literal["first", "middle", "last"]
-NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place)}
+Served = Literal["facets", "texts"]
+NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}
 
-BEFORE = {"matcher": "bm25", "show": "both", "place": "first"}
+BEFORE = {"matcher": "bm25", "show": "both", "place": "first", "served": "facets"}
 """What settings written before these fields meant: their models were trained so."""
 
 
@@ -24,7 +25,8 @@ class ContextSettings:
     budget bounds everything; profile and peers are shares of it that roll over to the history when not used.
     recent and matched are the numbers of own interactions by recency and by likeness to the request, as `matcher`
     judges it. `show` says what of an interaction stands in the prompt, and so what is matched (METHOD 11); `place`
-    where facets and peers stand.
+    where facets and peers stand. `served` has its part of the budget first: facets and peers, whose shares roll over to
+    the history when not used, or own texts, of which facets and peers fill what is left.
 
     Raises:
         ValueError: a number below 0, or a name that is not known.
@@ -41,6 +43,7 @@ class ContextSettings:
     matcher: Matcher = "bm25"
     show: Show = "outputs"
     place: Place = "first"
+    served: Served = "facets"
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

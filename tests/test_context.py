@@ -221,6 +221,22 @@ def test_a_peers_line_has_a_quote_only_where_the_person_is_silent() -> None:
     assert peer_line(1, 4, facet("Loud"), lacking=True).text == "Loud."
 
 
+def test_own_texts_that_are_served_first_are_as_if_there_were_nothing_else() -> None:
+    history = (wrote(1, "a" * 150), wrote(2, "b" * 150))
+    others = {"facets": (facet("x" * 30), facet("y" * 30)), "peers": (PeerLine("z" * 20, 0, 0, False),)}
+    frames = {"recent": history[1:], "matched": history[:1]}
+    for budget, shown in ((330, 0), (400, 1), (900, 2)):
+        first = layout(budget=budget, served="texts", show="outputs")
+        alone, both = first.prompt("x", **frames), first.prompt("x", **frames, **others)
+        turns = [[s.tokens for s in p.segments if s.name in ("recent", "matched")] for p in (alone, both)]
+        assert turns[0] == turns[1]
+        text = "".join(map(chr, [t for t in both.segments[0].tokens if t < START]))
+        assert ("x" * 30 in text) + ("y" * 30 in text) == shown
+        assert counted(both) <= budget
+    second = layout(budget=330, show="outputs").prompt("x", **frames, **others)
+    assert "x" * 30 in "".join(map(chr, [t for t in second.segments[0].tokens if t < START]))
+
+
 TEXT = st.text(st.sampled_from("ab \n<|im_end>é"), max_size=120)
 HISTORY = st.lists(st.tuples(TEXT, TEXT), max_size=7).map(
     lambda rows: tuple(wrote(i, text, asked) for i, (text, asked) in enumerate(rows))
@@ -234,6 +250,7 @@ SETTINGS = st.builds(
     request_tokens=st.integers(0, 100),
     show=st.sampled_from(NAMED["show"]),
     place=st.sampled_from(NAMED["place"]),
+    served=st.sampled_from(NAMED["served"]),
 )
 
 

@@ -29,6 +29,7 @@ OLD = {
         ({"show": "all"}, "show is 'all', expected one of outputs, inputs, both"),
         ({"place": None}, "place is None, expected one of first, middle, last"),
         ({"place": []}, "place is"),
+        ({"served": "peers"}, "served is 'peers', expected one of facets, texts"),
     ],
 )
 def test_what_is_out_of_range_is_refused_by_name(given: dict[str, Any], message: str) -> None:
@@ -45,13 +46,13 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_named() -> None:
 
 def test_settings_from_before_mean_what_they_meant() -> None:
     settings = read_context(OLD)
-    assert (settings.matcher, settings.show, settings.place) == ("bm25", "both", "first")
+    assert (settings.matcher, settings.show, settings.place, settings.served) == ("bm25", "both", "first", "facets")
     assert read_context({}).show == "both"
     assert ContextSettings().show == "outputs"
 
 
 def test_what_is_written_is_read_back() -> None:
-    for settings in (ContextSettings(), ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last")):
+    for settings in (ContextSettings(), ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last", "texts")):
         assert read_context(json.loads(json.dumps(asdict(settings)))) == settings
 
 

@@ -123,6 +123,7 @@ CHOICES = [  # every pair of matcher, show and place, and of each with a share b
     *({"matcher": m, "show": s, "place": NAMED["place"][(i + j) % 3], "recent": 2 * ((i + j) % 2), "matched": 2}
       for i, m in enumerate(NAMED["matcher"]) for j, s in enumerate(NAMED["show"])),
     {"recent": 3, "matched": 0, "show": "both", "place": "last"},
+    {"recent": 2, "matched": 1, "budget": 160, "served": "texts"},
 ]  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_a_bundle_from_before_shows_whole_exchanges_as_it_was_trained(tiny_bundl
     old = tmp_path / "old"
     shutil.copytree(tiny_bundle, old)
     manifest = open_manifest(old)
-    context = {k: v for k, v in manifest.settings["context"].items() if k not in ("matcher", "show", "place")}
+    context = {k: v for k, v in manifest.settings["context"].items() if k not in ("matcher", "show", "place", "served")}
     (old / "manifest.json").write_text(
         replace(manifest, settings={**manifest.settings, "context": context}).to_json(), encoding="utf-8"
     )
@@ -335,7 +336,7 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
 def test_the_settings_of_a_run_from_before_mean_what_they_meant(run: Run, tmp_path: Path) -> None:
     body = json.loads(run.path("settings.json").read_text(encoding="utf-8"))
     assert body["context"]["show"] == "outputs"
-    for later in ("matcher", "show", "place"):
+    for later in ("matcher", "show", "place", "served"):
         del body["context"][later]
     (tmp_path / "settings.json").write_text(json.dumps(body), encoding="utf-8")
     assert Run.open(tmp_path).settings.context == replace(run.settings.context, show="both")

@@ -116,7 +116,9 @@ def room(bench: Bench) -> Experiment:
         "facets alone": {**full, "peer_tokens": 0},
         "peers alone": {**full, "profile_tokens": 0},
         "own texts alone": dict.fromkeys(full, 0),
+        "own texts first": {**full, "served": "texts"},
     }
+    points = {label: {"served": "facets", **point} for label, point in points.items()}
     text = "The prompt's budget is shared: what facets and peers do not take is own texts'. Nothing is retrained."
     return _sweep("room", "What facets and peers take of the prompt", text, points, bench)
 
