@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from copersona.runtime.errors import ExportError
@@ -147,3 +148,15 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def weight_hashes(folder: Path) -> list[str]:
+    """Hex digests of the weights in a model's folder, in the order of their names; none where it is no folder here."""
+    paths = sorted(path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in folder.rglob(pattern))
+    return [_unchanged(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+
+
+@lru_cache(maxsize=64)
+def _unchanged(path: Path, size: int, changed: int) -> str:
+    """`sha256` of a file, once as long as size and time stay: gigabytes that every later step asks for."""
+    return sha256(path)

@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from copersona.export.discover_model import PROMPT as FACETS_PROMPT
-from copersona.export.files import restore, room_for, sha256, write_text
+from copersona.export.files import restore, room_for, sha256, weight_hashes, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
 from copersona.runtime.context_settings import context_key
@@ -140,22 +139,10 @@ def step_key(run: Run, step: str) -> str:
     if step == "train" and run.settings.keep is not None and Path(run.settings.keep).is_file():
         parts.append(sha256(Path(run.settings.keep)))
     if step in ("encoder", "train"):
-        parts += _weights(Path(run.settings.encoder if step == "encoder" else run.settings.base))
+        parts += weight_hashes(Path(run.settings.encoder if step == "encoder" else run.settings.base))
     if step == "profile" and run.path("facets.json").exists():
         parts.append(sha256(run.path("facets.json")))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _weights(folder: Path) -> list[str]:
-    """Hashes of a model folder's weights: others in the same place make a step stale."""
-    paths = sorted(p for pattern in ("*.safetensors", "pytorch_model*.bin") for p in folder.rglob(pattern))
-    return [_hash_of(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-
-
-@lru_cache(maxsize=64)
-def _hash_of(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file as long as it stays as it is: every later step asks again."""
-    return sha256(path)
 
 
 def _inputs(run: Run) -> list[Path]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from copersona.export.examples import Dropout, Example, Situation, batches, make_example
-from copersona.export.files import replacing, replacing_folder, sha256, write_text
+from copersona.export.files import replacing, replacing_folder, weight_hashes, write_text
 from copersona.export.kept import Kept, kept_example
 from copersona.export.personalized import PersonalizedModel, Switches
 from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
@@ -311,6 +311,5 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
 
 def fingerprint(settings: TrainSettings, base: Path, *parts: str) -> str:
     """Hash of all that a checkpoint depends on; of the base, its weights."""
-    weights = [sha256(path) for path in sorted(base.glob("*.safetensors"))]
-    body = json.dumps([asdict(settings), weights, *parts], sort_keys=True)
+    body = json.dumps([asdict(settings), weight_hashes(base), *parts], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()

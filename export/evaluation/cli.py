@@ -19,7 +19,7 @@ from copersona.runtime.errors import ExportError
 @click.option("--validation", is_flag=True,
               help="Ask at validation interactions, to choose settings by; the test stays untouched.")  # fmt: skip
 @click.option("--sweeps", type=click.IntRange(2), metavar="PEOPLE",
-              help="For how many people settings are swept, which concludes nothing; by default all.")  # fmt: skip
+              help="For how many people settings are swept; by default for all.")  # fmt: skip
 @click.option("--texts", default=200, show_default=True, type=click.IntRange(0),
               help="For how many people texts are generated.")  # fmt: skip
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest text; by default as long as was trained on.")

@@ -105,7 +105,7 @@ def _check_pair(bundle: Path, run: Run) -> None:
 
 
 def _ledger(endpoint: str | None, name: str | None, gguf: Path | None, key: str | None, folder: Path) -> Ledger | None:
-    """The model at an endpoint or in a GGUF, its answers remembered in the report's folder; None for none given."""
+    """The model at an endpoint or in a GGUF, its answers remembered in the folder; None for none given."""
     if not endpoint and not gguf:
         return None
     if bool(endpoint) != bool(name):

@@ -22,6 +22,14 @@ from copersona.export.evaluation.texts import SHORT, TEXT_METRICS
 from copersona.export.files import write_text
 
 LOWER = {BITS, "words", "punctuation and case", "end of text"}
+TEST = (
+    "Held out: everyone's last interaction is the test, the one before it served validation; nothing induced or "
+    "trained has seen either."
+)
+VALIDATION = (
+    "VALIDATION (--validation): asked at everyone's last interaction but one, to choose settings by; no step of the "
+    "training has learnt from it, checkpoints were chosen by some of them. The test is untouched."
+)
 SMALL = 500_000_000  # parameters below which likeness of texts is said to be descriptive
 
 
@@ -61,17 +69,11 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table], people: Values) ->
     base = facts["base"]
     lines = [
         f"{facts['people']} people of {facts['dataset']}, {facts['new people']} of them seen by no step of the export.",
-        "Held out: everyone's last interaction is the test, the one before it served validation; nothing induced or "
-        "trained has seen either.",
+        VALIDATION if facts["validation"] else TEST,
         "The rating and the title of the target are given to the model with the item, in every condition, "
         "as in the paper.",
         f"Base: {base['name']}, {base['parameters']:,} parameters, {base['training']}; then {facts['training']}.",
     ]
-    if facts["validation"]:
-        lines[1] = (
-            "VALIDATION (--validation): asked at everyone's last interaction but one, to choose settings by; no "
-            "step of the training has learnt from it, checkpoints were chosen by some of them. The test is untouched."
-        )
     if facts["profiles by"]:
         lines.append("Training had profiles by a language model; people are known here by statistics alone.")
     if facts["limit"]:
