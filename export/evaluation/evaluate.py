@@ -15,9 +15,10 @@ from copersona.export.evaluation.cases import cases, spread
 from copersona.export.evaluation.compute import Plan, measure, measure_people
 from copersona.export.evaluation.experiments import EXPERIMENTS
 from copersona.export.evaluation.gating import gating
+from copersona.export.evaluation.groups import CUTS, grouped
 from copersona.export.evaluation.judge import Judge
 from copersona.export.evaluation.report import write_report
-from copersona.export.evaluation.results import Table, about_people, collect, coverage, near_against_far, restricted
+from copersona.export.evaluation.results import Table, about_people, collect, near_against_far, restricted
 from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.values import ValueStore
 from copersona.export.evaluation.variant_bundles import base_bundle
@@ -137,7 +138,7 @@ def _plan(run: Run, options: Options) -> Plan:
 
 
 def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
-    """Tables that are cuts of others: new people alone, and quality by coverage."""
+    """Tables that are cuts of others: new people alone, the near twin, and groups of people."""
     found = []
     new = {person for person, row in people.items() if row["new"]}
     for table in tables:
@@ -146,8 +147,8 @@ def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
             found.append(restricted(table, new, f"{table.experiment.name}, new people", title))
         if table.experiment.name == "twins":
             found.append(near_against_far(table))
-        if table.experiment.name == "methods" and (cut := coverage(table, people)):
-            found.append(cut)
+        if table.experiment.name == "methods":
+            found += [one for cut in CUTS if (one := grouped(table, people, cut))]
     return found
 
 

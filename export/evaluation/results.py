@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.bits import BITS, PARTS
 from copersona.export.evaluation.compute import Plan, generated_key, people_key
 from copersona.export.evaluation.judge import MARKS
 from copersona.export.evaluation.statistics import Difference, holm, paired
@@ -164,32 +163,3 @@ def near_against_far(twins: Table) -> Table:
         plot="",
     )
     return table(experiment, [far, near])
-
-
-def coverage(methods: Table, people: Values) -> Table | None:
-    """Quality by the number of facets that are not strongly supported: own against nobody, group by group."""
-    try:
-        own, nobody = methods.row("CoPersona"), methods.row("nobody (trained state)")
-    except StopIteration:
-        return None
-    rows, comparisons = [], []
-    groups = sorted({int(row["facets not strong"]) for row in people.values()})
-    for count in groups:
-        inside = {p for p, row in people.items() if int(row["facets not strong"]) == count}
-        label = f"{count} facets not strong"
-        both = [
-            replace(row, label=name, values={p: v for p, v in row.values.items() if p in inside})
-            for row, name in ((own, label), (nobody, f"{label}, nobody"))
-        ]
-        if both[0].values:
-            rows += both
-            comparisons += compare("coverage", both, both[1].label, [BITS])
-    experiment = replace(
-        methods.experiment,
-        name="coverage",
-        title="Quality by facet coverage",
-        against="nobody (trained state)",
-        text="People by how many of their facets have no strong support; each group against nobody.",
-        changes=False,
-    )
-    return Table(experiment, rows, [BITS, *PARTS], corrected(comparisons))
