@@ -163,6 +163,13 @@ def completion(run: Run, people: int | None) -> Figures:
     return run_figures(run)
 
 
+def style_in_facets(run: Run, people: int | None) -> Figures:
+    """What a person's facet vectors tell of the style of their next text, feature by feature."""
+    from copersona.export.style_in_facets import style_figures
+
+    return style_figures(run, people)
+
+
 PROBE = """
 import json, sys
 from pathlib import Path
@@ -218,6 +225,7 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "branches": branches,
     "invented population": invented,
     "completion": completion,
+    "style in facets": style_in_facets,
     "runtime process": runtime_process,
     "whose answer": whose_answer,
 }
