@@ -1,7 +1,7 @@
 """Do facet vectors hold a person's style? A linear guess at the style of the text that a person wrote next.
 
-Ridge regression from the facet vectors that the soft prompt is made of, and, to compare, from the mean style of the
-texts that they were made from. R² of each feature on people whom the fit has not seen: 0 is no better than everybody's
+Ridge regression from the facet vectors that the soft prompt is made of, as long as they are, and, to compare, from the
+mean style of the texts that they were made from, standardised. R² of each feature on people whom the fit has not seen: 0 is no better than everybody's
 mean.
 """
 
@@ -13,8 +13,6 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from copersona.export.run import Run
 from copersona.export.situations import run_graph
@@ -23,15 +21,14 @@ from copersona.runtime.errors import ExportError
 from copersona.runtime.style import STYLE_FEATURES, style_matrix
 
 FOLDS = 5
-STRENGTHS = np.logspace(-1, 4, 11)  # of the ridge, chosen within the training folds
+STRENGTHS = np.logspace(-3, 4, 15)  # of the ridge, chosen within the training folds
 
 
 def held_out_r2(inputs: F32, style: F32) -> F64:
     """R² of every feature, cross-validated. inputs (N, F), style (N, S) -> (S,)"""
     found = []
     for column in style.T.astype(np.float64):
-        model = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS))
-        found.append(r2_score(column, cross_val_predict(model, inputs, column, cv=FOLDS)))
+        found.append(r2_score(column, cross_val_predict(RidgeCV(STRENGTHS), inputs, column, cv=FOLDS)))
     return np.array(found)
 
 
@@ -49,8 +46,9 @@ def style_figures(run: Run, people: int | None = None) -> dict[str, Any]:
     if len(rows) < 2 * FOLDS:
         raise ExportError(f"{len(rows)} people have a text to guess at, {2 * FOLDS} are the least")
     style = style_matrix([run.histories[names[i]][run.splits[names[i]].known].output for i in rows])
-    known = [style_matrix([item.output for item in run.known[names[i]]]).mean(axis=0) for i in rows]
-    from_facets, from_texts = held_out_r2(vectors[rows], style), held_out_r2(np.stack(known), style)
+    known = np.stack([style_matrix([item.output for item in run.known[names[i]]]).mean(axis=0) for i in rows])
+    known = (known - known.mean(axis=0)) / np.maximum(known.std(axis=0), 1e-6)
+    from_facets, from_texts = held_out_r2(vectors[rows], style), held_out_r2(known, style)
     features = {
         name: {"facet vectors": round(float(a), 3), "own texts": round(float(b), 3)}
         for name, a, b in zip(STYLE_FEATURES, from_facets, from_texts, strict=True)
