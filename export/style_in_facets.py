@@ -1,8 +1,8 @@
 """Do facet vectors hold a person's style? A linear guess at the style of the text that a person wrote next.
 
 Ridge regression from the facet vectors that the soft prompt is made of, as long as they are, and, to compare, from the
-mean style of the texts that they were made from, standardised. R² of each feature on people whom the fit has not seen: 0 is no better than everybody's
-mean.
+mean style of the texts that they were made from, standardised. R² of each feature on people whom the fit has not seen:
+0 is no better than everybody's mean.
 """
 
 from __future__ import annotations
