@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from copersona.export.completion import hidden_facet_figures
 from copersona.export.evaluation.bench import TRAINED, Bench
 from copersona.export.evaluation.cases import cases
 from copersona.export.evaluation.claims import Claim, verdict
-from copersona.export.evaluation.gating import gating
+from copersona.export.evaluation.gating import ENOUGH, Gating, gating
 from copersona.export.files import write_text
 from copersona.export.invented import write_invented
 from copersona.export.pipeline import run_steps
@@ -56,7 +56,7 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
         shares = gating(bench, cases(other, options.limit))
     hidden = hidden_facet_figures(other.settings.seed, other.encode, people=people)
     found = [*completion_claims(hidden), gate_claim(shares), *(Claim(**row) for row in body["claims"])]
-    write_text(folder / "control.json", json.dumps({"gating": shares, "completion": hidden}, indent=1))
+    write_text(folder / "control.json", json.dumps({"gating": asdict(shares), "completion": hidden}, indent=1))
     rows = [f"| {a.claim} | {a.figure} | {a.people} | {a.verdict} |" for a in found]
     lines = [
         "# Control on invented people",
@@ -87,14 +87,16 @@ def completion_claims(hidden: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-def gate_claim(shares: Mapping[str, Mapping[str, float]]) -> Claim:
+def gate_claim(found: Gating) -> Claim:
     """The best share of one's own evidence rises with its reliability, over labels with enough measurements."""
-    best = {label: row["best share"] for label, row in shares.items() if row["measurements"] >= 20}
-    rising = list(best.values())
-    figure = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
-    shows = len(rising) > 1 and rising == sorted(rising)
-    count = int(sum(row["measurements"] for row in shares.values()))
-    return Claim("gating: the best share of own evidence rises", figure, count, "yes" if shows else "no")
+    best = {label: row["best share"] for label, row in found.rows.items() if row["measurements"] >= ENOUGH}
+    mean, low, high = found.rise
+    shares = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
+    figure = f"{shares}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    count = int(sum(row["measurements"] for row in found.rows.values()))
+    rising = list(best.values()) == sorted(best.values())
+    shown = verdict(low, high) if (rising and low > 0) or high < 0 else "not shown"
+    return Claim("gating: the best share of own evidence rises", figure, count, shown)
 
 
 def _interval(row: Mapping[str, float]) -> str:

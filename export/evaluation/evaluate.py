@@ -86,7 +86,7 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         measure(bench, store, asked, plan)
         people = about_people(bench, store, plan)
         tables = [collect(bench, store, experiment, plan) for experiment in asked]
-        shares = {} if options.only else gating(bench, plan.cases)
+        shares = {} if options.only else gating(bench, plan.cases).rows
     facts = {**_facts(bundle, run, plan, options), "gating": shares}
     write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
     if options.invented:

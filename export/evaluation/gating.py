@@ -8,14 +8,17 @@ from none to strong.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from copersona.export.evaluation.bench import Bench
 from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.statistics import bootstrap_ratios
 from copersona.export.profile import State, held_out_scores
+from copersona.runtime.arrays import F64
 from copersona.runtime.facets import Reliability
 from copersona.runtime.interactions import outputs
 from copersona.runtime.profiler import facet_score
@@ -23,18 +26,46 @@ from copersona.runtime.progress import track
 
 COUNTS = (1, 2, 4)
 OTHERS = 2  # texts that the truth needs at least
+ENOUGH = 20  # measurements of a label for it to take part in the rise
+UNKNOWN = (math.nan, math.nan, math.nan)
 GateRow = Mapping[str, float]
 
 
-def gating(bench: Bench, cases: Sequence[Case]) -> dict[str, GateRow]:
-    """By label: the best share of one's own measurement, the trained gate, and mean absolute errors of own
-    measurement, neighbours' mean and their mix by the trained gate, in standard deviations between people."""
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One facet of one person from a few texts: scores by own texts, by neighbours, and by the person's other texts."""
+
+    person: int
+    label: int
+    own: float
+    peers: float
+    truth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gating:
+    """By label: the best share of one's own measurement with its 95 % interval over people, the trained gate, and mean
+    absolute errors of own measurement, neighbours' mean and their mix by the trained gate, in standard deviations
+    between people. `rise` is the best share of the best supported label minus that of the least, with its interval,
+    of labels with ENOUGH measurements."""
+
+    rows: Mapping[str, GateRow]
+    rise: tuple[float, float, float]
+
+
+def gating(bench: Bench, cases: Sequence[Case]) -> Gating:
+    """Guesses of everyone's facets, summed up."""
+    gates = bench.session().personalizer.gates()
+    return gating_of(_guesses(bench, cases), gates.tolist())
+
+
+def _guesses(bench: Bench, cases: Sequence[Case]) -> list[Guess]:
     session, run = bench.session(), bench.run
-    schema, gates = session.schema, session.personalizer.gates()
+    schema = session.schema
     peers = np.stack([run.profiles[State(p, run.splits[p].known)].z for p in run.people])
     said = np.array([[facet_score(f, z, schema) for f in schema.facets] for z in peers])  # (U, M)
-    rows: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
-    for case in track(cases, "gating"):
+    found = []
+    for place, case in enumerate(track(cases, "gating")):
         for count in COUNTS:
             if len(case.history) < count + OTHERS:
                 continue
@@ -46,14 +77,48 @@ def gating(bench: Bench, cases: Sequence[Case]) -> dict[str, GateRow]:
                 able = near[session.graph.labels[near, m] >= int(Reliability.MODERATE)]
                 if len(able):
                     own = facet_score(schema.facets[m], persona.profile.z, schema)
-                    rows[label].append((own, float(said[able, m].mean()), float(truth[m])))
-    return {Reliability(label).label: _row(rows[label], float(gates[label])) for label in sorted(rows)}
+                    found.append(Guess(place, label, own, float(said[able, m].mean()), float(truth[m])))
+    return found
 
 
-def _row(found: Sequence[tuple[float, float, float]], gate: float) -> GateRow:
-    own, peers, truth = np.array(found).T
+def gating_of(found: Sequence[Guess], gates: Sequence[float]) -> Gating:
+    """The figures of guesses; `gates` are the trained ones by label."""
+    if not found:
+        return Gating({}, UNKNOWN)
+    labels = sorted({g.label for g in found})
+    of = {label: [g for g in found if g.label == label] for label in labels}
+    products, squares = _sums(found, labels)
+    draws = bootstrap_ratios(products, squares)
+    rows = {}
+    for column, label in enumerate(labels):
+        low, high = np.nanpercentile(draws[:, column], [2.5, 97.5])
+        rows[Reliability(label).label] = _row(of[label], float(gates[label]), float(low), float(high))
+    enough = [column for column, label in enumerate(labels) if len(of[label]) >= ENOUGH]
+    if len(enough) < 2:
+        return Gating(rows, UNKNOWN)
+    least, most = enough[0], enough[-1]
+    low, high = np.nanpercentile(draws[:, most] - draws[:, least], [2.5, 97.5])
+    shares = [row["best share"] for row in rows.values()]
+    return Gating(rows, (round(shares[most] - shares[least], 4), round(float(low), 4), round(float(high), 4)))
+
+
+def _sums(found: Sequence[Guess], labels: Sequence[int]) -> tuple[F64, F64]:
+    """Everyone's sums of which the ratio is the best share by least squares: (truth - peers)(own - peers) and
+    (own - peers)². (people, labels) each."""
+    people = {person: row for row, person in enumerate(sorted({g.person for g in found}))}
+    products, squares = np.zeros((2, len(people), len(labels)))
+    for g in found:
+        place = people[g.person], labels.index(g.label)
+        products[place] += (g.truth - g.peers) * (g.own - g.peers)
+        squares[place] += (g.own - g.peers) ** 2
+    return products, squares
+
+
+def _row(found: Sequence[Guess], gate: float, low: float, high: float) -> GateRow:
+    own, peers, truth = np.array([(g.own, g.peers, g.truth) for g in found]).T
     apart = float(((own - peers) ** 2).sum())
     best = float(((truth - peers) * (own - peers)).sum()) / apart if apart else float("nan")
     guesses = {"own": own, "neighbours": peers, "mixed by the trained gate": gate * own + (1 - gate) * peers}
     errors = {f"error, {name}": round(float(np.abs(guess - truth).mean()), 4) for name, guess in guesses.items()}
-    return {"best share": round(best, 4), "trained gate": round(gate, 4), **errors, "measurements": len(found)}
+    shares = {"best share": round(best, 4), "low": round(low, 4), "high": round(high, 4)}
+    return {**shares, "trained gate": round(gate, 4), **errors, "measurements": len(found)}

@@ -53,6 +53,18 @@ def bootstrap_means(values: F64, seed: int = 0, draws: int = DRAWS) -> F64:
     return np.concatenate(blocks)
 
 
+def bootstrap_ratios(above: F64, below: F64, seed: int = 0, draws: int = DRAWS) -> F64:
+    """Ratios of sums over people, column by column, of `draws` samples with replacement: (n, c) each -> (draws, c)."""
+    draw, n, found = np.random.default_rng(seed), len(above), []
+    for at in range(0, draws, BLOCK):
+        times = draw.multinomial(n, np.full(n, 1 / n), min(BLOCK, draws - at)).astype(
+            np.float64
+        )  # how often each is in
+        with np.errstate(invalid="ignore", divide="ignore"):  # nobody of a column in a sample: not a number
+            found.append((times @ above) / (times @ below))
+    return np.concatenate(found)
+
+
 def sign_flip(gaps: F64, seed: int = 0, draws: int = DRAWS) -> float:
     """Two-sided p that the mean is zero, if gaps are as likely to be of either sign: all flips where there are few
     people, `draws` random ones otherwise."""
