@@ -199,8 +199,8 @@ def _gating(shares: Mapping[str, Mapping[str, float]]) -> list[Block]:
     head = list(next(iter(shares.values())))
     text = (
         "A facet's score guessed from one's own latest texts and from the shared neighbours, against one's other "
-        "texts. The best share of one's own (with its 95 % interval over people) should rise with the label, and so does "
-        "the trained gate by construction."
+        "texts. The best share of one's own, with its 95 % interval over people, should rise with the label, as the "
+        "trained gate does by construction."
     )
     rows = [[label, *(f"{row[name]:g}" for name in head)] for label, row in shares.items()]
     return [Heading("Gates"), Text(text), Grid(["Reliability", *head], rows)]
