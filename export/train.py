@@ -295,7 +295,7 @@ class _Always(random.Random):
 
     def __init__(self) -> None:
         super().__init__(0)
-        self._draws = iter((0.0, 0.0, 1.0, 1.0, 1.0))
+        self._draws = iter((0.0, 0.0, 1.0, 1.0, 1.0, 1.0))
 
     def random(self) -> float:
         return next(self._draws)

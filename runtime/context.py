@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from copersona.runtime.context_settings import ContextSettings
+from copersona.runtime.context_settings import ContextSettings, changed
 from copersona.runtime.facets import FacetProfile
 from copersona.runtime.interactions import Interaction, clean_text
 
@@ -108,6 +108,10 @@ class Layout:
         self._close = (self._end, *self._newline)
         self._shown = {"inputs": ("user",), "outputs": ("assistant",), "both": ("user", "assistant")}[settings.show]
         self._frame = sum(len(self._open[role]) + len(self._close) for role in self._shown)
+
+    def changed(self, **settings: Any) -> Layout:
+        """The same with some settings changed. Raises ValueError as `ContextSettings` does."""
+        return Layout(self._tokens, changed(self.settings, settings))
 
     def text(self, text: str) -> tuple[int, ...]:
         """Tokens of plain text, normalised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -146,6 +147,30 @@ def test_whatever_the_context_training_and_device_see_the_same_prompt_tokens(
             assert set(prompt.history) <= set(situation.history)
             assert prompt.history
             assert opened.prompt("x", None).tokens == session.prompt("x", None).tokens
+
+
+def test_where_own_texts_come_first_half_of_the_training_shows_facets_first(run: Run) -> None:
+    tokens = FileTokens(Path(run.settings.base) / "tokenizer.json")
+    facets, texts = (
+        Layout(tokens, replace(run.settings.context, recent=3, budget=96, served=served)) for served in NAMED["served"]
+    )
+    with run_graph(run) as graph:
+        situation = situations(run, states_at_test(run)[:1], graph, read_centring(run), "targets")[0]
+    rates = Dropout(persona=0.0, context=0.0, field=0.0)
+
+    def prompts(layout: Layout, rates: Dropout) -> list[tuple[int, ...]]:
+        draw = random.Random(3)
+        made = [
+            make_example(situation, layout, run.encode, answer_tokens=10, drop=draw, rates=rates) for _ in range(60)
+        ]
+        return [example.prompt for example in made]
+
+    (always,) = set(prompts(facets, rates))
+    (never,) = set(prompts(texts, replace(rates, texts=0.0)))
+    assert always != never
+    found = prompts(texts, rates)
+    assert set(found) == {always, never}
+    assert 15 <= found.count(always) <= 45
 
 
 def test_a_bundle_from_before_shows_whole_exchanges_as_it_was_trained(tiny_bundle: Path, tmp_path: Path) -> None:
