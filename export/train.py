@@ -57,6 +57,8 @@ class TrainSettings:
     dropout: Dropout = field(default_factory=Dropout)
 
 
+NOBODY = Dropout(persona=1.0, context=1.0, field=0.0)  # who is asked is all that is left out
+
 PAPER = TrainSettings(
     epochs=10,
     batch=1,
@@ -152,7 +154,7 @@ class Trainer:
         self.seconds = time.monotonic() - begun
         return self._finish(validation)
 
-    def _example(self, situation: Situation, drop: random.Random | None) -> Example:
+    def _example(self, situation: Situation, drop: random.Random | None, rates: Dropout | None = None) -> Example:
         settings = self.settings
         return make_example(
             situation,
@@ -160,7 +162,7 @@ class Trainer:
             self.encode,
             answer_tokens=settings.answer_tokens,
             drop=drop,
-            rates=settings.dropout,
+            rates=rates or settings.dropout,
         )
 
     def _groups(
@@ -272,7 +274,7 @@ class Trainer:
         best = self.folder / "best"
         set_peft_model_state_dict(self.model.lm, load_file(best / "adapter" / "adapter_model.safetensors"))
         self.model.personalizer.load_state_dict(load_file(best / "personalizer.safetensors"))
-        nobody = [self._example(s, _Always()) for s in validation]
+        nobody = [self._example(s, random.Random(0), NOBODY) for s in validation]
         shifted = [*validation[1:], *validation[:1]]
         swapped = [
             self._example(Situation(s.state, s.target, o.history, o.persona), None)
@@ -288,17 +290,6 @@ class Trainer:
             seconds=self.seconds,
             gates=tuple(round(g, 4) for g in self.model.personalizer.gates().tolist()),
         )
-
-
-class _Always(random.Random):
-    """Draws that drop persona and context and keep every field."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self._draws = iter((0.0, 0.0, 1.0, 1.0, 1.0, 1.0))
-
-    def random(self) -> float:
-        return next(self._draws)
 
 
 def learning_rate(step: int, total: int, warmup: float) -> float:

@@ -147,11 +147,11 @@ def test_training_moves_lora_and_personalizer_and_lowers_the_loss(tiny_base: Pat
 def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_text(
     tiny_base: Path, tmp_path: Path
 ) -> None:
-    from copersona.export.train import _Always
+    from copersona.export.train import NOBODY
 
     trainer = _trainer(tiny_base, tmp_path / "d")
     situation = _situations(1)[0]
-    nobody = trainer._example(situation, _Always())
+    nobody = trainer._example(situation, random.Random(0), NOBODY)
     whole = trainer._example(situation, None)
     assert nobody.inputs is None
     assert tuple(trainer.layout.prompt(situation.target.request()).tokens) == nobody.prompt

@@ -90,13 +90,16 @@ def completion_claims(hidden: Mapping[str, Any]) -> list[Claim]:
 def gate_claim(found: Gating) -> Claim:
     """The best share of one's own evidence rises with its reliability, over labels with enough measurements."""
     best = {label: row["best share"] for label, row in found.rows.items() if row["measurements"] >= ENOUGH}
-    mean, low, high = found.rise
-    shares = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
-    figure = f"{shares}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    figure = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
     count = int(sum(row["measurements"] for row in found.rows.values()))
-    rising = list(best.values()) == sorted(best.values())
-    shown = verdict(low, high) if (rising and low > 0) or high < 0 else "not shown"
-    return Claim("gating: the best share of own evidence rises", figure, count, shown)
+    claim = "gating: the best share of own evidence rises"
+    if found.rise is None:
+        return Claim(claim, f"{figure}; too few measurements", count, "not shown")
+    mean, low, high = found.rise
+    shown = verdict(low, high)
+    if shown == "yes" and list(best.values()) != sorted(best.values()):
+        shown = "not shown"
+    return Claim(claim, f"{figure}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]", count, shown)
 
 
 def _interval(row: Mapping[str, float]) -> str:

@@ -8,7 +8,6 @@ from none to strong.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +26,6 @@ from copersona.runtime.progress import track
 COUNTS = (1, 2, 4)
 OTHERS = 2  # texts that the truth needs at least
 ENOUGH = 20  # measurements of a label for it to take part in the rise
-UNKNOWN = (math.nan, math.nan, math.nan)
 GateRow = Mapping[str, float]
 
 
@@ -47,10 +45,10 @@ class Gating:
     """By label: the best share of one's own measurement with its 95 % interval over people, the trained gate, and mean
     absolute errors of own measurement, neighbours' mean and their mix by the trained gate, in standard deviations
     between people. `rise` is the best share of the best supported label minus that of the least, with its interval,
-    of labels with ENOUGH measurements."""
+    of labels with ENOUGH measurements; None where fewer than two have them."""
 
     rows: Mapping[str, GateRow]
-    rise: tuple[float, float, float]
+    rise: tuple[float, float, float] | None
 
 
 def gating(bench: Bench, cases: Sequence[Case]) -> Gating:
@@ -84,7 +82,7 @@ def _guesses(bench: Bench, cases: Sequence[Case]) -> list[Guess]:
 def gating_of(found: Sequence[Guess], gates: Sequence[float]) -> Gating:
     """The figures of guesses; `gates` are the trained ones by label."""
     if not found:
-        return Gating({}, UNKNOWN)
+        return Gating({}, None)
     labels = sorted({g.label for g in found})
     of = {label: [g for g in found if g.label == label] for label in labels}
     products, squares = _sums(found, labels)
@@ -95,7 +93,7 @@ def gating_of(found: Sequence[Guess], gates: Sequence[float]) -> Gating:
         rows[Reliability(label).label] = _row(of[label], float(gates[label]), float(low), float(high))
     enough = [column for column, label in enumerate(labels) if len(of[label]) >= ENOUGH]
     if len(enough) < 2:
-        return Gating(rows, UNKNOWN)
+        return Gating(rows, None)
     least, most = enough[0], enough[-1]
     low, high = np.nanpercentile(draws[:, most] - draws[:, least], [2.5, 97.5])
     shares = [row["best share"] for row in rows.values()]
