@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,13 @@ from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import ANYONE, RANKS, ranked
 from copersona.export.evaluation.results import Row, Table, table
-from copersona.export.evaluation.trials import Experiment
+from copersona.export.evaluation.trials import VERSION as TRIALS
+from copersona.export.evaluation.trials import Experiment, Trial
 from copersona.export.evaluation.variant_bundles import base_bundle
 from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
 from copersona.export.run import Run
+from copersona.runtime.bundle import open_manifest
+from copersona.runtime.context_settings import read_context
 from copersona.runtime.endpoint import Endpoint
 from copersona.runtime.errors import ExportError
 from copersona.runtime.ledger import Ledger, Memory
@@ -97,6 +101,19 @@ def test_bits_of_the_parts_add_up_to_what_the_session_scores(bench: Bench, case:
         assert sum(found[part] for part in PARTS) == pytest.approx(found[BITS])
         assert (found["bytes"], found["tokens"]) == (whole.bytes, whole.tokens)
         assert all(found[part] > 0 for part in PARTS)
+
+
+def test_a_settings_field_that_came_later_makes_no_value_new(bench: Bench) -> None:
+    trial = Trial("own", COPERSONA, {"matcher": "bm25", "show": "both", "place": "first", "served": "facets"})
+    manifest = open_manifest(bench.bundles[TRAINED])
+    late = ("matcher", "show", "place", "served")
+    first = {
+        name: value for name, value in asdict(read_context(manifest.settings["context"])).items() if name not in late
+    }
+    body = [TRIALS, manifest.bundle_id, first, [COPERSONA.name, COPERSONA.version, COPERSONA.writer], bench.seed]
+    assert trial.key(bench) == hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    other = replace(trial, context={**trial.context, "served": "texts"})
+    assert other.key(bench) != trial.key(bench)
 
 
 def test_a_unigram_model_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from copersona.export.evaluation.bench import Bench
@@ -14,7 +14,7 @@ from copersona.export.evaluation.cases import Case
 from copersona.export.evaluation.methods.method import Method
 from copersona.export.evaluation.texts import TEXT_METRICS
 from copersona.runtime.bundle import open_manifest
-from copersona.runtime.context_settings import changed, read_context
+from copersona.runtime.context_settings import changed, context_key, read_context
 from copersona.runtime.engine import Sampling
 
 VERSION = 2  # raise it when a value changes for the same input
@@ -51,7 +51,7 @@ class Trial:
         manifest = open_manifest(bench.bundles[self.model])
         context = changed(read_context(manifest.settings.get("context", {})), self.settings)
         method = [self.method.name, self.method.version, self.method.writer] if self.method else ["unigram", 1]
-        body = [VERSION, manifest.bundle_id, asdict(context), method, bench.seed, *parts]
+        body = [VERSION, manifest.bundle_id, context_key(context), method, bench.seed, *parts]
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def asks(self, case: Case) -> bool:
