@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,8 @@ from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
 from copersona.export.evaluation.cases import Case, cases
 from copersona.export.evaluation.claims import claims
-from copersona.export.evaluation.compute import reference, scored
-from copersona.export.evaluation.evaluate import Options, evaluate_bundle
+from copersona.export.evaluation.compute import Plan, generated_key, reference, scored, sureness
+from copersona.export.evaluation.evaluate import Options, _plan, evaluate_bundle
 from copersona.export.evaluation.experiments import EXPERIMENTS
 from copersona.export.evaluation.gating import gating
 from copersona.export.evaluation.methods.ablated import ABLATIONS, global_peers, random_peers
@@ -30,16 +32,20 @@ from copersona.export.evaluation.methods.non_perso import NON_PERSO
 from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
-from copersona.export.evaluation.methods.twins import ANYONE, RANKS, ranked
-from copersona.export.evaluation.results import Row, Table, table
+from copersona.export.evaluation.methods.twins import ANYONE, RANKS, asked, ranked
+from copersona.export.evaluation.results import Row, Table, collect, table
+from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.trials import VERSION as TRIALS
 from copersona.export.evaluation.trials import Experiment, Trial
+from copersona.export.evaluation.values import ValueStore
 from copersona.export.evaluation.variant_bundles import base_bundle
 from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
+from copersona.export.pipeline import step_key
 from copersona.export.run import Run
 from copersona.runtime.bundle import open_manifest
 from copersona.runtime.context_settings import read_context
 from copersona.runtime.endpoint import Endpoint
+from copersona.runtime.engine import Sampling
 from copersona.runtime.errors import ExportError
 from copersona.runtime.ledger import Ledger, Memory
 
@@ -110,7 +116,9 @@ def test_a_settings_field_that_came_later_makes_no_value_new(bench: Bench) -> No
     first = {
         name: value for name, value in asdict(read_context(manifest.settings["context"])).items() if name not in late
     }
-    body = [TRIALS, manifest.bundle_id, first, [COPERSONA.name, COPERSONA.version, COPERSONA.writer], bench.seed]
+    method = [COPERSONA.name, COPERSONA.version, COPERSONA.writer]
+    room = manifest.settings["context_length"]
+    body = [TRIALS, manifest.bundle_id, room, first, method, bench.seed, bench.basis]
     assert trial.key(bench) == hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     other = replace(trial, context={**trial.context, "served": "texts"})
     assert other.key(bench) != trial.key(bench)
@@ -168,10 +176,17 @@ def test_a_part_switched_off_changes_the_soft_prompt_and_nothing_else(bench: Ben
 def test_twins_are_ranked_by_the_devices_own_similarity_and_never_oneself(bench: Bench, run: Run, case: Case) -> None:
     session = bench.session()
     order = ranked(bench, session, case)
-    assert sorted(order.tolist()) == [i for i in range(len(run.people)) if i != session.graph.row(case.pseudonym)]
+    others = [c.pseudonym for c in cases(run) if c.pseudonym not in (None, case.pseudonym)]
+    assert sorted(order.tolist()) == sorted(session.graph.row(name) for name in others)
     assert order[0] == own(bench, session, case).persona.placement.combined.index[0, 0]
     histories = [method.known(bench, session, case) for method in (*RANKS, ANYONE)]
     assert all(known is not None and known.history[0].person != case.history[0].person for known in histories)
+    before = {c.pseudonym: c.history for c in cases(run)}  # as much as of oneself: all but the test
+    assert all(known is not None and known.history in before.values() for known in histories)
+    (early,) = [c for c in cases(run, validation=True) if c.pseudonym == case.pseudonym]
+    nearest = RANKS[0].known(bench, session, early)
+    assert nearest is not None
+    assert nearest.history in [history[:-1] for history in before.values()]
 
 
 def test_a_twin_does_not_know_the_person_whom_they_replace(bench: Bench, run: Run) -> None:
@@ -185,7 +200,7 @@ def test_a_twin_does_not_know_the_person_whom_they_replace(bench: Bench, run: Ru
             met = [placement.shared.index, placement.combined.index, placement.edges.index]
             assert all(mine not in index for index in met)
             assert mine not in [b.peer for b in placement.borrowed]
-            twin = next(n for n, h in bench.by_pseudonym.items() if h == known.history)
+            twin = next(n for n, h in asked(bench, case).items() if h == known.history)
             left_out += mine in bench.know(session, known.history, twin).persona.placement.shared.index
     assert left_out > 0  # there was something to leave out
 
@@ -243,8 +258,8 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     assert all(keys <= set(row) for row in body["comparisons"])
     assert set(EXPERIMENTS) - {"facets"} <= set(body["values"])
     people = {name: {len(row) for row in rows.values()} for name, rows in body["values"].items()}
-    assert people["methods"] == people["twins"] == {2}
-    assert people["peers"] == people["retrieval"] == people["temperature"] == {1}
+    assert people["methods"] == people["ablations"] == {2}
+    assert people["twins"] == people["peers"] == people["retrieval"] == people["temperature"] == {1}
     assert {"ROUGE-1", "METEOR", "BLEU", "BERTScore"} <= {row["metric"] for row in body["comparisons"]}
     assert {p.name for p in tmp_path.glob("*.png")} >= {"twins.png", "cold.png", "temperature.png"}
     assert (tmp_path / "report.html").read_text().count("<img") >= 3
@@ -271,6 +286,20 @@ def test_a_variant_that_is_done_is_not_trained_again(run: Run, monkeypatch: pyte
     make_variants(run, run.path("bundle"), ["lora", "dep", f"facets-{run.settings.facets}"])
 
 
+def test_a_run_with_other_facets_counts_only_when_it_is_whole(run: Run, tmp_path: Path) -> None:
+    count = 3 if run.settings.facets != 3 else 4
+    copied = tmp_path / "run"
+    shutil.copytree(run.folder, copied)
+    asked = Run.open(copied)
+    shutil.copytree(run.folder, folder := copied / "variants" / f"facets-{count}", ignore=lambda *_: {"variants"})
+    Run(folder, replace(asked.settings, facets=count)).save_settings()
+    assert f"facets-{count}" not in made(asked, asked.path("bundle"))  # its bundle is of other settings
+    marker = folder / "done" / "bundle.json"
+    body = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**body, "key": step_key(Run.open(folder), "bundle")}))
+    assert f"facets-{count}" in made(asked, asked.path("bundle"))
+
+
 def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case, chat_server: ChatServer) -> None:
     chat_server.answer = lambda body: json.dumps({"lines": ["Writes of soil in full forms."]})
     writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
@@ -281,8 +310,80 @@ def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case,
             known = method.known(opened, session, case)
             assert known is not None
             assert [f.summary for f in known.persona.facets] == ["Writes of soil in full forms"]
-    sent = json.dumps(chat_server.bodies)
-    assert case.target.output not in sent
+    sent = words(json.dumps(chat_server.bodies))
+    assert words(case.history[-1].output)[:40] in sent
+    assert words(case.target.output)[:40] not in sent
+
+
+def words(text: str) -> str:
+    """A text's letters as they stand in JSON that was made twice."""
+    return " ".join(re.findall("[a-z]+", text.lower()))
+
+
+def test_no_method_is_shown_the_true_text(bench: Bench, run: Run) -> None:
+    for case in cases(run, 6):
+        for trial in EXPERIMENTS["methods"](bench).trials:
+            if trial.method is not None:
+                session = bench.session(trial.model, trial.settings)
+                prompt = session.prompt(case.request, trial.method.known(bench, session, case))
+                assert words(case.target.output)[:40] not in words(session.engine.detokenize(prompt.tokens))
+
+
+def test_a_table_holds_whom_the_plan_asks_though_more_is_kept(bench: Bench, run: Run, tmp_path: Path) -> None:
+    everybody = cases(run, 3)
+    names = [c.person for c in everybody]
+    most = max(len(c.history) for c in everybody)
+    plan = Plan(everybody, frozenset(names), frozenset(names[:1]), Sampling(max_tokens=4), TextMetrics(None))
+    trials = [Trial("own", COPERSONA, samples=1), Trial("few", COPERSONA, least=most)]
+    with ValueStore(tmp_path / "values.jsonl") as store:
+        for name in names:
+            store.put(trials[0].key(bench), "", "", name, {BITS: 1.0})
+            store.put(generated_key(bench, trials[0], plan), "", "", name, {"ROUGE-1": 0.5})
+        found = collect(bench, store, Experiment("x", "x", trials, "own", ""), plan)
+    assert found.row("own").people(BITS) == names
+    assert found.row("own").people("ROUGE-1") == names[:1]
+    assert found.row("few").people(BITS) == [c.person for c in everybody if len(c.history) == most]
+
+
+def test_texts_are_of_people_who_are_asked_in_sweeps(run: Run) -> None:
+    plan = _plan(run, Options(sweeps=7, texts=3))
+    assert (len(plan.sweeps), len(plan.texts)) == (7, 3)
+    assert plan.texts < plan.sweeps
+
+
+def test_an_evaluation_that_is_stopped_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(only=("methods",), limit=2, texts=0, threads=1)
+    evaluate_bundle(run.path("bundle"), run, tmp_path / "whole", options)
+    put, kept = ValueStore.put, []
+
+    def few(store: ValueStore, *row: Any) -> None:
+        if len(kept) == 7:
+            raise KeyboardInterrupt
+        kept.append(row)
+        put(store, *row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ValueStore, "put", few)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_bundle(run.path("bundle"), run, tmp_path / "stopped", options)
+    evaluate_bundle(run.path("bundle"), run, tmp_path / "stopped", options)
+    whole, stopped = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "stopped"))
+    assert whole == stopped
+    lines = [(tmp_path / name / "values.jsonl").read_text().splitlines() for name in ("whole", "stopped")]
+    assert sorted(lines[0]) == sorted(lines[1])
+
+
+def test_how_sure_the_model_is_leaves_out_an_end_that_it_did_not_write(bench: Bench, case: Case) -> None:
+    session = bench.session()
+    known, text = own(bench, session, case), "Good soil."
+    tokens = session.layout.answer(text)
+    logs = session.engine.score(known.soft, session.prompt(case.request, known).tokens, tokens)
+    pieces = len(tokens) - 1
+    ended = sureness(session, case.request, known, text, pieces, pieces + 1)
+    assert ended == pytest.approx(float(logs.mean()), rel=1e-5)
+    assert sureness(session, case.request, known, text, pieces, pieces) == pytest.approx(
+        float(logs[:-1].mean()), rel=1e-4
+    )
 
 
 def test_the_best_share_of_own_evidence_is_told_by_label(bench: Bench, run: Run) -> None:
@@ -340,6 +441,10 @@ def test_new_people_count_only_where_people_in_the_graph_gain() -> None:
     rows = {"CoPersona": nobody, "nobody (trained state)": own}
     assert claims([measured("methods", rows)], people)[-1].verdict == "not shown"
     assert len(claims([measured("methods", rows)], {p: {"new": 0.0} for p in people})) == 1
+    noisy = [1.1] * 20 + [1.06 + (i % 2 - 0.5) / 5 for i in range(20)]
+    found = claims([measured("methods", {"CoPersona": own, "nobody (trained state)": noisy})], people)[-1]
+    assert ": 60%" in found.figure
+    assert found.verdict == "not shown"  # above half, and could well be below it
 
 
 def test_what_does_not_fit_is_refused(run: Run, tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from copersona.export.evaluation.bits import Alphabet, Unigram, fit_unigram
+from copersona.export.files import sha256
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32
 from copersona.runtime.closing import Closing
+from copersona.runtime.engine import build_info
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, Interaction
 from copersona.runtime.ledger import Ledger
+from copersona.runtime.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.session import Known, Session, open_bundle
 
 TRAINED, BASE = "trained", "base"
@@ -89,6 +92,12 @@ class Bench(Closing):
         if key not in self._alphabets:
             self._alphabets[key] = Alphabet.of(session.engine)
         return self._alphabets[key]
+
+    @cached_property
+    def basis(self) -> list[str]:
+        """What every value depends on beside bundle and method: who was asked what, the engine, the profiler."""
+        asked = [sha256(self.run.path(name)) for name in ("histories.jsonl", "splits.json")]
+        return [*asked, build_info(), str(PROFILER_VERSION)]
 
     @cached_property
     def others(self) -> Mapping[str, list[tuple[str, Interaction]]]:

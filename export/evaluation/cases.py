@@ -12,7 +12,8 @@ from copersona.runtime.interactions import History, Interaction
 class Case:
     """One person at their held-out interaction. `person` is a number within the evaluation, no id of the source.
 
-    `pseudonym` is their own peer if they took part, `new` says that no step of the export has seen them.
+    `pseudonym` is their own peer if they took part, `new` says that no step of the export has seen them, `validation`
+    that they are asked at the interaction before the test.
     """
 
     person: str
@@ -20,6 +21,7 @@ class Case:
     target: Interaction
     pseudonym: str | None
     new: bool
+    validation: bool = False
 
     @property
     def request(self) -> str:
@@ -34,7 +36,7 @@ def cases(run: Run, limit: int | None = None, *, validation: bool = False) -> li
         if split.held_out:
             at, history = split.known + (not validation), run.histories[person]
             name = f"{'v' if validation else 'n'}{place:05d}"
-            rows.append(Case(name, history[:at], history[at], run.pseudonyms.get(person), split.new))
+            rows.append(Case(name, history[:at], history[at], run.pseudonyms.get(person), split.new, validation))
     return spread(rows, limit)
 
 

@@ -17,7 +17,7 @@ from copersona.export.evaluation.methods.copersona import COPERSONA
 from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_ONLY, NOBODY
 from copersona.export.evaluation.methods.twins import RANKS
 from copersona.export.evaluation.results import Row, Table, Values
-from copersona.export.evaluation.statistics import holm, interval, paired
+from copersona.export.evaluation.statistics import bootstrap_means, holm, interval, paired
 from copersona.runtime.arrays import F64
 
 Verdict = Literal["yes", "no", "not shown"]
@@ -44,7 +44,7 @@ ASKED = (  # table, the row that should cost more, the one that should cost less
     ),
 )
 SWEEPS = ("show", "place", "retrieval", "memory")
-UNTRAINED = " (nothing retrained: one of the two is what the model was trained with)"
+UNTRAINED = " (nothing retrained)"
 EACH = {  # table: the row that every other should cost more than, and the claim
     "methods": (OWN, "CoPersona is better than {}"),
     "ablations": (OWN, "retrained, this is worse: {}"),
@@ -116,19 +116,23 @@ def _has_both(tables: Mapping[str, Table], people: Values) -> bool:
 
 
 def _new_people(methods: Table, people: Values) -> Claim:
-    """New people gain at least half as much as those in the graph, if these gain at all."""
-    gains = {}
+    """New people gain at least half as much as those in the graph, if these gain at all: the interval of what they
+    gain beyond half, both groups drawn anew."""
+    gains, draws = {}, {}
     for new in (0.0, 1.0):
         inside = {p for p, row in people.items() if row["new"] == new}
         own, nobody = (
             Row(label, "", {p: v for p, v in methods.row(label).values.items() if p in inside})
             for label in (OWN, NOBODY.name)
         )
-        gains[new] = interval(_gaps(nobody, own))
+        gaps = _gaps(nobody, own)
+        gains[new], draws[new] = interval(gaps), bootstrap_means(gaps, seed=int(new))
     (known, low, high), (new, new_low, new_high) = gains[0.0], gains[1.0]
     share = f": {new / known:.0%}" if known > 0 else ""
     figure = f"{new:.5f} [{new_low:+.5f}, {new_high:+.5f}] against {known:.5f} [{low:+.5f}, {high:+.5f}]{share}"
     claim = "new people gain at least half of what people in the graph gain"
     if low <= 0:
         return Claim(claim, f"{figure}; these do not gain", len(people), "not shown")
-    return Claim(claim, figure, len(people), "yes" if new >= HALF * known else "no")
+    least, most = np.percentile(draws[1.0] - HALF * draws[0.0], [2.5, 97.5])
+    figure += f"; beyond half {new - HALF * known:+.5f} [{least:+.5f}, {most:+.5f}]"
+    return Claim(claim, figure, len(people), verdict(least, most))

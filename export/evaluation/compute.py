@@ -115,18 +115,29 @@ def generated(session: Session, case: Case, known: Known | None, trial: Trial, p
     """
     assert plan.metrics is not None
     sampling = sampling_of(trial, plan)
-    texts = [
-        session.answer(case.request, known, replace(sampling, seed=sampling.seed + i)).finish().text
+    answers = [
+        session.answer(case.request, known, replace(sampling, seed=sampling.seed + i)).finish()
         for i in range(trial.samples)
     ]
+    texts = [answer.text for answer in answers]
     row = plan.metrics.score(texts[0], case.target.output)
     if plan.judge is not None:
         row |= plan.judge.score(case.request, texts[0])
     if len(texts) > 1:
-        scores = [session.score(case.request, text, known) for text in texts]
-        row["log-probability of own text"] = float(np.mean([-s.bits * np.log(2) / s.tokens for s in scores]))
+        sure = [sureness(session, case.request, known, a.text, a.receipt.pieces, sampling.max_tokens) for a in answers]
+        row["log-probability of own text"] = float(np.mean(sure))
         row["agreement of samples"] = plan.metrics.alike(texts)
     return row
+
+
+def sureness(session: Session, request: str, known: Known | None, text: str, pieces: int, most: int) -> float:
+    """Mean log-probability (nats) of the tokens of a text that the model wrote: with its end, unless it was cut after
+    so many pieces."""
+    prompt, soft = session.prompt(request, known).tokens, session.nobody if known is None else known.soft
+    room = session.engine.context - len(soft) - len(prompt)
+    tokens = session.layout.answer(text)
+    written = tokens[:-1] if pieces >= min(most, room) and len(tokens) > 1 else tokens
+    return float(session.engine.score(soft, prompt, written[:room]).mean())
 
 
 PEOPLE = "people"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.values import ValueStore
 from copersona.export.evaluation.variant_bundles import base_bundle
 from copersona.export.evaluation.variants import FACETS, VARIANTS, made, make_variants, results
+from copersona.export.files import sha256, weight_hashes
 from copersona.export.hub import model_name
 from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.pipeline import alone
@@ -87,7 +88,7 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         people = about_people(bench, store, plan)
         tables = [collect(bench, store, experiment, plan) for experiment in asked]
         shares = {} if options.only else gating(bench, plan.cases).rows
-    facts = {**_facts(bundle, run, plan, options), "gating": shares}
+    facts = {**_facts(bundle, run, plan, options, bundles), "gating": shares}
     write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
     if options.invented:
         from copersona.export.evaluation.control import control
@@ -98,8 +99,6 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
 
 def _check_pair(bundle: Path, run: Run) -> None:
     manifest = open_manifest(bundle)
-    from copersona.export.files import sha256
-
     row = manifest.file("graph")
     if row is None or row.sha256 != sha256(run.path("graph.sqlite")):
         raise ExportError(f"{bundle}: its graph is not the one in {run.folder}; give the run that it was packed from")
@@ -127,10 +126,11 @@ def _plan(run: Run, options: Options) -> Plan:
     tokens = options.max_tokens or run.settings.train.answer_tokens
     judged = _replies(run) / "judge"
     judge = _ledger(options.judge_endpoint, options.judge_model, options.judge_gguf, options.api_key_env, judged)
+    swept = spread(everybody, options.sweeps)
     return Plan(
         everybody,
-        frozenset(case.person for case in spread(everybody, options.sweeps)),
-        frozenset(case.person for case in spread(everybody, options.texts)) if options.texts else frozenset(),
+        frozenset(case.person for case in swept),
+        frozenset(case.person for case in spread(swept, options.texts)) if options.texts else frozenset(),
         Sampling(max_tokens=tokens, seed=options.seed),
         TextMetrics(options.bert_encoder or Path(run.settings.encoder)) if options.texts else None,
         None if judge is None else Judge(judge),
@@ -152,7 +152,7 @@ def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
     return found
 
 
-def _facts(bundle: Path, run: Run, plan: Plan, options: Options) -> dict[str, Any]:
+def _facts(bundle: Path, run: Run, plan: Plan, options: Options, bundles: Mapping[str, Path]) -> dict[str, Any]:
     manifest = open_manifest(bundle)
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model", "metadata"):
@@ -177,8 +177,16 @@ def _facts(bundle: Path, run: Run, plan: Plan, options: Options) -> dict[str, An
         "settings": settings,
         "seed": options.seed,
         "versions": {name: version(name) for name in packages} | {"engine": build_info()},
-        "variants": results(run),
+        "variants": results(run, tuple(bundles)),
+        "hashes": _hashes(run, bundles),
     }
+
+
+def _hashes(run: Run, bundles: Mapping[str, Path]) -> dict[str, str]:
+    """Of what was measured: the bundle of each model, the weights that all began from, and who was asked what."""
+    rows = {f"bundle {name}": open_manifest(folder).bundle_id for name, folder in bundles.items()}
+    rows |= {f"weights of the base {i}": value for i, value in enumerate(weight_hashes(Path(run.settings.base)), 1)}
+    return rows | {name: sha256(run.path(name)) for name in ("encoder.onnx", "histories.jsonl", "splits.json")}
 
 
 def _training(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from copersona.export.evaluation.bench import TRAINED, Bench
@@ -17,7 +17,7 @@ from copersona.export.evaluation.methods.method import Method
 from copersona.export.evaluation.methods.non_perso import NON_PERSO
 from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
-from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_ONLY, NOBODY, SWITCHED
+from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_ONLY, NOBODY, SWITCHED, TEXT_ONLY
 from copersona.export.evaluation.methods.twins import ANYONE, RANKS
 from copersona.export.evaluation.trials import Experiment, Trial
 from copersona.runtime.engine import Sampling
@@ -68,8 +68,8 @@ def switched(bench: Bench) -> Experiment:
 
 
 def _sweep(name: str, title: str, text: str, points: Mapping[str, Mapping[str, Any]], bench: Bench) -> Experiment:
-    trained = bench.session().manifest.settings.get("context", {})
-    first = next((label for label, c in points.items() if all(trained.get(k) == v for k, v in c.items())), None)
+    trained = asdict(bench.run.settings.context)
+    first = next((label for label, c in points.items() if all(trained[k] == v for k, v in c.items())), None)
     trials = [Trial(label, COPERSONA, context) for label, context in points.items()]
     note = f" The bundle was trained with: {first}." if first else " The bundle was trained with another setting."
     return Experiment(name, title, trials, first or next(iter(points)), text + note, plot="bars", sweep=True)
@@ -164,6 +164,7 @@ def twins(bench: Bench) -> Experiment:
         "them). Misleading is: worse than a less similar one, and as confident.",
         metrics=(BITS, *CONFIDENCE),
         plot="line",
+        sweep=True,
     )
 
 
@@ -174,10 +175,14 @@ def cold(bench: Bench) -> Experiment:
     trials = [Trial(NOBODY.name, NOBODY, least=4)]
     for count in COLD:
         label = "all" if count is None else str(count)
-        trials.append(Trial(label, Method(f"latest {label}", latest(count)), least=4, series="whole"))
+        whole = COPERSONA if count is None else Method(f"latest {label}", latest(count))
+        trials.append(Trial(label, whole, least=4, series="whole"))
     for count in COLD:
         label = "all" if count is None else str(count)
-        alone = Method(f"latest {label}, text only", latest(count, soft=False), note="soft prompt switched off")
+        note = "soft prompt switched off"
+        alone = (
+            TEXT_ONLY if count is None else Method(f"latest {label}, text only", latest(count, soft=False), note=note)
+        )
         trials.append(Trial(f"{label}, text only", alone, least=4, series="text only", point=label))
     text = "People with at least four earlier interactions, known by their latest ones alone."
     return Experiment("cold", "Cold start", trials, NOBODY.name, text, plot="line", sweep=True)

@@ -92,12 +92,10 @@ def _facts(facts: Mapping[str, Any], tables: Sequence[Table], people: Values) ->
     if tables:
         smallest = [c.found.smallest for c in tables[0].comparisons if c.metric == BITS]
         if smallest:
-            text = f"With {facts['people']} people, differences in bits per byte from {min(smallest):.5f} to "
-            blocks.append(
-                Text(
-                    f"{text}{max(smallest):.5f}, by the row compared, are shown in four cases of five (two-sided 5 %)."
-                )
-            )
+            there = max(c.found.people for c in tables[0].comparisons)
+            reach = f"from {min(smallest):.5f} to {max(smallest):.5f}, by the row compared,"
+            text = f"With {there} people, differences in bits per byte {reach} are shown in four cases of five"
+            blocks.append(Text(f"{text} (two-sided 5 %, before correction)."))
     return blocks
 
 
@@ -108,7 +106,7 @@ def _claims(asked: Sequence[Claim]) -> list[Block]:
     text = (
         "What should cost more minus what should cost less, in bits per byte of the true text, paired over people; of "
         "how sure the model is, nats a token. 95 % intervals, Holm over all of these. yes: the interval lies above "
-        "zero and p is below 0.05; no: the opposite shows; not shown: neither does."
+        "zero and p, where there is one, is below 0.05; no: the opposite shows; not shown: neither does."
     )
     grid = Grid(["Claim", "found", "people", "shows"], [[c.claim, c.figure, str(c.people), c.verdict] for c in asked])
     return [Heading("What is claimed, and whether it shows"), Text(text), grid]
@@ -189,7 +187,9 @@ def _differences(comparisons: Sequence[Comparison]) -> Grid:
         found = c.found
         cells = f"{found.mean:+.5f}", f"[{found.low:+.5f}, {found.high:+.5f}]", f"{c.p_holm:.4g}"
         rows.append([c.method, SHORT.get(c.metric, c.metric), *cells, f"{found.smallest:.5f}", str(found.people)])
-    return Grid(["Method", "metric", "difference", "95 % interval", "p (Holm)", "smallest shown", "people"], rows)
+    return Grid(
+        ["Method", "metric", "difference", "95 % interval", "p (Holm)", "smallest shown, uncorrected", "people"], rows
+    )
 
 
 def _gating(shares: Mapping[str, Mapping[str, float]]) -> list[Block]:
@@ -231,6 +231,7 @@ def _making(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
         "texts generated for": f"{len(plan.texts)} people",
         "judge": plan.judge.name if plan.judge else "none",
         "versions": ", ".join(f"{name} {value}" for name, value in facts["versions"].items()),
+        **facts["hashes"],
         **{f"variant {name}": json.dumps(value) for name, value in facts["variants"].items()},
     }
     meanings = [*names().items(), *(plan.metrics.signatures().items() if plan.metrics else ())]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.compute import Plan, generated_key, people_key
+from copersona.export.evaluation.compute import Plan, generated_key, people_key, writes
 from copersona.export.evaluation.judge import MARKS
 from copersona.export.evaluation.statistics import Difference, holm, paired
 from copersona.export.evaluation.texts import TEXT_METRICS, corpus_bleu
@@ -93,10 +93,10 @@ def collect(bench: Bench, store: ValueStore, experiment: Experiment, plan: Plan)
     """The values of an experiment's trials as a table."""
     rows = []
     for trial in experiment.trials:
-        keys = [trial.key(bench), generated_key(bench, trial, plan)]
-        use = [keys[0]] * trial.bits + [keys[1]] * (trial.samples > 0 and plan.metrics is not None)
+        bits_key, text_key = trial.key(bench), generated_key(bench, trial, plan)
         values = {}
-        for case in plan.asked(experiment):
+        for case in plan.asked(experiment):  # the store may know of people whom this plan does not ask
+            use = [bits_key] * (trial.bits and trial.asks(case)) + [text_key] * writes(trial, case, plan)
             merged = {n: v for key in use for n, v in store.get(key, case.person).items()}
             if merged:
                 values[case.person] = merged

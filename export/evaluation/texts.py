@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from copersona.export.encoder import encoder_name
+from copersona.export.files import weight_hashes
 from copersona.runtime.arrays import F32
 from copersona.runtime.errors import ExportError
 
@@ -47,7 +48,7 @@ class TextMetrics:
         except ImportError as error:
             raise ExportError(f"{error.name} is not installed; run: pip install 'copersona[eval]'") from None
         self._rouge = RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
-        self._bleu = BLEU(effective_order=True)
+        self._bleu, self._corpus = BLEU(effective_order=True), BLEU()
         self._encoder = encoder
 
     def score(self, text: str, truth: str) -> dict[str, float]:
@@ -100,17 +101,18 @@ class TextMetrics:
 
     def signatures(self) -> dict[str, str]:
         """How each metric was computed, versions included."""
-        self._bleu.sentence_score("a", ["a"])
+        self._bleu.sentence_score("a", ["a"])  # a signature names the number of references that were seen
+        self._corpus.corpus_score(["a"], [["a"]])
         stages = "exact, stem" if isinstance(self._wordnet, _NoSynonyms) else "exact, stem, WordNet synonyms"
         rows = {
             "ROUGE-1, ROUGE-L": f"rouge-score {version('rouge-score')}, F measure, no stemmer",
             "METEOR": f"NLTK {version('nltk')}, stages: {stages}; tokens by wordpunct_tokenize",
-            "BLEU": f"sacreBLEU {self._bleu.get_signature()}; tables: of the corpus, differences: mean of sentences",
+            "BLEU": f"sacreBLEU; tables, of the corpus: {self._corpus.get_signature()}; "
+            f"differences, mean of sentences: {self._bleu.get_signature()}",
         }
         if self._encoder is not None:
-            rows["BERTScore"] = (
-                f"F1 by greedy matching, last layer of {encoder_name(self._encoder)}, no idf, no rescaling"
-            )
+            which = f"{encoder_name(self._encoder)} ({', '.join(h[:12] for h in weight_hashes(self._encoder))})"
+            rows["BERTScore"] = f"F1 by greedy matching, last layer of {which}, no idf, no rescaling"
         return rows
 
 

@@ -51,7 +51,8 @@ class Trial:
         manifest = open_manifest(bench.bundles[self.model])
         context = changed(read_context(manifest.settings.get("context", {})), self.settings)
         method = [self.method.name, self.method.version, self.method.writer] if self.method else ["unigram", 1]
-        body = [VERSION, manifest.bundle_id, context_key(context), method, bench.seed, *parts]
+        room = manifest.settings.get("context_length")
+        body = [VERSION, manifest.bundle_id, room, context_key(context), method, bench.seed, bench.basis, *parts]
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def asks(self, case: Case) -> bool:

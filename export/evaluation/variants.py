@@ -18,11 +18,13 @@ from typing import Any, Literal
 import numpy as np
 
 from copersona.export.evaluation.methods.method import silent
+from copersona.export.evaluation.methods.switched import UNGATED
 from copersona.export.evaluation.rewire import global_order, global_vectors, order_name, random_order, rewired
 from copersona.export.evaluation.variant_bundles import VERSION, folder_of, key_of, pack_variant
 from copersona.export.examples import Situation
 from copersona.export.files import scratch, sha256, write_text
 from copersona.export.kept import kept_key
+from copersona.export.pipeline import read_marker, step_key
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32, I32
 from copersona.runtime.bundle import open_manifest
@@ -49,7 +51,6 @@ class Variant:
     dep: bool = False
 
 
-UNGATED = -40.0  # softplus of it is nothing: with z_0 = 0 all gates are one half, by the shipped code
 VARIANTS = {
     variant.name: variant
     for variant in (
@@ -82,8 +83,10 @@ def made(run: Run, bundle: Path) -> dict[str, Path]:
 
 
 def _same_but_facets(run: Run, other: Run) -> bool:
-    """Whether a whole run of its own has this run's settings but for the number of facets."""
-    return replace(other.settings, facets=run.settings.facets) == run.settings
+    """Whether a run of its own is whole and has this run's settings but for the number of facets."""
+    marker = read_marker(other, "bundle")
+    whole = marker is not None and marker.key == step_key(other, "bundle")
+    return whole and replace(other.settings, facets=run.settings.facets) == run.settings
 
 
 class VariantTrainer:
@@ -242,10 +245,10 @@ def make_variants(run: Run, bundle: Path, names: Sequence[str]) -> None:
             facet_run(run, int(name.removeprefix("facets-")))
 
 
-def results(run: Run) -> dict[str, Any]:
-    """What the trainings of variants came to."""
+def results(run: Run, names: Sequence[str]) -> dict[str, Any]:
+    """What the trainings of these variants came to."""
     found = {}
-    for name in VARIANTS:
+    for name in names:
         path = folder_of(run, name) / "result.json"
         if path.is_file():
             found[name] = json.loads(path.read_text(encoding="utf-8"))

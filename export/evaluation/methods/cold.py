@@ -10,12 +10,11 @@ from copersona.export.evaluation.methods.method import Knowing
 from copersona.runtime.session import Known, Session
 
 
-def latest(count: int | None, *, soft: bool = True) -> Knowing:
-    """The person from so many interactions; None is all of them. Without `soft`, nobody's soft prompt."""
+def latest(count: int, *, soft: bool = True) -> Knowing:
+    """The person from so many interactions. Without `soft`, nobody's soft prompt."""
 
     def known(bench: Bench, session: Session, case: Case) -> Known:
-        history = case.history if count is None else case.history[-count:]
-        person = bench.know(session, history, case.pseudonym)
+        person = bench.know(session, case.history[-count:], case.pseudonym)
         return person if soft else replace(person, soft=session.nobody)
 
     return known

@@ -84,15 +84,16 @@ def random_peers(bench: Bench, session: Session, case: Case, persona: Persona) -
     return Ranked(rows, np.zeros((1, SHARED), np.float32))
 
 
+NOBODY = Method("nobody (trained state)", nobody)
+TEXT_ONLY = Method("text only (nobody's soft prompt)", text_only, note=NOTE)
+FACETS_ONLY = Method("facet summaries only", facets_only, note="the soft prompt stays")
+EPISODES_ONLY = Method("episodes only", episodes_only, note="the soft prompt stays")
 SWITCHED = (
-    Method("text only (nobody's soft prompt)", text_only, note=NOTE),
+    TEXT_ONLY,
     Method("soft prompt only (nobody's text)", soft_only, note=NOTE),
-    Method("own history in text, no facets", episodes_only, note=NOTE),
+    EPISODES_ONLY,
     Method("no peers in text", no_peers_text, note=NOTE),
     Method("all gates one half", half_gates, note=NOTE),
     Method("no cross-facet attention", no_attention, note=NOTE),
     Method("random neighbours in the soft prompt", random_neighbors, note=NOTE),
 )
-NOBODY = Method("nobody (trained state)", nobody)
-FACETS_ONLY = Method("facet summaries only", facets_only, note="the soft prompt stays")
-EPISODES_ONLY = Method("episodes only", episodes_only, note="the soft prompt stays")

@@ -1,8 +1,8 @@
 """Someone else's persona in the place of one's own: the most similar other's, those of ranks in between, the least
 similar's, a random one's (PRIME's profile replacement, METHOD 13).
 
-Others are the population's peers, ranked by the combined similarity that the device itself ranks by. Persona and
-context are both the other's.
+Others are the peers who are asked too, so that as much is known of them as of the person, ranked by the combined
+similarity that the device itself ranks by. Persona and context are both the other's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,23 @@ from __future__ import annotations
 import numpy as np
 
 from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.cases import Case, cases
 from copersona.export.evaluation.methods.method import Knowing, Method, own
 from copersona.runtime.arrays import I32
+from copersona.runtime.interactions import History
 from copersona.runtime.neighbors import combined_similarity
 from copersona.runtime.persona import make_persona
 from copersona.runtime.session import Known, Session
+
+
+def asked(bench: Bench, case: Case) -> dict[str, History]:
+    """Pseudonym to what is known of everyone who is asked as the case is."""
+    key = ("asked", case.validation)
+    if key not in bench.memory:
+        everybody = cases(bench.run, validation=case.validation)
+        bench.memory[key] = {one.pseudonym: one.history for one in everybody if one.pseudonym is not None}
+    found: dict[str, History] = bench.memory[key]
+    return found
 
 
 def ranked(bench: Bench, session: Session, case: Case) -> I32:
@@ -28,7 +39,8 @@ def ranked(bench: Bench, session: Session, case: Case) -> I32:
             persona.vectors[None], persona.labels[None], graph.peers, graph.labels, exclude=exclude
         )[0]
         order = np.argsort(-scores, kind="stable").astype(np.int32)
-        bench.memory[key] = order[np.isfinite(scores[order])]
+        there = np.array([name in asked(bench, case) for name in graph.pseudonyms])
+        bench.memory[key] = order[np.isfinite(scores[order]) & there[order]]
     found: I32 = bench.memory[key]
     return found
 
@@ -36,7 +48,7 @@ def ranked(bench: Bench, session: Session, case: Case) -> I32:
 def someone(bench: Bench, session: Session, case: Case, row: int) -> Known:
     """A peer as the device would know them, had the person whom they replace not taken part."""
     pseudonym = session.graph.pseudonyms[row]
-    known = bench.know(session, bench.by_pseudonym[pseudonym], pseudonym)
+    known = bench.know(session, asked(bench, case)[pseudonym], pseudonym)
     if (replaced := session.graph.row(case.pseudonym)) < 0:
         return known
     graph, count = session.graph, session.context.peers
@@ -67,9 +79,9 @@ def anyone(bench: Bench, session: Session, case: Case) -> Known:
 
 
 RANKS = (
-    Method("the most similar other's", at(0.0), version=2),
-    Method("the second most similar's", second, version=2),
-    *(Method(f"of rank {share:.0%}", at(share), version=2) for share in (0.05, 0.25, 0.5, 0.75)),
-    Method("the least similar's", at(1.0), version=2),
+    Method("the most similar other's", at(0.0), version=3),
+    Method("the second most similar's", second, version=3),
+    *(Method(f"of rank {share:.0%}", at(share), version=3) for share in (0.05, 0.25, 0.5, 0.75)),
+    Method("the least similar's", at(1.0), version=3),
 )
-ANYONE = Method("a random other's", anyone, version=2)
+ANYONE = Method("a random other's", anyone, version=3)
