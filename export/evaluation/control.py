@@ -35,8 +35,7 @@ def invented_run(run: Run, people: int = PEOPLE) -> Run:
     folder = run.path("variants") / "invented"
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "people.jsonl"
-    if not source.is_file():
-        write_invented(source, people, run.settings.seed, hidden=HIDING)
+    write_invented(source, people, run.settings.seed, hidden=HIDING)
     settings = replace(run.settings, histories=(str(source.resolve()),), format="jsonl", metadata=None)
     other = Run(folder, replace(settings, limit_people=None, facets_model=None, profiles_model=None))
     other.save_settings()
@@ -61,6 +60,7 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
     lines = [
         "# Control on invented people",
         "",
+        *([f"LIMITED to {options.limit} people (--limit).", ""] if options.limit else []),
         "| claim | found | people, measurements | shows |",
         "| --- | --- | --- | --- |",
         *rows,

@@ -142,12 +142,14 @@ class VariantTrainer:
         from copersona.export.gguf import load_causal_lm
         from copersona.export.personalized import Switches
         from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
+        from copersona.export.situations import run_graph
         from copersona.export.train import Trainer, fingerprint
 
         run, settings = self.run, self.run.settings.train
         training, validation, means = self.placed
-        alter = self._alter(variant)
-        training, validation = [alter(s) for s in training], [alter(s) for s in validation]
+        with run_graph(run) as graph:
+            alter = self._alter(variant, graph)
+            training, validation = [alter(s) for s in training], [alter(s) for s in validation]
         base = load_causal_lm(Path(run.settings.base))
         shape = PersonalizerShape(
             *(len(run.schema), means.shape[1], settings.graph, settings.hidden, settings.soft_tokens),
@@ -170,7 +172,7 @@ class VariantTrainer:
         result = trainer.run(training, validation, key, run.kept)
         write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
 
-    def _alter(self, variant: Variant) -> Callable[[Situation], Situation]:
+    def _alter(self, variant: Variant, graph: PersonaGraph) -> Callable[[Situation], Situation]:
         """How a situation changes under the variant: the same as its method does at inference."""
         run = self.run
         if variant.dep:
@@ -184,21 +186,15 @@ class VariantTrainer:
 
             return known
         if variant.wiring != "facets":
-            return self._rewire(variant.wiring)
+            return self._rewire(variant.wiring, graph)
         if variant.text == "all":
             return lambda s: s
         if variant.text == "history":
             return lambda s: replace(s, persona=silent(s.persona))
         return lambda s: replace(s, persona=silent(s.persona), history=())
 
-    def _rewire(self, wiring: Wiring) -> Callable[[Situation], Situation]:
-        import sqlite3
-
-        from copersona.runtime.graph import map_vectors
-
+    def _rewire(self, wiring: Wiring, graph: PersonaGraph) -> Callable[[Situation], Situation]:
         run = self.run
-        database = sqlite3.connect(run.path("graph.sqlite"))
-        graph = PersonaGraph(database, map_vectors(run.path("peers.npy"), 3), map_vectors(run.path("anchors.npy"), 2))
         peers = global_vectors([run.known[p] for p in run.people], run.encode) if wiring == "global" else None
 
         def alter(s: Situation) -> Situation:
