@@ -22,6 +22,7 @@ from copersona.export.discover_model import PROMPT as FACETS_PROMPT
 from copersona.export.files import restore, room_for, sha256, weight_hashes, write_text
 from copersona.export.run import Run
 from copersona.export.steps import STEPS, Report, check_inputs
+from copersona.export.train import train_key
 from copersona.runtime.context_settings import context_key
 from copersona.runtime.errors import ExportError
 from copersona.runtime.importers import SOURCES
@@ -131,6 +132,7 @@ def step_key(run: Run, step: str) -> str:
     it."""
     settings = asdict(run.settings)
     settings["context"] = context_key(run.settings.context)
+    settings["train"] = train_key(run.settings.train, run.settings.context)
     counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
     parts: list[Any] = [CODE_VERSION, step, counted | {PROMPTS[n]: True for n in PROMPTS if n in counted}]
     parts += [step_key(run, before) for before in UPSTREAM[step]]

@@ -217,7 +217,9 @@ def train(run: Run) -> Report:
     trainer = Trainer(base, run.layout, run.encode, shape, means, settings, folder, device)
     parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
     parts += [json.dumps(context_key(run.settings.context)), *kept_key(run.kept)]
-    result = trainer.run(training, validation, fingerprint(settings, Path(run.settings.base), *parts), run.kept)
+    result = trainer.run(
+        training, validation, fingerprint(settings, run.settings.context, Path(run.settings.base), *parts), run.kept
+    )
     counts = {"targets": len(training), "kept": len(run.kept), "validation targets": len(validation)}
     return {**counts, "device": device.type, **asdict(result)}
 

@@ -27,6 +27,7 @@ from copersona.export.personalized import PersonalizedModel, Switches
 from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer
 from copersona.runtime.arrays import F32
 from copersona.runtime.context import Layout
+from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.errors import ExportError
 from copersona.runtime.profiler import Encode
 from copersona.runtime.progress import track
@@ -300,7 +301,16 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def fingerprint(settings: TrainSettings, base: Path, *parts: str) -> str:
+def train_key(settings: TrainSettings, context: ContextSettings) -> dict[str, Any]:
+    """The settings as a key of what is trained with them: without a rate that has no effect, which older runs do not
+    have."""
+    found = asdict(settings)
+    if context.served == "facets":
+        del found["dropout"]["texts"]
+    return found
+
+
+def fingerprint(settings: TrainSettings, context: ContextSettings, base: Path, *parts: str) -> str:
     """Hash of all that a checkpoint depends on; of the base, its weights."""
-    body = json.dumps([asdict(settings), weight_hashes(base), *parts], sort_keys=True)
+    body = json.dumps([train_key(settings, context), weight_hashes(base), *parts], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()

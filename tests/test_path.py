@@ -358,6 +358,20 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
     assert [step_key(run, step) == step_key(shown, step) for step in STEPS] == same
 
 
+def test_how_own_texts_give_way_in_training_counts_only_where_they_come_first(run: Run) -> None:
+    from copersona.export.pipeline import step_key
+    from copersona.export.train import fingerprint
+
+    def keys(served: str, texts: float) -> tuple[str, str]:
+        context = replace(run.settings.context, served=served)
+        train = replace(run.settings.train, dropout=replace(run.settings.train.dropout, texts=texts))
+        other = Run(run.folder, replace(run.settings, train=train, context=context))
+        return step_key(other, "train"), fingerprint(train, context, Path(run.settings.base))
+
+    assert keys("facets", 0.5) == keys("facets", 0.0)
+    assert not {*keys("texts", 0.5)} & {*keys("texts", 0.0)}
+
+
 def test_the_settings_of_a_run_from_before_mean_what_they_meant(run: Run, tmp_path: Path) -> None:
     body = json.loads(run.path("settings.json").read_text(encoding="utf-8"))
     assert body["context"]["show"] == "outputs"

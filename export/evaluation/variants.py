@@ -168,7 +168,7 @@ class VariantTrainer:
         )
         parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors")]
         body = json.dumps([VERSION, asdict(variant), context_key(run.settings.context)], sort_keys=True)
-        key = fingerprint(settings, Path(run.settings.base), *parts, body, *kept_key(run.kept))
+        key = fingerprint(settings, run.settings.context, Path(run.settings.base), *parts, body, *kept_key(run.kept))
         result = trainer.run(training, validation, key, run.kept)
         write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
 
