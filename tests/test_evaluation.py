@@ -432,6 +432,17 @@ def test_claims_show_or_do_not_or_the_opposite_does() -> None:
     assert found["CoPersona is better than RAG"].figure.startswith("-0.100")
 
 
+def test_the_soft_prompt_is_asked_for_beside_own_texts_alone() -> None:
+    own = [1.0 + i / 10 for i in range(40)]
+    less, more = ([v + gap + (i % 3 - 1) / 50 for i, v in enumerate(own)] for gap in (-0.1, 0.1))
+    rows = {"CoPersona": own, "w/o facets and peers in text": less, "LoRA with RAG": more}
+    found = {c.claim: c.verdict for c in claims([measured("ablations", rows)], {})}
+    assert found == {
+        "retrained, this is worse: w/o facets and peers in text": "no",
+        "the soft prompt pays: with own texts alone beside it, retrained": "yes",
+    }
+
+
 def test_new_people_count_only_where_people_in_the_graph_gain() -> None:
     own, nobody = [1.0] * 40, [1.1] * 20 + [1.04] * 20
     people = {str(i): {"new": float(i >= 20)} for i in range(40)}

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from copersona.export.evaluation.bits import BITS
+from copersona.export.evaluation.methods.ablated import HISTORY_TEXT
 from copersona.export.evaluation.methods.copersona import COPERSONA
+from copersona.export.evaluation.methods.lora import LORA_RAG
 from copersona.export.evaluation.methods.switched import EPISODES_ONLY, FACETS_ONLY, NOBODY
 from copersona.export.evaluation.methods.twins import RANKS
 from copersona.export.evaluation.results import Row, Table, Values
@@ -25,6 +27,7 @@ SURE = "log-probability of own text"
 OWN, NEAREST, FARTHEST = COPERSONA.name, RANKS[0].name, RANKS[-1].name
 ASKED = (  # table, the row that should cost more, the one that should cost less, the claim
     ("methods", NOBODY.name, OWN, "the persona pays: nobody costs more than oneself"),
+    ("ablations", LORA_RAG.name, HISTORY_TEXT.name, "the soft prompt pays: with own texts alone beside it, retrained"),
     ("twins", FARTHEST, NEAREST, "likeness helps: the most similar other's costs less than the least similar's"),
     ("twins", NEAREST, FARTHEST, "the near twin misleads (PRIME): it costs more than the least similar's"),
     ("twins", NEAREST, FARTHEST, "the near twin is believed (PRIME): the model is surer of what it writes as it", SURE),
@@ -50,7 +53,7 @@ EACH = {  # table: the row that every other should cost more than, and the claim
     "ablations": (OWN, "retrained, this is worse: {}"),
     "twins": ("one's own", "one's own persona is better than {}"),
 }
-NO_RIVALS = ("unigram reference", NOBODY.name)
+NO_RIVALS = (("methods", "unigram reference"), ("methods", NOBODY.name), ("ablations", LORA_RAG.name))
 HALF = 0.5  # of the gain of people in the graph, for people whom no step has seen
 
 
@@ -90,7 +93,7 @@ def _pairs(tables: Mapping[str, Table]) -> Iterator[tuple[str, Row, Row, str]]:
     for name, (label, claim) in EACH.items():
         rows = _rows(tables, name)
         for other, row in rows.items():
-            if label in rows and other not in (label, *NO_RIVALS):
+            if label in rows and other != label and (name, other) not in NO_RIVALS:
                 yield claim.format(other), row, rows[label], BITS
     for name, more, less, claim, *other_metric in ASKED:
         metric = other_metric[0] if other_metric else BITS

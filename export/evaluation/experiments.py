@@ -44,13 +44,14 @@ def methods(bench: Bench) -> Experiment:
 
 
 def ablations(bench: Bench) -> Experiment:
-    there = [a for a in ABLATIONS if a.model in bench.bundles]
+    there = [a for a in (*ABLATIONS, LORA_RAG) if a.model in bench.bundles]
     return Experiment(
         "ablations",
         "Ablations, retrained (the paper's Table 5)",
         (Trial(OWN, COPERSONA, samples=1), *(Trial(m.name, m, samples=1) for m in there)),
         OWN,
-        "Each row is trained anew for as many steps without the part that it names.",
+        "Each row is trained anew for as many steps without the part that it names; LoRA with RAG is without both the "
+        "soft prompt and facets and peers in text.",
         changes=True,
     )
 

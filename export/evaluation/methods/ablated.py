@@ -39,9 +39,10 @@ def global_peers(bench: Bench, session: Session, case: Case) -> Known:
     return _with_order(bench, session, case, order)
 
 
+HISTORY_TEXT = Method("w/o facets and peers in text", episodes_only, "history-text", note=NOTE)
 ABLATIONS = (
     Method("w/o text branch", soft_only, "no-text", note=NOTE),
-    Method("w/o facets and peers in text", episodes_only, "history-text", note=NOTE),
+    HISTORY_TEXT,
     Method("w/o parametric branch", no_parametric, "no-parametric", note=NOTE),
     Method("w/o gate", own, "no-gate", note="retrained, all gates one half"),
     Method("w/o cross-facet attention", own, "no-attention", note=NOTE),
