@@ -20,11 +20,6 @@ def folder_of(run: Run, name: str) -> Path:
     return run.path("variants") / name
 
 
-def identity(bundle: Path) -> str:
-    """The id of the bundle that variants are of."""
-    return open_manifest(bundle).bundle_id
-
-
 def base_bundle(run: Run, bundle: Path) -> Path:
     """The bundle with the untrained base in it, quantised as the trained one is."""
     return pack_variant(run, bundle, "base", Path(run.settings.base), None)
