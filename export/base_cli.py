@@ -52,6 +52,21 @@ def base(
     click.echo(str(done))
 
 
+@click.command("unpack")
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not be there.")
+@foreseen
+def unpack(bundle: Path, out: Path) -> None:
+    """Write the language model of a bundle as a folder for `copersona export run --base`.
+
+    To train on from a model that was exported before, where its base is not at hand. The weights are those that the
+    device has: LoRA merged, and as exact as the bundle's quantisation.
+    """
+    from copersona.export.unpack import unpack_model
+
+    click.echo(str(unpack_model(bundle, out)))
+
+
 @click.command("measure-base")
 @click.argument("models", metavar="NAME=MODEL...", nargs=-1, required=True)
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder with posts, reviews and qa/.")

@@ -13,6 +13,7 @@ import click
 
 from copersona.export.base_cli import base as base_command
 from copersona.export.base_cli import measure_base
+from copersona.export.base_cli import unpack as unpack_command
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.context_options import context_options
 from copersona.runtime.context_settings import ContextSettings
@@ -94,6 +95,7 @@ def export() -> None:
 
 export.add_command(base_command)
 export.add_command(measure_base)
+export.add_command(unpack_command)
 
 
 @export.command("run")
