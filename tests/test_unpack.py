@@ -21,7 +21,8 @@ TEXT = "It's 1984: the strap broke twice, naïve me!\n\n  Two stars."
 
 def unpack(bundle: Path, out: Path) -> str:
     result = CliRunner().invoke(main, ["export", "unpack", str(bundle), "--out", str(out)])
-    assert result.exit_code in (0, 1) and "Traceback" not in result.output
+    assert result.exit_code in (0, 1)
+    assert "Traceback" not in result.output
     return result.output
 
 
@@ -38,12 +39,14 @@ def test_it_answers_as_the_device_does_and_can_be_exported_again(tiny_bundle: Pa
     ):
         ids = FileTokens(out / "tokenizer.json").tokenize(TEXT)
         assert ids == device.tokenize(TEXT) == again.tokenize(TEXT)
-        assert device.is_end(end := again.control("<|im_end|>")) and again.is_end(end)
+        end = again.control("<|im_end|>")
+        assert device.is_end(end)
+        assert again.is_end(end)
         expected, found = device.logits(None, ids), again.logits(None, ids)
     with torch.no_grad():
         by_torch = load_causal_lm(out)(torch.tensor([ids])).logits[0].numpy()
     np.testing.assert_allclose(found, by_torch, atol=1e-3)
-    assert np.abs(found - expected).mean() < 0.03 < 0.3 < np.abs(expected).mean()  # the device rounds activations too
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()  # the device rounds activations too
 
 
 def test_what_is_there_is_not_overwritten(tiny_bundle: Path, tmp_path: Path) -> None:
