@@ -61,5 +61,6 @@ def _card(manifest: Manifest) -> str:
     base, quantize = manifest.settings["base"], manifest.settings["export"]["quantize"]
     return f"""# The language model of the bundle {manifest.bundle_id[:12]}
 
-Unpacked to train on from it: {base} with the LoRA of that bundle merged, as exact as {quantize}. The terms are the bundle's.
+Unpacked to train on from it: {base} with the LoRA of that bundle merged, as exact as {quantize}.
+The terms are the bundle's.
 """
