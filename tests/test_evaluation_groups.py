@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from copersona.export.evaluation.groups import CUTS, Cut, grouped
+from copersona.export.evaluation.plots import plot
 from copersona.export.evaluation.results import Row, table
 from copersona.export.evaluation.trials import Experiment
 
@@ -29,7 +32,7 @@ def test_everyone_is_in_one_group_of_each_cut() -> None:
     assert {label: len(inside) for label, inside in found.items()} == {"1-2 texts": 2, "3-4 texts": 2, "5+ texts": 4}
 
 
-def test_a_group_s_differences_are_of_its_own_people() -> None:
+def test_a_group_s_differences_are_of_its_own_people_and_drawn(tmp_path: Path) -> None:
     rows = [
         Row("CoPersona", "", values(1.0)),
         Row(
@@ -43,6 +46,11 @@ def test_a_group_s_differences_are_of_its_own_people() -> None:
     gaps = {c.method: (c.found.mean, c.found.people) for c in found.comparisons}
     assert gaps == {"1-2 texts: LoRA with RAG": (0.5, 2), "3+ texts: LoRA with RAG": (pytest.approx(0.0), 6)}
     assert found.row("1-2 texts: CoPersona").mean("bits per byte") == pytest.approx(1.15)
+    assert [(t.series, t.point) for t in found.experiment.trials] == [
+        ("LoRA with RAG", "1-2 texts"),
+        ("LoRA with RAG", "3+ texts"),
+    ]
+    assert plot(found, tmp_path / "groups.png")
 
 
 def test_without_anything_to_compare_with_there_is_no_table() -> None:

@@ -9,7 +9,8 @@ from copersona.export.evaluation.bits import BITS, PARTS
 from copersona.export.evaluation.methods.copersona import COPERSONA
 from copersona.export.evaluation.methods.lora import LORA_RAG
 from copersona.export.evaluation.methods.switched import NOBODY
-from copersona.export.evaluation.results import Table, Values, compare, corrected
+from copersona.export.evaluation.results import Comparison, Row, Table, Values, compare, corrected
+from copersona.export.evaluation.trials import Trial
 
 RIVALS = (NOBODY.name, LORA_RAG.name)
 
@@ -49,7 +50,9 @@ def grouped(methods: Table, people: Values, cut: Cut) -> Table | None:
     rivals = [there[name] for name in RIVALS if name in there]
     if COPERSONA.name not in there or not rivals:
         return None
-    rows, comparisons = [], []
+    rows: list[Row] = []
+    comparisons: list[Comparison] = []
+    drawn: list[Trial] = []
     for label, inside in cut.groups(people).items():
         group = [
             replace(row, label=f"{label}: {row.label}", values={p: v for p, v in row.values.items() if p in inside})
@@ -58,12 +61,16 @@ def grouped(methods: Table, people: Values, cut: Cut) -> Table | None:
         if group[0].values:
             rows += group
             comparisons += compare(cut.name, group, group[0].label, [BITS])
+            names = zip(group[1:], rivals, strict=True)
+            drawn += [Trial(row.label, None, series=rival.label, point=label) for row, rival in names]
     experiment = replace(
         methods.experiment,
         name=cut.name,
         title=cut.title,
         against=COPERSONA.name,
         text=f"People by {cut.unit}; each group's other rows against {COPERSONA.name}: above zero, it is better.",
+        trials=drawn,
+        plot="line",
         changes=False,
     )
     return Table(experiment, rows, [BITS, *PARTS], corrected(comparisons))
