@@ -17,7 +17,7 @@ import pytest
 from copersona.export.evaluation.bench import BASE, TRAINED, Bench
 from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
 from copersona.export.evaluation.cases import Case, cases
-from copersona.export.evaluation.compute import Plan, generated_key, reference, scored, sureness
+from copersona.export.evaluation.compute import Plan, generated_key, measure, reference, scored, sureness
 from copersona.export.evaluation.evaluate import Options, _plan, evaluate_bundle
 from copersona.export.evaluation.experiments import EXPERIMENTS
 from copersona.export.evaluation.gating import gating
@@ -315,7 +315,9 @@ def test_a_run_with_other_facets_counts_only_when_it_is_whole(run: Run, tmp_path
 def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case, chat_server: ChatServer) -> None:
     chat_server.answer = lambda body: json.dumps({"lines": ["Writes of soil in full forms."]})
     writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
-    with Bench(run, {BASE: base_bundle(run, run.path("bundle"))}, threads=1, writer=writer) as opened:
+    with Bench(
+        run, {BASE: base_bundle(run, run.path("bundle")), TRAINED: run.path("bundle")}, threads=1, writer=writer
+    ) as opened:
         session = opened.session(BASE)
         for method in (pag(opened), dpl(opened)):
             assert "adapted" not in method.note
@@ -325,6 +327,25 @@ def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case,
     sent = words(json.dumps(chat_server.bodies))
     assert words(case.history[-1].output)[:40] in sent
     assert words(case.target.output)[:40] not in sent
+
+
+def test_for_whom_a_writer_had_nothing_to_say_is_counted(run: Run, tmp_path: Path, chat_server: ChatServer) -> None:
+    answers = iter(['{"lines": ["Writes of soil."]}', '{"lines": []}', "I would rather not."])
+    chat_server.answer = lambda body: next(answers)
+    writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
+    folder = base_bundle(run, run.path("bundle"))
+    people = cases(run, 3)
+    with (
+        Bench(run, {BASE: folder, TRAINED: run.path("bundle")}, threads=1, writer=writer) as opened,
+        ValueStore(tmp_path / "values.jsonl") as store,
+    ):
+        trials = (Trial("PAG", pag(opened)), Trial(RAG.name, RAG))
+        experiment = Experiment("methods", "Methods", trials, RAG.name, "")
+        plan = Plan(people, frozenset(), frozenset(), Sampling())
+        measure(opened, store, [experiment], plan)
+        rows = {row.label: row.note for row in collect(opened, store, experiment, plan).rows}
+    assert rows["PAG"].endswith(", nothing for 2 of 3 people")
+    assert "nothing" not in rows[RAG.name]
 
 
 def words(text: str) -> str:

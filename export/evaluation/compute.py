@@ -22,6 +22,8 @@ from copersona.runtime.engine import Sampling
 from copersona.runtime.progress import track
 from copersona.runtime.session import Known, Session
 
+WRITTEN = "lines written"  # by a language model about the person, where a method has one
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -66,6 +68,8 @@ def run_trial(bench: Bench, store: ValueStore, experiment: Experiment, trial: Tr
         name = trial.method.name
         if wants_bits:
             found = score(session, bench.alphabet(session), case.request, scored(bench, session, case), known)
+            if trial.method.writer and known is not None:
+                found[WRITTEN] = float(len(known.persona.profile.facets))
             store.put(bits_key, name, trial.label, case.person, found)
         if wants_text:
             store.put(text_key, name, trial.label, case.person, generated(session, case, known, trial, plan))
