@@ -42,7 +42,7 @@ from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made,
 from copersona.export.pipeline import step_key
 from copersona.export.run import Run
 from copersona.runtime.bundle import open_manifest
-from copersona.runtime.context_settings import changed, read_context
+from copersona.runtime.context_settings import read_context
 from copersona.runtime.endpoint import Endpoint
 from copersona.runtime.engine import Sampling
 from copersona.runtime.errors import ExportError
@@ -121,19 +121,6 @@ def test_a_settings_field_that_came_later_makes_no_value_new(bench: Bench) -> No
     assert trial.key(bench) == hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
     other = replace(trial, context={**trial.context, "served": "texts"})
     assert other.key(bench) != trial.key(bench)
-
-
-def test_the_bundles_settings_count_where_the_run_has_others_by_now(bench: Bench, run: Run, case: Case) -> None:
-    newer = Run(run.folder, replace(run.settings, context=changed(run.settings.context, {"recent": 1, "budget": 64})))
-    with Bench(newer, bench.bundles, threads=1) as other:
-        for name in EXPERIMENTS:
-            theirs, ours = (
-                (made.text, made.against, [(t.label, t.key(one)) for t in made.trials])
-                for one in (other, bench)
-                for made in [EXPERIMENTS[name](one)]
-            )
-            assert theirs == ours, name
-        assert scored(other, other.session(), case) == scored(bench, bench.session(), case)
 
 
 def test_a_unigram_model_by_hand() -> None:

@@ -19,9 +19,7 @@ from copersona.export.evaluation.bits import Alphabet, Unigram, fit_unigram
 from copersona.export.files import sha256
 from copersona.export.run import Run
 from copersona.runtime.arrays import F32
-from copersona.runtime.bundle import open_manifest
 from copersona.runtime.closing import Closing
-from copersona.runtime.context_settings import ContextSettings, read_context
 from copersona.runtime.engine import build_info
 from copersona.runtime.errors import ExportError
 from copersona.runtime.interactions import History, Interaction
@@ -94,11 +92,6 @@ class Bench(Closing):
         if key not in self._alphabets:
             self._alphabets[key] = Alphabet.of(session.engine)
         return self._alphabets[key]
-
-    @cached_property
-    def context(self) -> ContextSettings:
-        """The context settings that the evaluated bundle was made with; the run's may have been changed since."""
-        return read_context(open_manifest(self.bundles[TRAINED]).settings.get("context", {}))
 
     @cached_property
     def basis(self) -> list[str]:

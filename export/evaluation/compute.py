@@ -99,7 +99,7 @@ def scored(bench: Bench, session: Session, case: Case) -> tuple[int, ...]:
     """Tokens of the true text that are scored: as many as the longest prompt leaves room for, for all methods the
     same, so that none is compared on a text that is cut elsewhere for another."""
     request = len(session.layout.prompt(case.request).tokens)
-    reserved = session.manifest.shapes.soft_tokens + bench.context.budget + request
+    reserved = session.manifest.shapes.soft_tokens + bench.run.settings.context.budget + request
     return session.layout.answer(case.target.output)[: max(session.engine.context - reserved, 1)]
 
 

@@ -88,7 +88,7 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         people = about_people(bench, store, plan)
         tables = [collect(bench, store, experiment, plan) for experiment in asked]
         shares = {} if options.only else gating(bench, plan.cases).rows
-    facts = {**_facts(bench, plan, options), "gating": shares}
+    facts = {**_facts(bundle, run, plan, options, bundles), "gating": shares}
     write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
     if options.invented:
         from copersona.export.evaluation.control import control
@@ -152,14 +152,12 @@ def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
     return found
 
 
-def _facts(bench: Bench, plan: Plan, options: Options) -> dict[str, Any]:
-    run, bundles = bench.run, bench.bundles
-    manifest = open_manifest(bundles[TRAINED])
+def _facts(bundle: Path, run: Run, plan: Plan, options: Options, bundles: Mapping[str, Path]) -> dict[str, Any]:
+    manifest = open_manifest(bundle)
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model", "metadata"):
         settings.pop(private)
     settings["keep"] = run.settings.keep is not None
-    settings |= {"context": asdict(bench.context), "train": manifest.settings["training"]}  # the run's may be newer
     packages = ("copersona", "torch", "transformers", "peft", "numpy", "onnxruntime")
     return {
         "bundle": manifest.bundle_id,

@@ -69,7 +69,7 @@ def switched(bench: Bench) -> Experiment:
 
 
 def _sweep(name: str, title: str, text: str, points: Mapping[str, Mapping[str, Any]], bench: Bench) -> Experiment:
-    trained = asdict(bench.context)
+    trained = asdict(bench.run.settings.context)
     first = next((label for label, c in points.items() if all(trained[k] == v for k, v in c.items())), None)
     trials = [Trial(label, COPERSONA, context) for label, context in points.items()]
     note = f" The bundle was trained with: {first}." if first else " The bundle was trained with another setting."
@@ -77,7 +77,7 @@ def _sweep(name: str, title: str, text: str, points: Mapping[str, Mapping[str, A
 
 
 def retrieval(bench: Bench) -> Experiment:
-    context = bench.context
+    context = bench.run.settings.context
     count = max(context.recent + context.matched, 1)
     points: dict[str, dict[str, Any]] = {
         "none": {"recent": 0, "matched": 0},
@@ -95,7 +95,7 @@ def show(bench: Bench) -> Experiment:
 
 
 def place(bench: Bench) -> Experiment:
-    context = bench.context
+    context = bench.run.settings.context
     count = max(context.recent + context.matched, 2)
     halves = {"recent": count - count // 2, "matched": count // 2}  # so that there is a middle
     points: dict[str, dict[str, Any]] = {name: {"place": name, **halves} for name in ("first", "middle", "last")}
@@ -110,7 +110,7 @@ def peers(bench: Bench) -> Experiment:
 
 
 def room(bench: Bench) -> Experiment:
-    full = {name: getattr(bench.context, name) for name in ("profile_tokens", "peer_tokens")}
+    full = {name: getattr(bench.run.settings.context, name) for name in ("profile_tokens", "peer_tokens")}
     points = {
         "facets and peers": full,
         "half of each": {name: count // 2 for name, count in full.items()},

@@ -35,7 +35,7 @@ def ask(writer: Ledger, name: str, prompt: str, material: dict[str, Any]) -> Lin
 def written(bench: Bench, name: str, known: Knowing, what: str) -> Method:
     """A method on the base whose lines a language model writes, the statistical writer where none is given. They may
     fill what facets and peers together have elsewhere."""
-    context = bench.context
+    context = bench.run.settings.context
     room = {"profile_tokens": context.profile_tokens + context.peer_tokens, "peer_tokens": 0}
     writer = bench.writer.name if bench.writer else ""
     return Method(name, known, BASE, room, f"{what} by {writer}" if writer else ADAPTED, writer)
