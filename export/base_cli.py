@@ -60,8 +60,11 @@ def unpack(bundle: Path, out: Path) -> None:
     """Write the language model of a bundle as a folder for `copersona export run --base`.
 
     To train on from a model that was exported before, where its base is not at hand. The weights are those that the
-    device has: LoRA merged, and as exact as the bundle's quantisation.
+    device has: LoRA merged, as exact as the bundle's quantisation. A tokenizer by pieces, as of Llama 2, is refused.
     """
+    from copersona.export.cli import _ready
+
+    _ready()
     from copersona.export.unpack import unpack_model
 
     click.echo(str(unpack_model(bundle, out)))

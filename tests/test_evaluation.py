@@ -32,7 +32,7 @@ from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import ANYONE, RANKS, asked, ranked
-from copersona.export.evaluation.results import collect
+from copersona.export.evaluation.results import collect, restricted
 from copersona.export.evaluation.texts import TextMetrics
 from copersona.export.evaluation.trials import VERSION as TRIALS
 from copersona.export.evaluation.trials import Experiment, Trial
@@ -330,9 +330,11 @@ def test_for_whom_a_writer_had_nothing_to_say_is_counted(run: Run, tmp_path: Pat
         experiment = Experiment("methods", "Methods", trials, RAG.name, "")
         plan = Plan(people, frozenset(), frozenset(), Sampling())
         measure(opened, store, [experiment], plan)
-        rows = {row.label: row.note for row in collect(opened, store, experiment, plan).rows}
+        found = collect(opened, store, experiment, plan)
+    rows = {row.label: row.said for row in found.rows}
     assert rows["PAG"].endswith(", nothing for 2 of 3 people")
     assert "nothing" not in rows[RAG.name]
+    assert "nothing" not in restricted(found, {people[0].person}, "one", "One").row("PAG").said
 
 
 def words(text: str) -> str:

@@ -19,6 +19,7 @@ from copersona.export.examples import FileTokens
 from copersona.export.gguf import check_base, load_causal_lm, supported, write_gguf
 from copersona.export.gguf_tokenizer import BYTES, PRE_TOKENIZERS
 from copersona.export.steps import check_inputs
+from copersona.export.unpack import dequantise
 from copersona.runtime.engine import Engine, quantize
 from copersona.runtime.errors import ExportError, ModelError
 from copersona.runtime.gguf_check import check_gguf
@@ -267,6 +268,24 @@ def test_logits_after_a_soft_prompt_equal_torch(bases: Callable[[str], Path], na
     assert worst <= 1e-4
     assert (found.argmax(-1) == expected.argmax(-1)).all()
     assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("name", [name for name, (_, kind, _) in MODELS.items() if "pieces" not in kind])
+def test_a_gguf_is_the_same_folder_again(bases: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    folder, back = bases(name), tmp_path / "back"
+    back.mkdir()
+    dequantise(folder / "model.gguf", back)
+    ours, theirs = FileTokens(folder / "tokenizer.json"), FileTokens(back / "tokenizer.json")
+    for text in texts(STRINGS, seed=3):
+        composed = unicodedata.normalize("NFC", text)  # as all text comes from the runtime
+        assert ours.tokenize(composed) == theirs.tokenize(composed), repr(text)
+    soft, ids = some_input(6)
+    np.testing.assert_array_equal(torch_logits(back, soft, ids), torch_logits(folder, soft, ids))
+
+
+def test_a_tokenizer_by_pieces_is_not_read_back(bases: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="by pieces"):
+        dequantise(bases("Llama tied") / "model.gguf", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])

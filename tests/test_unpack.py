@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from copersona.export.examples import FileTokens
 from copersona.export.gguf import check_base, load_causal_lm, write_gguf
+from copersona.runtime.bundle import open_manifest, write_manifest
 from copersona.runtime.cli import main
 from copersona.runtime.engine import Engine
 
@@ -21,16 +23,21 @@ TEXT = "It's 1984: the strap broke twice, naïve me!\n\n  Two stars."
 
 def unpack(bundle: Path, out: Path) -> str:
     result = CliRunner().invoke(main, ["export", "unpack", str(bundle), "--out", str(out)])
-    assert result.exit_code in (0, 1)
-    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.output
 
 
-def test_it_answers_as_the_device_does_and_can_be_exported_again(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_it_answers_as_the_device_does_and_can_be_exported_again(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
+    (tmp_path / "model.gguf").write_bytes(b"another model, in the folder where the command is given")
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "model"
     assert str(out) in unpack(tiny_bundle, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.gguf"]
+    assert json.loads((out / "tokenizer_config.json").read_text())["eos_token"] == "<|im_end|>"
     check_base(out)
     write_gguf(out, tmp_path / "again.gguf", "f32")
     with (
@@ -49,9 +56,25 @@ def test_it_answers_as_the_device_does_and_can_be_exported_again(tiny_bundle: Pa
     assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()  # the device rounds activations too
 
 
-def test_what_is_there_is_not_overwritten(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_users_is_overwritten_and_no_bundle_added_to(tiny_bundle: Path, tmp_path: Path) -> None:
     assert "is there already" in unpack(tiny_bundle, tmp_path)
     assert not list(tmp_path.iterdir())
+    assert "is in the bundle" in unpack(tiny_bundle, tiny_bundle / "model")
+    for name in ("model.old", "model.part"):
+        (tmp_path / name).mkdir()
+    unpack(tiny_bundle, tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.old", "model.part"]
+
+
+def test_terms_go_with_the_weights(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    old = open_manifest(bundle)
+    (bundle / "NOTICE").write_text("terms")
+    (bundle / "manifest.json").unlink()
+    files = {row.path: row.role for row in old.files} | {"NOTICE": "licence"}
+    write_manifest(bundle, files, old.shapes, {})
+    unpack(bundle, tmp_path / "model")
+    assert (tmp_path / "model" / "NOTICE").read_text() == "terms"
 
 
 def test_a_damaged_bundle_is_refused_and_leaves_nothing(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _grid(table: Table, metrics: Sequence[str]) -> Grid:
     full = next((row for row in table.rows if row.label == table.experiment.against), None)
     rows = []
     for row, values in zip(table.rows, means, strict=True):
-        cells = [_label(row.label, row.note)]
+        cells = [_label(row.label, row.said)]
         for metric, value in zip(metrics, values, strict=True):
             cell = "" if value is None else _number(value, metric)
             reference = full.mean(metric) if full is not None and table.experiment.changes else None

@@ -13,7 +13,7 @@ from copersona.export.evaluation.compute import WRITTEN, Plan, generated_key, pe
 from copersona.export.evaluation.judge import MARKS
 from copersona.export.evaluation.statistics import Difference, holm, paired
 from copersona.export.evaluation.texts import TEXT_METRICS, corpus_bleu
-from copersona.export.evaluation.trials import Experiment, Trial
+from copersona.export.evaluation.trials import Experiment
 from copersona.export.evaluation.values import ValueStore
 from copersona.runtime.arrays import F64
 
@@ -28,6 +28,13 @@ class Row:
     label: str
     note: str
     values: Values
+
+    @property
+    def said(self) -> str:
+        """The note, and for how many of its people a writer had nothing to say: refused, or answered with no lines."""
+        told = self.people(WRITTEN)
+        silent = sum(self.values[person][WRITTEN] == 0 for person in told)
+        return f"{self.note}, nothing for {silent} of {len(told)} people" if silent else self.note
 
     def column(self, metric: str, people: Sequence[str]) -> F64:
         return np.array([self.values[p][metric] for p in people])
@@ -100,16 +107,8 @@ def collect(bench: Bench, store: ValueStore, experiment: Experiment, plan: Plan)
             merged = {n: v for key in use for n, v in store.get(key, case.person).items()}
             if merged:
                 values[case.person] = merged
-        rows.append(Row(trial.label, _note(trial, values), values))
+        rows.append(Row(trial.label, trial.method.note if trial.method else "", values))
     return table(experiment, rows)
-
-
-def _note(trial: Trial, values: Values) -> str:
-    """The method's note, and for how many people its writer had nothing to say: refused, or answered with no lines."""
-    told = [row[WRITTEN] for row in values.values() if WRITTEN in row]
-    silent = sum(count == 0 for count in told)
-    note = trial.method.note if trial.method else ""
-    return f"{note}, nothing for {silent} of {len(told)} people" if silent else note
 
 
 def table(experiment: Experiment, rows: Sequence[Row], seed: int = 0) -> Table:

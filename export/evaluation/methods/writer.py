@@ -38,4 +38,5 @@ def written(bench: Bench, name: str, known: Knowing, what: str) -> Method:
     context = bench.run.settings.context
     room = {"profile_tokens": context.profile_tokens + context.peer_tokens, "peer_tokens": 0}
     writer = bench.writer.name if bench.writer else ""
-    return Method(name, known, BASE, room, f"{what} by {writer}" if writer else ADAPTED, writer)
+    note = f"{what} by {writer}" if writer else ADAPTED
+    return Method(name, known, BASE, room, note, writer, version=2 if writer else 1)  # since 2, lines are counted
