@@ -42,7 +42,7 @@ from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made,
 from copersona.export.pipeline import step_key
 from copersona.export.run import Run
 from copersona.runtime.bundle import open_manifest
-from copersona.runtime.context_settings import read_context
+from copersona.runtime.context_settings import changed, read_context
 from copersona.runtime.endpoint import Endpoint
 from copersona.runtime.engine import Sampling
 from copersona.runtime.errors import ExportError
@@ -437,3 +437,13 @@ def test_what_does_not_fit_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "graph.sqlite").write_bytes(b"another")
     with pytest.raises(ExportError, match="its graph is not the one"):
         evaluate_bundle(run.path("bundle"), other, tmp_path / "out", Options())
+    changes: tuple[dict[str, Any], ...] = (
+        {"context": changed(run.settings.context, {"recent": 1})},
+        {"train": replace(run.settings.train, dropout=replace(run.settings.train.dropout, persona=0.5))},
+        {"quantize": "f32"},
+    )
+    for change in changes:
+        with pytest.raises(ExportError, match=r"has other settings by now \((context|training dropout|quantize)\)"):
+            evaluate_bundle(
+                run.path("bundle"), Run(run.folder, replace(run.settings, **change)), tmp_path / "out", Options()
+            )

@@ -29,10 +29,13 @@ from copersona.export.language_model import ModelSettings, open_ledger
 from copersona.export.pipeline import alone
 from copersona.export.run import Run
 from copersona.runtime.bundle import open_manifest
+from copersona.runtime.context_settings import read_context
 from copersona.runtime.engine import Sampling, build_info
 from copersona.runtime.errors import ExportError
 from copersona.runtime.ledger import Ledger
 from copersona.runtime.local_model import local_name
+
+WHEN = {"checkpoint_seconds"}  # of the training's settings: how it is saved, not what it comes to
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,24 @@ def _check_pair(bundle: Path, run: Run) -> None:
     row = manifest.file("graph")
     if row is None or row.sha256 != sha256(run.path("graph.sqlite")):
         raise ExportError(f"{bundle}: its graph is not the one in {run.folder}; give the run that it was packed from")
+    ours, theirs = asdict(run.settings.train), manifest.settings.get("training", {})
+    differs = sorted(
+        [f"training {name}" for name in ours.keys() & theirs.keys() - WHEN if not _agree(theirs[name], ours[name])]
+        + ["context"] * (read_context(manifest.settings.get("context", {})) != run.settings.context)
+        + ["quantize"] * (manifest.settings.get("export", {}).get("quantize") != run.settings.quantize)
+    )
+    if differs:
+        raise ExportError(
+            f"{bundle}: {run.folder} has other settings by now ({', '.join(differs)}), and what is retrained would have "
+            "those; finish the export, or give the run its settings back"
+        )
+
+
+def _agree(before: Any, now: Any) -> bool:
+    """Whether a setting is as it was; fields that came later do not count."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(_agree(before[name], now[name]) for name in before.keys() & now.keys())
+    return bool(before == now)
 
 
 def _ledger(endpoint: str | None, name: str | None, gguf: Path | None, key: str | None, folder: Path) -> Ledger | None:
