@@ -113,7 +113,7 @@ def _check_pair(bundle: Path, run: Run) -> None:
     )
     if differs:
         raise ExportError(
-            f"{bundle}: {run.folder} has other settings by now ({', '.join(differs)}), and what is retrained would have "
+            f"{bundle}: {run.folder} has other settings by now ({', '.join(differs)}), what is retrained would have "
             "those; finish the export, or give the run its settings back"
         )
 
