@@ -59,10 +59,11 @@ def unpack_model(bundle: Path, out: Path) -> Path:
     facts = check_gguf(model)
     with scratch(out.with_name(f".{out.name}.unpacking")) as beside:
         with replacing_folder(beside / "model") as part:
-            dequantise(model, part)
             for row in manifest.files:
                 if row.role == "licence":
+                    (part / row.path).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle / row.path, part / row.path)
+            dequantise(model, part)  # after them, so that none stands in the place of what is checked
             base = manifest.settings.get("base", "a base that it does not name")
             write_text(part / "README.md", _card(manifest.bundle_id, str(base), facts.quantisation))
         (beside / "model").rename(out)
@@ -80,10 +81,13 @@ def dequantise(model: Path, folder: Path) -> None:
     said = _said(reader)
     if said["tokenizer.ggml.model"] != "gpt2":
         raise ExportError(f"{model}: has a tokenizer by pieces, whose merges are not in a GGUF; {INSTEAD}")
-    config = _config(said, {tensor.name for tensor in reader.tensors})
-    write_text(folder / "config.json", json.dumps(config, indent=1))
-    _save_tokenizer(said, folder)
-    _save_weights(reader, config, folder)
+    try:
+        config = _config(said, {tensor.name for tensor in reader.tensors})
+        write_text(folder / "config.json", json.dumps(config, indent=1))
+        _save_tokenizer(said, folder)
+        _save_weights(reader, config, folder)
+    except KeyError as error:
+        raise ExportError(f"{model}: has no {error}, as every model of ours; {INSTEAD}") from error
     with scratch(folder / "again") as again:
         check_base(folder)
         write_gguf(folder, again / "model.gguf", "f32")

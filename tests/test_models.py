@@ -19,7 +19,7 @@ from copersona.export.examples import FileTokens
 from copersona.export.gguf import check_base, load_causal_lm, supported, write_gguf
 from copersona.export.gguf_tokenizer import BYTES, PRE_TOKENIZERS
 from copersona.export.steps import check_inputs
-from copersona.export.unpack import dequantise
+from copersona.export.unpack import SIZES, dequantise
 from copersona.runtime.engine import Engine, quantize
 from copersona.runtime.errors import ExportError, ModelError
 from copersona.runtime.gguf_check import check_gguf
@@ -283,9 +283,14 @@ def test_a_gguf_is_the_same_folder_again(bases: Callable[[str], Path], tmp_path:
     np.testing.assert_array_equal(torch_logits(back, soft, ids), torch_logits(folder, soft, ids))
 
 
-def test_a_tokenizer_by_pieces_is_not_read_back(bases: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_cannot_be_read_back_is_said(
+    bases: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ExportError, match="by pieces"):
         dequantise(bases("Llama tied") / "model.gguf", tmp_path)
+    monkeypatch.setitem(SIZES, "rope_theta", "no.such.key")
+    with pytest.raises(ExportError, match=r"has no 'qwen2\.no\.such\.key'"):
+        dequantise(bases("Qwen2 untied") / "model.gguf", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["f16", "q8_0", "q4_k_m"])
