@@ -60,7 +60,8 @@ def _subject_features(texts: Sequence[Sequence[str]], seed: int) -> list[Feature
     subjects = int(np.clip(len(documents) // 12, 3, 8))
     if matrix is None or min(matrix.shape) < subjects:
         return []
-    factors = NMF(subjects, init="nndsvda", random_state=seed, max_iter=400).fit(matrix).components_
+    with np.errstate(invalid="ignore"):  # an exact factorisation's error, which nobody reads, may round to below zero
+        factors = NMF(subjects, init="nndsvda", random_state=seed, max_iter=400).fit(matrix).components_
     owner = factors.argmax(axis=0)
     lists = []
     for subject in range(subjects):

@@ -127,7 +127,9 @@ def test_people_who_all_write_the_same_support_no_facets(text: str) -> None:
         discover(same, encode, facets=5, seed=0)
 
 
-def test_people_with_one_interaction_each_in_another_script_still_give_facets() -> None:
+def test_people_with_one_interaction_each_in_another_script_still_give_facets(monkeypatch: pytest.MonkeyPatch) -> None:
+    # so few texts are factorised exactly, and rounding may leave an error below zero, of which a root is taken
+    monkeypatch.setattr("sklearn.decomposition._nmf._beta_divergence", lambda *_, **__: np.sqrt(np.float64(-1e-17)))
     texts = [
         "Очень хорошая гитара!",
         "Плохо. Струны порвались, звук глухой, деньги на ветер...",
