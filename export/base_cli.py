@@ -41,6 +41,9 @@ def base(
 
     Run the same command again after an interruption: it goes on from the last checkpoint, with the same plan.
     """
+    from copersona.export.cli import _ready
+
+    _ready()
     from copersona.export.base import Recipe, make_base
 
     recipe = Recipe.for_device(str(data.resolve()), shape)
@@ -86,9 +89,11 @@ def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, peo
 
     copersona export measure-base tiny=../shared/models/tiny-base ours=OUT/model --data ../shared/data --out base.json
     """
+    from copersona.export.cli import _ready, figure_lines
+
+    _ready()
     from copersona.export.base_measure import held_text, measure_all
     from copersona.export.base_text import BaseText
-    from copersona.export.cli import figure_lines
 
     named = dict(_named(model) for model in models)
     figures = measure_all(named, held_text(BaseText(data), posts, people), out)
