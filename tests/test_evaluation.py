@@ -302,9 +302,7 @@ def test_a_run_with_other_facets_counts_only_when_it_is_whole(run: Run, tmp_path
 def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case, chat_server: ChatServer) -> None:
     chat_server.answer = lambda body: json.dumps({"lines": ["Writes of soil in full forms."]})
     writer = Ledger(Endpoint(chat_server.url, "m"), Memory())
-    with Bench(
-        run, {BASE: base_bundle(run, run.path("bundle")), TRAINED: run.path("bundle")}, threads=1, writer=writer
-    ) as opened:
+    with Bench(run, {BASE: base_bundle(run, run.path("bundle"))}, threads=1, writer=writer) as opened:
         session = opened.session(BASE)
         for method in (pag(opened), dpl(opened)):
             assert "adapted" not in method.note
@@ -323,7 +321,7 @@ def test_for_whom_a_writer_had_nothing_to_say_is_counted(run: Run, tmp_path: Pat
     folder = base_bundle(run, run.path("bundle"))
     people = cases(run, 3)
     with (
-        Bench(run, {BASE: folder, TRAINED: run.path("bundle")}, threads=1, writer=writer) as opened,
+        Bench(run, {BASE: folder}, threads=1, writer=writer) as opened,
         ValueStore(tmp_path / "values.jsonl") as store,
     ):
         trials = (Trial("PAG", pag(opened)), Trial(RAG.name, RAG))
