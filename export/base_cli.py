@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from copersona.export.extra import ready
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -41,9 +42,7 @@ def base(
 
     Run the same command again after an interruption: it goes on from the last checkpoint, with the same plan.
     """
-    from copersona.export.cli import _ready
-
-    _ready()
+    ready()
     from copersona.export.base import Recipe, make_base
 
     recipe = Recipe.for_device(str(data.resolve()), shape)
@@ -65,9 +64,7 @@ def unpack(bundle: Path, out: Path) -> None:
     To train on from a model that was exported before, where its base is not at hand. The weights are those that the
     device has: LoRA merged, as exact as the bundle's quantisation. A tokenizer by pieces, as of Llama 2, is refused.
     """
-    from copersona.export.cli import _ready
-
-    _ready()
+    ready()
     from copersona.export.unpack import unpack_model
 
     click.echo(str(unpack_model(bundle, out)))
@@ -89,9 +86,9 @@ def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, peo
 
     copersona export measure-base tiny=../shared/models/tiny-base ours=OUT/model --data ../shared/data --out base.json
     """
-    from copersona.export.cli import _ready, figure_lines
+    from copersona.export.cli import figure_lines
 
-    _ready()
+    ready()
     from copersona.export.base_measure import held_text, measure_all
     from copersona.export.base_text import BaseText
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from copersona.export.base_cli import base as base_command
 from copersona.export.base_cli import measure_base
 from copersona.export.base_cli import unpack as unpack_command
+from copersona.export.extra import ready
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.context_options import context_options
 from copersona.runtime.context_settings import ContextSettings
@@ -58,27 +58,6 @@ def model_choice(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_MODEL_OPTIONS):
         function = option(function)
     return function
-
-
-def _ready() -> None:
-    """One line instead of a traceback when the extra is not installed; then quiet the libraries' own chatter."""
-    from importlib.util import find_spec
-
-    missing = [
-        n
-        for n in ("torch", "transformers", "peft", "sentence_transformers", "optimum", "gguf", "sklearn")
-        if not find_spec(n)
-    ]
-    if missing:
-        raise ExportError(f"{', '.join(missing)} not installed; run: pip install 'copersona[export]'")
-    import logging
-    import os
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    warnings.simplefilter("ignore")
-    for name in ("transformers", "optimum", "sentence_transformers", "root", "onnxruntime"):
-        logging.getLogger(None if name == "root" else name).setLevel(logging.ERROR)
 
 
 @click.group("export")
@@ -162,7 +141,7 @@ def run(
     HISTORIES are files of what people wrote. What is done already and not stale is skipped; a step that was interrupted
     starts again, training goes on from its last checkpoint.
     """
-    _ready()
+    ready()
     from copersona.export.hub import model_folder
     from copersona.export.run import Run, RunSettings, paper_settings
     from copersona.export.steps import STEPS
@@ -270,7 +249,7 @@ def _step(name: str, text: str) -> None:
     @AS_JSON
     @foreseen
     def command(run_folder: Path, as_json: bool) -> None:
-        _ready()
+        ready()
         from copersona.export.run import Run
 
         _execute(Run.open(run_folder), (name,), as_json)
@@ -291,7 +270,7 @@ _step("bundle", "Check parity and pack RUN/bundle; refused when a check fails.")
 @foreseen
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Whether two run folders hold the same facets, graph and personalizer. Ends with 1 when they differ."""
-    _ready()
+    ready()
     from copersona.export.measure import same_run
 
     same = same_run(first, second)
@@ -316,7 +295,7 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
     Bits per byte of test interactions as oneself, as nobody and as someone else; neighbours from text; parities;
     memory. Writes RUN/measured.json.
     """
-    _ready()
+    ready()
     from copersona.export.measure import measure_run
     from copersona.export.run import Run
 

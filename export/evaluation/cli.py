@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from copersona.export.extra import ready
 from copersona.runtime.commands import BUNDLE, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -46,9 +47,7 @@ def evaluate(folder: Path, run_folder: Path, out: Path, **options: object) -> No
 
     What was measured before, with the same bundle and settings, is not measured again: a stopped evaluation goes on.
     """
-    from copersona.export.cli import _ready
-
-    _ready()
+    ready()
     from copersona.export.evaluation.evaluate import Options, evaluate_bundle
     from copersona.export.run import Run
 
