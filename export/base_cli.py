@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from copersona.export.extra import ready
+from copersona.export.figures import figure_lines
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -86,8 +87,6 @@ def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, peo
 
     copersona export measure-base tiny=../shared/models/tiny-base ours=OUT/model --data ../shared/data --out base.json
     """
-    from copersona.export.cli import figure_lines
-
     ready()
     from copersona.export.base_measure import held_text, measure_all
     from copersona.export.base_text import BaseText

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,13 +13,12 @@ from copersona.export.base_cli import base as base_command
 from copersona.export.base_cli import measure_base
 from copersona.export.base_cli import unpack as unpack_command
 from copersona.export.extra import ready
+from copersona.export.figures import figure_lines, sizes
+from copersona.export.model_options import model_choice, model_options
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.context_options import context_options
 from copersona.runtime.context_settings import ContextSettings
 from copersona.runtime.errors import ExportError
-
-if TYPE_CHECKING:
-    from copersona.export.language_model import ModelSettings
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 HISTORIES = click.argument(
@@ -34,30 +32,6 @@ METADATA = click.option(
     "--metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Item titles, as JSON lines."
 )
 SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave out records that cannot be read, and count them.")
-
-
-BY = click.Choice(["statistics", "model"])
-_MODEL_OPTIONS = (
-    click.option("--facets-by", type=BY, default="statistics", show_default=True, help="What finds the facets."),
-    click.option("--profiles-by", type=BY, default="statistics", show_default=True, help="What profiles people."),
-    click.option("--endpoint", help="An OpenAI-compatible address, such as http://127.0.0.1:8080/v1. "
-                 "What people wrote is SENT THERE."),
-    click.option("--model", help="Name of the model at the endpoint."),
-    click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
-    click.option("--gguf", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="A ChatML model in a GGUF instead of an endpoint: nothing leaves this machine."),
-    click.option("--people-per-call", type=click.IntRange(1, 20), default=4, show_default=True),
-    click.option("--max-calls", type=click.IntRange(0), help="Refuse to make more calls than this."),
-    click.option("--price-in", type=click.FloatRange(0), default=0.0, help="Price of a million tokens sent."),
-    click.option("--price-out", type=click.FloatRange(0), default=0.0, help="Price of a million tokens answered."),
-)  # fmt: skip
-
-
-def model_choice(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Which language model, where it is, and what it may cost."""
-    for option in reversed(_MODEL_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.group("export")
@@ -169,25 +143,6 @@ def run(
     _execute(work, tuple(STEPS), as_json)
 
 
-def model_options(options: dict[str, Any]) -> tuple[dict[str, Any], ModelSettings]:
-    """The options of `model_choice` taken out of all of them, as settings of a run. Raises ExportError."""
-    from copersona.export.language_model import ModelSettings
-    from copersona.runtime.local_model import local_name
-
-    rest = dict(options)
-    name, gguf = rest.pop("model"), rest.pop("gguf")
-    by_model = {part: rest.pop(f"{part}_by") == "model" for part in ("facets", "profiles")}
-    given = {key: rest.pop(key) for key in ("endpoint", "api_key_env", "max_calls", "price_in", "price_out")}
-    if any(by_model.values()) and (bool(given["endpoint"]) == bool(gguf) or bool(given["endpoint"]) != bool(name)):
-        raise ExportError("--facets-by model and --profiles-by model need --endpoint URL --model NAME, or --gguf FILE")
-    if not any(by_model.values()) and (given["endpoint"] or gguf):
-        raise ExportError("a language model is given, but for nothing; add --facets-by model or --profiles-by model")
-    path = None if gguf is None else gguf.resolve()
-    name = name if path is None else local_name(path)
-    models = {f"{part}_model": name if chosen else None for part, chosen in by_model.items()}
-    return {**rest, **models}, ModelSettings(gguf=None if path is None else str(path), **given)
-
-
 def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
     from copersona.export.pipeline import run_steps
 
@@ -208,39 +163,6 @@ def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
         for name, value in one.report.items():
             for line in figure_lines(name, value):
                 click.echo(line)
-
-
-def sizes(folder: Path) -> list[tuple[str, int]]:
-    """What takes the room, in bytes: the run folder, its bundle and the bundle's files, the largest first."""
-
-    def held(path: Path) -> int:
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-    bundle = folder / "bundle"
-    files = sorted(((file.name, file.stat().st_size) for file in bundle.glob("*")), key=lambda row: -row[1])
-    parts = [("bundle", held(bundle)), *((f"  {name}", size) for name, size in files)] if files else []
-    return [("run folder", held(folder)), *parts]
-
-
-def figure_lines(name: str, value: Any, indent: str = "  ") -> Iterator[str]:
-    """A figure as lines: nested ones indented, an interval on one line, a list of rows one line each."""
-    if isinstance(value, dict) and {"mean", "low", "high", "people"} == set(value):
-        mean, low, high = (f"{value[key]:.5g}" for key in ("mean", "low", "high"))
-        yield f"{indent}{name}: {mean} [{low}, {high}] over {value['people']} people"
-    elif isinstance(value, dict):
-        yield f"{indent}{name}:"
-        for key, inner in value.items():
-            yield from figure_lines(key, inner, f"{indent}  ")
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for row in value:
-            yield f"{indent}{name}: {', '.join(f'{k} {_number(v)}' for k, v in row.items())}"
-    else:
-        plain = value if isinstance(value, (list, tuple)) else [value]
-        yield f"{indent}{name}: {', '.join(str(_number(v)) for v in plain)}"
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _step(name: str, text: str) -> None:

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.export
 
 
 def test_figures_are_lines_that_read_by_themselves() -> None:
-    from copersona.export.cli import figure_lines
+    from copersona.export.figures import figure_lines
 
     figures = {"gain": {"mean": 0.25, "low": 0.125, "high": 0.5, "people": 9}, "parts": {"a": 1.0, "b": [1, 2]}}
     assert list(figure_lines("x", figures, "")) == [
