@@ -25,8 +25,8 @@ from copersona.runtime.bundle_check import check_parts
 from copersona.runtime.engine import build_info
 from copersona.runtime.errors import ExportError
 from copersona.runtime.manifest import Shapes
-from copersona.runtime.model_profiler import PROMPT as PROFILES_PROMPT
 from copersona.runtime.neighbors import PER_FACET, THRESHOLD
+from copersona.runtime.profile_claims import PROMPT as PROFILES_PROMPT
 from copersona.runtime.profiler import VERSION as PROFILER_VERSION
 
 FILES = {

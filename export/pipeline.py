@@ -27,7 +27,7 @@ from copersona.runtime.context_settings import context_key
 from copersona.runtime.errors import ExportError
 from copersona.runtime.importers import SOURCES
 from copersona.runtime.lamp import outputs_path, read_questions
-from copersona.runtime.model_profiler import PROMPT as PROFILES_PROMPT
+from copersona.runtime.profile_claims import PROMPT as PROFILES_PROMPT
 
 PROMPTS = {"facets_model": FACETS_PROMPT, "profiles_model": PROFILES_PROMPT}
 CODE_VERSION = 1  # raise it when a step's output changes for the same input

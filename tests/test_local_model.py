@@ -16,7 +16,8 @@ from copersona.runtime.facets import Facet, FacetSchema, Feature
 from copersona.runtime.grammar import grammar_of
 from copersona.runtime.ledger import Ledger, ReplyFile
 from copersona.runtime.local_model import LocalModel, local_name
-from copersona.runtime.model_profiler import ModelProfiler, make_ask, read_claims
+from copersona.runtime.model_profiler import ModelProfiler
+from copersona.runtime.profile_claims import make_ask, read_claims
 
 pytestmark = pytest.mark.export
 

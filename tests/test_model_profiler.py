@@ -16,15 +16,8 @@ from copersona.runtime.chat import Ask, Reply
 from copersona.runtime.errors import ModelError, ModelRefused
 from copersona.runtime.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Profile, Reliability
 from copersona.runtime.ledger import Ledger, ReplyFile
-from copersona.runtime.model_profiler import (
-    LATEST,
-    NOTE_CHARACTERS,
-    Claim,
-    ModelProfiler,
-    check_claim,
-    make_ask,
-    read_claims,
-)
+from copersona.runtime.model_profiler import LATEST, ModelProfiler
+from copersona.runtime.profile_claims import NOTE_CHARACTERS, Claim, check_claim, make_ask, read_claims
 from copersona.runtime.profiler import profile_history
 
 SCHEMA = FacetSchema(
