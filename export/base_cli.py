@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from copersona.export.extra import ready
-from copersona.export.figures import figure_lines
+from copersona.export.figures import report_lines
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.errors import ExportError
 
@@ -96,9 +96,8 @@ def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, peo
     if as_json:
         click.echo(json.dumps(figures, ensure_ascii=False))
         return
-    for name, value in figures.items():
-        for line in figure_lines(name, value, ""):
-            click.echo(line)
+    for line in report_lines(figures, ""):
+        click.echo(line)
 
 
 def _named(model: str) -> tuple[str, Path]:

@@ -13,7 +13,7 @@ from copersona.export.base_cli import base as base_command
 from copersona.export.base_cli import measure_base
 from copersona.export.base_cli import unpack as unpack_command
 from copersona.export.extra import ready
-from copersona.export.figures import figure_lines, sizes
+from copersona.export.figures import report_lines, sizes
 from copersona.export.model_options import model_choice, model_options
 from copersona.runtime.commands import AS_JSON, foreseen
 from copersona.runtime.context_options import context_options
@@ -160,9 +160,8 @@ def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{name:<28}{size / 1e6:>10.1f}")
     for one in done:
         click.echo(f"\n{one.step}")
-        for name, value in one.report.items():
-            for line in figure_lines(name, value):
-                click.echo(line)
+        for line in report_lines(one.report):
+            click.echo(line)
 
 
 def _step(name: str, text: str) -> None:
@@ -225,9 +224,8 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
     if as_json:
         click.echo(json.dumps(figures, ensure_ascii=False))
         return
-    for name, value in figures.items():
-        for line in figure_lines(name, value, ""):
-            click.echo(line)
+    for line in report_lines(figures, ""):
+        click.echo(line)
 
 
 @export.command("invent")
@@ -292,6 +290,5 @@ def prepare(
         click.echo(json.dumps(done, ensure_ascii=False))
         return
     click.echo(f"{out}")
-    for name, value in done.items():
-        for line in figure_lines(name, value):
-            click.echo(line)
+    for line in report_lines(done):
+        click.echo(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ def sizes(folder: Path) -> list[tuple[str, int]]:
     return [("run folder", held(folder)), *parts]
 
 
+def report_lines(figures: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
+    """Figures by name as lines, one after the other."""
+    for name, value in figures.items():
+        yield from figure_lines(name, value, indent)
+
+
 def figure_lines(name: str, value: Any, indent: str = "  ") -> Iterator[str]:
     """A figure as lines: nested ones indented, an interval on one line, a list of rows one line each."""
     if isinstance(value, dict) and {"mean", "low", "high", "people"} == set(value):
@@ -26,8 +32,7 @@ def figure_lines(name: str, value: Any, indent: str = "  ") -> Iterator[str]:
         yield f"{indent}{name}: {mean} [{low}, {high}] over {value['people']} people"
     elif isinstance(value, dict):
         yield f"{indent}{name}:"
-        for key, inner in value.items():
-            yield from figure_lines(key, inner, f"{indent}  ")
+        yield from report_lines(value, f"{indent}  ")
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for row in value:
             yield f"{indent}{name}: {', '.join(f'{k} {_number(v)}' for k, v in row.items())}"
