@@ -19,10 +19,10 @@ from rows import Row, compare, cpu_ms, in_turn, row, wall_ms
 from settings import Settings
 from shapes import Shape, write_model
 
-from copersona.runtime.engine import Engine, Prefix, Sampling, Wanted
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.prefix_cache import PersonShelf, PrefixMemory
+from copersona.runtime.engine.engine import Engine, Prefix, Sampling, Wanted
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
 SOFT, REQUEST, CONTEXT = 20, 300, 1_024  # tokens
 TOGETHER, ANSWER = 8, 48

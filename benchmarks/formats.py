@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import Interaction, group_by_person
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
 
 QUESTION = (
     "What is the score of the following review on a scale of 1 to 5? just answer with 1, 2, 3, 4, or 5 without "

@@ -9,7 +9,7 @@ from population import FACETS, WIDTH
 from rows import Row, compare, cpu_ms
 from settings import Settings
 
-from copersona.runtime.personalizer import PersonaInputs, Personalizer, tensor_shapes
+from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, tensor_shapes
 
 SOFT, HIDDEN, GRAPH, PROJECTOR, NEIGHBOURS = 20, 896, 512, 512, 5
 

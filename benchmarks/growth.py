@@ -20,20 +20,20 @@ from population import draw, graph_of, somebody
 from rows import Row, cpu_ms
 from settings import Settings
 
-from copersona.runtime.answers_file import AnswersFile
-from copersona.runtime.arrays import F32
-from copersona.runtime.bundle_check import check_graph_db
-from copersona.runtime.context import Layout
-from copersona.runtime.context_settings import ContextSettings
-from copersona.runtime.facets import Facet, FacetSchema, Feature
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.neighbors import facet_edges
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.persona import make_persona
-from copersona.runtime.persona_cache import persona_key
-from copersona.runtime.profiler import profile_history
-from copersona.runtime.retrieval import by_words, recent
-from copersona.runtime.style import STYLE_FEATURES
+from copersona.runtime.batch.answers_file import AnswersFile
+from copersona.runtime.bundle.parts import check_graph_db
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.persona_cache import persona_key
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.persona.neighbors import facet_edges
+from copersona.runtime.persona.persona import make_persona
+from copersona.runtime.profile.facets import Facet, FacetSchema, Feature
+from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.profile.style import STYLE_FEATURES
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.retrieval import by_words, recent
+from copersona.runtime.prompt.settings import ContextSettings
 
 TIMES = (1, 10, 100)
 TEXT = "I bought these strings for my old guitar, {n} weeks ago. They sound bright! Would I buy them again? Yes."

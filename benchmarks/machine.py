@@ -12,7 +12,7 @@ PACKAGES = ("copersona", "numpy", "onnxruntime", "llama-cpp-python", "torch", "s
 
 def machine() -> dict[str, str]:
     """Name to what it is."""
-    from copersona.runtime.llama import library
+    from copersona.runtime.engine.llama import library
 
     features = bytes(library().llama_print_system_info()).decode()
     found = {

@@ -14,13 +14,13 @@ from population import FACETS, WIDTH, Population, draw, graph_of, somebody
 from rows import Row, compare, cpu_ms, in_turn, median_us, row
 from settings import Settings
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.facets import Profile
-from copersona.runtime.graph import PersonaGraph
-from copersona.runtime.int8_scan import Scan
-from copersona.runtime.neighbors import BLOCK, facet_edges
-from copersona.runtime.persona import Persona, make_persona
-from copersona.runtime.profiler import Centring
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.persona.graph import PersonaGraph
+from copersona.runtime.persona.int8_scan import Scan
+from copersona.runtime.persona.neighbors import BLOCK, facet_edges
+from copersona.runtime.persona.persona import Persona, make_persona
+from copersona.runtime.profile.facets import Profile
+from copersona.runtime.profile.profiler import Centring
 
 NEW = 40  # people of whom recall is taken
 CENTRED = Centring(np.zeros((FACETS, WIDTH), np.float32), np.zeros((FACETS, WIDTH), np.float32))

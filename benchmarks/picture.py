@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from copersona.runtime.demo import Demo, demo_bundle
-from copersona.runtime.engine import Sampling
-from copersona.runtime.session import open_bundle
-from copersona.runtime.terminal import one_line
+from copersona.runtime.common.terminal import one_line
+from copersona.runtime.demo.data import Demo, demo_bundle
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.session.session import open_bundle
 
 WIDTH, TOP, ROW = 920, 92, 62
 LEFT, EVIDENCE, GATE = 24, 250, 470  # where the columns begin

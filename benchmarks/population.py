@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from copersona.runtime.arrays import F32, I32, unit_rows
-from copersona.runtime.facets import FacetProfile, Profile, Reliability, profile_to_json
-from copersona.runtime.graph import APPLICATION_ID, TABLES, PersonaGraph
-from copersona.runtime.neighbors import anchors_of
+from copersona.runtime.common.arrays import F32, I32, unit_rows
+from copersona.runtime.persona.graph import APPLICATION_ID, TABLES, PersonaGraph
+from copersona.runtime.persona.neighbors import anchors_of
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability, profile_to_json
 
 FACETS, WIDTH, LATENT, NOISE = 5, 768, 48, 0.3
 BLOCK = 8_192
@@ -80,7 +80,7 @@ def write_database(path: Path, labels: I32) -> None:
 
 def graph_of(population: Population, path: Path) -> PersonaGraph:
     """The graph as the runtime opens it, over arrays in memory."""
-    from copersona.runtime.bundle_check import open_graph_db
+    from copersona.runtime.bundle.parts import open_graph_db
 
     if not path.exists():
         write_database(path, population.labels)

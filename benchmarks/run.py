@@ -23,7 +23,7 @@ from report import merged, read_rows, write_rows, write_table
 from rows import HEAD, Row
 from settings import Settings
 
-from copersona.runtime.llama import default_threads
+from copersona.runtime.engine.llama import default_threads
 
 PARTS = ("engine", "peers", "forward", "texts", "start", "growth")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -9,9 +9,9 @@ from pathlib import Path
 from rows import Row, compare, cpu_ms
 from settings import Settings
 
-from copersona.runtime.encoder import Encoder
-from copersona.runtime.importers import read_history
-from copersona.runtime.style import sentences_of
+from copersona.runtime.history.importers import read_history
+from copersona.runtime.profile.encoder import Encoder
+from copersona.runtime.profile.style import sentences_of
 
 PEOPLE = Path(__file__).parent.parent / "assets" / "invented" / "people.jsonl"
 SENTENCES = 128
@@ -26,7 +26,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from copersona.export.encoder import convert_encoder
+    from copersona.export.convert.encoder import convert_encoder
 
     source = Path(spec.origin).parent / "model"
     model, tokenizer = settings.work / "encoder.onnx", settings.work / "encoder_tokenizer.json"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from copersona.runtime.errors import (
+from copersona.runtime.common.errors import (
     BundleError,
     CoPersonaError,
     ExportError,
@@ -23,12 +23,12 @@ from copersona.runtime.errors import (
     ModelError,
     PersonError,
 )
-from copersona.runtime.interactions import History, Interaction
+from copersona.runtime.history.interactions import History, Interaction
 
 if TYPE_CHECKING:
-    from copersona.runtime.engine import Sampling
-    from copersona.runtime.people import PeopleStore
-    from copersona.runtime.session import Answer, Known, Score, Session, open_bundle
+    from copersona.runtime.engine.engine import Sampling
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.session.session import Answer, Known, Score, Session, open_bundle
 
 __all__ = [
     "Answer",
@@ -50,13 +50,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Sampling": "engine",
-    "PeopleStore": "people",
-    "Answer": "session",
-    "Known": "session",
-    "Score": "session",
-    "Session": "session",
-    "open_bundle": "session",
+    "Sampling": "engine.sampling",
+    "PeopleStore": "people.store",
+    "Answer": "session.session",
+    "Known": "session.session",
+    "Score": "session.session",
+    "Session": "session.session",
+    "open_bundle": "session.session",
 }
 
 

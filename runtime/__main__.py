@@ -1,5 +1,5 @@
 """`python -m copersona.runtime` is the `copersona` command."""
 
-from copersona.runtime.cli import main
+from copersona.runtime.cli.main import main
 
 main()

@@ -100,7 +100,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_gguf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The float32 GGUF of `tiny_base`."""
-    from copersona.export.gguf import write_gguf
+    from copersona.export.convert.gguf import write_gguf
 
     path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
     write_gguf(tiny_base, path, "f32")
@@ -182,11 +182,11 @@ def encoder_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run folder on the invented people, through the real pipeline with the real encoder."""
-    from copersona.export.pipeline import run_steps
-    from copersona.export.run import Run, RunSettings
-    from copersona.export.steps import STEPS
-    from copersona.export.train import TrainSettings
-    from copersona.runtime.context_settings import ContextSettings
+    from copersona.export.run.run import Run, RunSettings
+    from copersona.export.steps.pipeline import run_steps
+    from copersona.export.steps.steps import STEPS
+    from copersona.export.training.train import TrainSettings
+    from copersona.runtime.prompt.settings import ContextSettings
 
     people = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
     train = TrainSettings(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from copersona.runtime.answers_file import AnswersFile, record_path
-from copersona.runtime.errors import HistoryError
-from copersona.runtime.rejects import Rejects
+from copersona.runtime.batch.answers_file import AnswersFile, record_path
+from copersona.runtime.batch.rejects import Rejects
+from copersona.runtime.common.errors import HistoryError
 
 RUN = {"requests": "abc", "sampling": {"seed": 0}, "personas": True}
 

@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from copersona.runtime.bundle import open_manifest, write_manifest
-from copersona.runtime.cli import main
-from copersona.runtime.errors import BundleError
-from copersona.runtime.manifest import MANIFEST, Shapes
-from copersona.runtime.session import open_bundle
+from copersona.runtime.bundle.manifest import MANIFEST, Shapes
+from copersona.runtime.bundle.verify import open_manifest, write_manifest
+from copersona.runtime.cli.main import main
+from copersona.runtime.common.errors import BundleError
+from copersona.runtime.session.session import open_bundle
 
 pytestmark = pytest.mark.export
 

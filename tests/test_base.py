@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.context import Layout
-from copersona.runtime.context_settings import ContextSettings
-from copersona.runtime.engine import Engine
-from copersona.runtime.errors import ExportError
-from copersona.runtime.interactions import Interaction
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.engine import Engine
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.settings import ContextSettings
 
 pytestmark = pytest.mark.export
 POSTS, PEOPLE, HELD = 60, 40, (3, 41, 59)
@@ -63,7 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def text(data: Path) -> Any:
-    from copersona.export.base_text import BaseText
+    from copersona.export.base.text import BaseText
 
     return BaseText(data, data)
 
@@ -71,9 +71,9 @@ def text(data: Path) -> Any:
 @pytest.fixture(scope="module")
 def run(text: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished working folder of a tiny model."""
-    from copersona.export.base import Recipe, make_base
-    from copersona.export.base_folder import Shape
-    from copersona.export.pretrain import PretrainSettings
+    from copersona.export.base.base import Recipe, make_base
+    from copersona.export.base.folder import Shape
+    from copersona.export.base.pretrain import PretrainSettings
 
     folder = tmp_path_factory.mktemp("base")
     train = PretrainSettings(batch=1_024, micro=1_024, window=64, last_window=128)
@@ -84,7 +84,7 @@ def run(text: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def tokens_of(folder: Path) -> Any:
-    from copersona.export.examples import FileTokens
+    from copersona.export.training.examples import FileTokens
 
     return FileTokens(folder / "tokenizer.json")
 
@@ -110,7 +110,7 @@ def test_nothing_held_out_is_trained_on_and_the_rest_is(text: Any, run: Path) ->
 
 
 def test_the_tokenizer_saw_nothing_held_out_either(text: Any) -> None:
-    from copersona.export.base import tokenizer_texts
+    from copersona.export.base.base import tokenizer_texts
 
     joined = "\n".join(tokenizer_texts(text))
     assert not any(word("post", line) in joined for line in HELD)
@@ -120,7 +120,7 @@ def test_the_tokenizer_saw_nothing_held_out_either(text: Any) -> None:
 def test_a_copy_of_a_held_out_text_is_left_out(data: Path, tmp_path: Path) -> None:
     import shutil
 
-    from copersona.export.base_text import BaseText
+    from copersona.export.base.text import BaseText
 
     copy = Path(shutil.copytree(data, tmp_path / "data"))
     held = next(iter(BaseText(data, data).reviews[0].held_out()))
@@ -131,7 +131,7 @@ def test_a_copy_of_a_held_out_text_is_left_out(data: Path, tmp_path: Path) -> No
 
 
 def test_what_is_learnt_by_heart_stands_beside_the_model_and_the_terms_in_it(text: Any, run: Path) -> None:
-    from copersona.export.kept import read_kept
+    from copersona.export.training.kept import read_kept
 
     kept = read_kept(run / "questions.jsonl")
     assert [(k.input, k.output) for k in kept] == [(q.text, q.answers[0]) for q in text.questions()]
@@ -139,7 +139,7 @@ def test_what_is_learnt_by_heart_stands_beside_the_model_and_the_terms_in_it(tex
 
 
 def test_turns_are_those_of_the_runtime(run: Path) -> None:
-    from copersona.export.base_turns import Turns
+    from copersona.export.base.turns import Turns
 
     tokens = tokens_of(run)
     turns, layout = Turns(tokens), Layout(tokens, ContextSettings())
@@ -150,8 +150,8 @@ def test_turns_are_those_of_the_runtime(run: Path) -> None:
 
 
 def test_a_persons_document_is_in_order_and_ends(run: Path) -> None:
-    from copersona.export.base_text import Question
-    from copersona.export.base_turns import Turns, person_document
+    from copersona.export.base.text import Question
+    from copersona.export.base.turns import Turns, person_document
 
     tokens = tokens_of(run)
     turns = Turns(tokens)
@@ -170,7 +170,7 @@ def test_a_persons_document_is_in_order_and_ends(run: Path) -> None:
 
 
 def test_long_histories_are_cut_between_interactions(run: Path) -> None:
-    from copersona.export.base_turns import Turns, chunks
+    from copersona.export.base.turns import Turns, chunks
 
     turns = Turns(tokens_of(run))
     history = tuple(Interaction("p", f"text number {i}", title="t") for i in range(7))
@@ -182,8 +182,8 @@ def test_long_histories_are_cut_between_interactions(run: Path) -> None:
 
 
 def test_the_row_is_the_same_again_and_mixed_as_asked(text: Any, run: Path) -> None:
-    from copersona.export.base_stream import Corpus, Mix, build_stream
-    from copersona.export.base_turns import Turns
+    from copersona.export.base.stream import Corpus, Mix, build_stream
+    from copersona.export.base.turns import Turns
 
     corpus = Corpus(text.posts(), text.histories(), text.questions())
     turns = Turns(tokens_of(run))
@@ -200,7 +200,7 @@ def test_the_row_is_the_same_again_and_mixed_as_asked(text: Any, run: Path) -> N
 
 
 def test_the_folder_is_a_base_and_its_gguf_tokenizes_alike(run: Path, tmp_path: Path) -> None:
-    from copersona.export.gguf import check_base, load_causal_lm, write_gguf
+    from copersona.export.convert.gguf import check_base, load_causal_lm, write_gguf
 
     check_base(run / "model")
     assert "non-commercial" in (run / "model" / "README.md").read_text()
@@ -220,7 +220,7 @@ def test_going_on_with_a_finished_folder_changes_nothing_and_other_plans_are_ref
 ) -> None:
     from dataclasses import replace
 
-    from copersona.export.base import Recipe, make_base
+    from copersona.export.base.base import Recipe, make_base
 
     before = (run / "model" / "model.safetensors").read_bytes()
     recipe = Recipe.read(run / "recipe.json")
@@ -233,9 +233,9 @@ def test_going_on_with_a_finished_folder_changes_nothing_and_other_plans_are_ref
 def test_the_plan_comes_from_the_speed_where_hours_are_given(text: Any, data: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from copersona.export import base
-    from copersona.export.base_folder import Shape, new_model
-    from copersona.export.pretrain import PretrainSettings
+    from copersona.export.base.base import base
+    from copersona.export.base.folder import Shape, new_model
+    from copersona.export.base.pretrain import PretrainSettings
 
     train = PretrainSettings(batch=256, micro=256, window=64, last_window=128)
     shape = Shape(width=32, layers=1, feed_forward=64, heads=2, kv_heads=1, vocabulary=300)
@@ -256,7 +256,7 @@ def test_the_plan_comes_from_the_speed_where_hours_are_given(text: Any, data: Pa
 def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
     import shutil
 
-    from copersona.export.base_text import BaseText
+    from copersona.export.base.text import BaseText
 
     with pytest.raises(ExportError, match=r"english_blog_text.jsonl.xz: is missing; --data is a folder"):
         BaseText(tmp_path, data).posts()
@@ -273,7 +273,7 @@ def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_committed_lists_are_what_they_say() -> None:
-    from copersona.export.base_text import LISTS
+    from copersona.export.base.text import LISTS
 
     lines = json.loads((LISTS / "validation.json").read_text())["blog_lines"]
     ids = json.loads((LISTS / "questions.json").read_text())["ids"]
@@ -283,7 +283,7 @@ def test_the_committed_lists_are_what_they_say() -> None:
 
 
 def test_the_largest_shape_leaves_room_for_the_rest_of_the_bundle() -> None:
-    from copersona.export.base_folder import GPU, new_model
+    from copersona.export.base.folder import GPU, new_model
 
     quantised = new_model(GPU, GPU.vocabulary, 0).num_parameters() * 34 / 32  # q8_0: 34 bytes for 32 weights
     assert 30e6 < quantised < 80e6 - 28e6 - 10e6  # the encoder and the graph
@@ -292,7 +292,7 @@ def test_the_largest_shape_leaves_room_for_the_rest_of_the_bundle() -> None:
 def test_the_command_is_there_and_says_what_is_missing(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from copersona.runtime.cli import main
+    from copersona.runtime.cli.main import main
 
     arguments = ["export", "base", str(tmp_path / "out"), "--data", str(tmp_path), "--tokens", "100000"]
     done = CliRunner().invoke(main, arguments)

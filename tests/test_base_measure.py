@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.context import Layout
-from copersona.runtime.engine import Engine, Sampling
-from copersona.runtime.interactions import Interaction
+from copersona.runtime.engine.engine import Engine, Sampling
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.prompt.layout import Layout
 
 pytestmark = pytest.mark.export
 TEXTS = [f"José and the drummer bought {n} strings, and they liked it! " * 6 for n in range(40)]
@@ -28,7 +28,7 @@ def torch_bits(base: Path, tokens: list[int]) -> Any:
     """Bits of each token but the first."""
     import torch
 
-    from copersona.export.gguf import load_causal_lm
+    from copersona.export.convert.gguf import load_causal_lm
 
     with torch.no_grad():
         logs = load_causal_lm(base)(torch.tensor([tokens])).logits[0].log_softmax(-1)
@@ -36,7 +36,7 @@ def torch_bits(base: Path, tokens: list[int]) -> Any:
 
 
 def test_bits_per_byte_are_those_of_torch(tiny_base: Path, engine: Engine) -> None:
-    from copersona.export.base_score import CHARACTERS, score_alone
+    from copersona.export.base.score import CHARACTERS, score_alone
 
     text = TEXTS[0]
     tokens = engine.tokenize("\n") + engine.tokenize(text)
@@ -47,7 +47,7 @@ def test_bits_per_byte_are_those_of_torch(tiny_base: Path, engine: Engine) -> No
 
 
 def test_bands_count_bits_and_bytes_of_their_positions_alone(tiny_base: Path, engine: Engine) -> None:
-    from copersona.export.base_score import packed_windows, score_bands
+    from copersona.export.base.score import packed_windows, score_bands
 
     windows = packed_windows(engine, TEXTS, 128)
     assert {len(window) for window in windows} == {128}
@@ -62,8 +62,8 @@ def test_bands_count_bits_and_bytes_of_their_positions_alone(tiny_base: Path, en
 
 
 def test_an_answer_is_right_but_for_case_articles_and_signs() -> None:
-    from copersona.export.base_score import is_right
-    from copersona.export.base_text import Question
+    from copersona.export.base.score import is_right
+    from copersona.export.base.text import Question
 
     question = Question("q", "where?", ("The Bahamas", "New York City"))
     assert all(is_right(said, question) for said in ("bahamas", "Bahamas.", "new york  city"))
@@ -71,7 +71,7 @@ def test_an_answer_is_right_but_for_case_articles_and_signs() -> None:
 
 
 def test_copied_runs_are_found_whatever_the_case_and_the_blanks() -> None:
-    from copersona.export.base_measure import copied_runs
+    from copersona.export.base.measure import copied_runs
 
     text: Any = SimpleNamespace(everything=lambda: iter(["and then One two three  four five six seven eight nine"]))
     assert copied_runs(["one two three four five six seven EIGHT nine"], text) == 2
@@ -79,8 +79,8 @@ def test_copied_runs_are_found_whatever_the_case_and_the_blanks() -> None:
 
 
 def held() -> Any:
-    from copersona.export.base_measure import Held
-    from copersona.export.base_text import Question
+    from copersona.export.base.measure import Held
+    from copersona.export.base.text import Question
 
     people = [tuple(Interaction(f"p{j}", TEXTS[j + i][:60], title="t") for i in range(3)) for j in range(4)]
     questions = [Question("q1", "who?", ("Nobody",)), Question("q2", "where?", ("There",))]
@@ -89,7 +89,7 @@ def held() -> Any:
 
 
 def test_models_are_measured_once_and_compared_in_pairs(tiny_base: Path, tiny_gguf: Path, tmp_path: Path) -> None:
-    from copersona.export import base_measure
+    from copersona.export.base.base import measure as base_measure
 
     out = tmp_path / "base.json"
     models = {"folder": tiny_base, "file": tiny_gguf}
@@ -106,15 +106,15 @@ def test_models_are_measured_once_and_compared_in_pairs(tiny_base: Path, tiny_gg
 
 
 def test_of_a_bundle_the_questions_are_asked(tiny_bundle: Path, tmp_path: Path) -> None:
-    from copersona.export import base_measure
+    from copersona.export.base.base import measure as base_measure
 
     figures = base_measure.measure_all({"bundle": tiny_bundle}, held(), tmp_path / "base.json")
     assert figures == {"bundle": {"questions": {"right": 0, "asked": 2, "share": 0.0}}}
 
 
 def test_a_stranger_is_shown_instead_of_the_person(engine: Engine) -> None:
-    from copersona.export.base_measure import CONTEXT, _reviews
-    from copersona.export.base_score import bits_and_bytes
+    from copersona.export.base.measure import CONTEXT, _reviews
+    from copersona.export.base.score import bits_and_bytes
 
     layout, text = Layout(engine, CONTEXT), held()
     values = _reviews(engine, layout, text)
@@ -125,7 +125,7 @@ def test_a_stranger_is_shown_instead_of_the_person(engine: Engine) -> None:
 
 
 def test_answers_are_greedy_and_end(engine: Engine) -> None:
-    from copersona.export.base_score import ANSWER, answer
+    from copersona.export.base.score import ANSWER, answer
 
     prompt = engine.tokenize("the drummer bought")
     assert answer(engine, prompt) == answer(engine, prompt)
@@ -136,7 +136,7 @@ def test_answers_are_greedy_and_end(engine: Engine) -> None:
 def test_the_command_needs_a_name_for_each_model(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from copersona.runtime.cli import main
+    from copersona.runtime.cli.main import main
 
     arguments = ["export", "measure-base", "just/a/folder", "--data", str(tmp_path), "--out", str(tmp_path / "o.json")]
     done = CliRunner().invoke(main, arguments)

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from copersona.runtime import batch
-from copersona.runtime.batch import Generated, generate_file, request_seed
-from copersona.runtime.engine import Sampling
-from copersona.runtime.errors import HistoryError, PersonError
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.session import Session, open_bundle
+from copersona.runtime.batch.batch import Generated, batch, generate_file, request_seed
+from copersona.runtime.common.errors import HistoryError, PersonError
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.session.session import Session, open_bundle
 
 pytestmark = pytest.mark.export
 

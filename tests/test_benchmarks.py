@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from copersona.runtime.engine import Engine, Sampling
-from copersona.runtime.gguf_check import check_gguf
+from copersona.runtime.engine.engine import Engine, Sampling
+from copersona.runtime.filecheck.gguf_check import check_gguf
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -19,14 +19,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from copersona.runtime import gguf_check, hashes
-from copersona.runtime.bundle import FORMAT_VERSION, MANIFEST, Manifest, Shapes, open_manifest, verify, write_manifest
-from copersona.runtime.bundle_check import check_parts, check_parts_once
-from copersona.runtime.errors import BundleError, ModelError
-from copersona.runtime.facets import Facet, FacetSchema, Feature, schema_to_json
-from copersona.runtime.graph import APPLICATION_ID, TABLES
-from copersona.runtime.manifest import FileRow, bundle_id
-from copersona.runtime.personalizer import tensor_shapes
+from copersona.runtime.bundle.manifest import FileRow, bundle_id
+from copersona.runtime.bundle.parts import check_parts, check_parts_once
+from copersona.runtime.bundle.verify import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Manifest,
+    Shapes,
+    open_manifest,
+    verify,
+    write_manifest,
+)
+from copersona.runtime.common import hashes
+from copersona.runtime.common.errors import BundleError, ModelError
+from copersona.runtime.filecheck import gguf_check
+from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
+from copersona.runtime.persona.personalizer import tensor_shapes
+from copersona.runtime.profile.facets import Facet, FacetSchema, Feature, schema_to_json
 
 SHAPES = Shapes(facets=2, peers=7, width=8, neighbors=3, soft_tokens=4, hidden=16)
 ROLES = {
@@ -358,7 +367,7 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(path.name)
         return hashes.file_sha256(path, **options)
 
-    monkeypatch.setattr("copersona.runtime.bundle.file_sha256", counted)
+    monkeypatch.setattr("copersona.runtime.bundle.verify.file_sha256", counted)
     return read
 
 
@@ -490,7 +499,7 @@ def test_parts_that_passed_are_looked_into_again_only_where_something_changed(
     bundle: Path, width: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Path] = []
-    monkeypatch.setattr("copersona.runtime.bundle_check.check_npy", lambda path, shape: looked.append(path))
+    monkeypatch.setattr("copersona.runtime.bundle.parts.check_npy", lambda path, shape: looked.append(path))
 
     def looks(**options: Any) -> bool:
         before = len(looked)
@@ -499,7 +508,7 @@ def test_parts_that_passed_are_looked_into_again_only_where_something_changed(
 
     assert [looks(), looks(), looks(full=True), looks()] == [True, False, True, False]
     assert looks(cache=tmp_path / "other.json")
-    monkeypatch.setattr("copersona.runtime.bundle_check.CHECKS", "other checks")
+    monkeypatch.setattr("copersona.runtime.bundle.parts.CHECKS", "other checks")
     assert [looks(), looks()] == [True, False]
     (bundle / "model.gguf").write_bytes(b"another")
     rewrite(bundle)

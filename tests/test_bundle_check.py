@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from copersona.runtime.bundle_check import check_graph_db, check_npy, open_graph_db, read_tensor_shapes
-from copersona.runtime.errors import BundleError
-from copersona.runtime.graph import APPLICATION_ID, TABLES
-from copersona.runtime.onnx_check import check_onnx
+from copersona.runtime.bundle.parts import check_graph_db, check_npy, open_graph_db, read_tensor_shapes
+from copersona.runtime.common.errors import BundleError
+from copersona.runtime.filecheck.onnx_check import check_onnx
+from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 
 
 def refused(check: Callable[..., object], path: Path, *more: Any) -> str:

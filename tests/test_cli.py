@@ -13,8 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from copersona.runtime.cli import main
-from copersona.runtime.people import PeopleStore
+from copersona.runtime.cli.main import main
+from copersona.runtime.people.store import PeopleStore
 
 pytestmark = pytest.mark.export
 
@@ -228,7 +228,7 @@ def test_generate_finds_out_at_once_that_the_answers_have_no_place(
     ana: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = write(tmp_path / "requests.jsonl", [{"id": "1", "person": "ana", "input": "Hi"}])
-    monkeypatch.setattr("copersona.runtime.batch._answer", lambda *_: pytest.fail("an answer was made in vain"))
+    monkeypatch.setattr("copersona.runtime.batch.batch._answer", lambda *_: pytest.fail("an answer was made in vain"))
     assert "no/such" in fails("generate", ana, requests, tmp_path / "no" / "such" / "answers.jsonl", *QUICK)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from copersona.runtime.cli import main
+from copersona.runtime.cli.main import main
 
 pytestmark = pytest.mark.export
 

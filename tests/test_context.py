@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.context import CAUTION, CUT, INSTRUCTION, Layout, PeerLine, Prompt, Segment, peer_line
-from copersona.runtime.context_settings import NAMED, ContextSettings
-from copersona.runtime.facets import FacetProfile, Reliability
-from copersona.runtime.interactions import Interaction
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.profile.facets import FacetProfile, Reliability
+from copersona.runtime.prompt.layout import CAUTION, CUT, INSTRUCTION, Layout, PeerLine, Prompt, Segment, peer_line
+from copersona.runtime.prompt.settings import NAMED, ContextSettings
 
 CONTROL = 0x110000  # above every character
 START, END = CONTROL + 1, CONTROL + 2

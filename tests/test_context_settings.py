@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from copersona.runtime.context_settings import ContextSettings, changed, check_room, context_key, read_context
-from copersona.runtime.errors import ModelError
+from copersona.runtime.common.errors import ModelError
+from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, context_key, read_context
 
 OLD = {
     "budget": 512, "profile_tokens": 128, "peer_tokens": 128, "item_tokens": 192, "request_tokens": 256, "recent": 4,

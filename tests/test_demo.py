@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from copersona.runtime.cli import main
-from copersona.runtime.demo import REQUEST, YOU, Demo, assets, demo_bundle, distance, mean_distance
-from copersona.runtime.demo_screen import PlainScreen, RichScreen, make_screen, moved, peer_name, why
-from copersona.runtime.engine import Sampling
-from copersona.runtime.errors import BundleError, PersonError
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import Interaction, group_by_person
-from copersona.runtime.people import PeopleStore, store_path
-from copersona.runtime.session import Session, open_bundle
-from copersona.runtime.terminal import printable
+from copersona.runtime.cli.main import main
+from copersona.runtime.common.errors import BundleError, PersonError
+from copersona.runtime.common.terminal import printable
+from copersona.runtime.demo.data import REQUEST, YOU, Demo, assets, demo_bundle, distance, mean_distance
+from copersona.runtime.demo.screen import PlainScreen, RichScreen, make_screen, moved, peer_name, why
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
+from copersona.runtime.people.store import PeopleStore, store_path
+from copersona.runtime.session.session import Session, open_bundle
 
 pytestmark = pytest.mark.export
 
@@ -240,7 +240,7 @@ def test_a_screen_without_a_terminal_writes_what_its_encoding_can() -> None:
 
 
 def test_without_a_bundle_one_line_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("copersona.runtime.demo.assets", lambda: tmp_path)
+    monkeypatch.setattr("copersona.runtime.demo.data.assets", lambda: tmp_path)
     with pytest.raises(BundleError, match="copersona demo --bundle"):
         demo_bundle(None)
     result = CliRunner().invoke(main, ["demo", "--once"])
@@ -257,7 +257,7 @@ def test_ctrl_c_leaves_politely_and_takes_the_scratch_store_along(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("copersona.runtime.demo.Demo.answer", interrupted)
+    monkeypatch.setattr("copersona.runtime.demo.data.Demo.answer", interrupted)
     result = call(tiny_bundle, "--once")
     assert result.exit_code == 130
     assert result.stderr.strip() == "stopped"
@@ -270,8 +270,8 @@ def test_ctrl_c_leaves_politely_and_takes_the_scratch_store_along(
 def test_a_kill_takes_the_scratch_store_along(tiny_bundle: Path, places: Path) -> None:
     code = (
         "import os, signal, sys\n"
-        "from copersona.runtime.cli import main\n"
-        "from copersona.runtime.demo import Demo\n"
+        "from copersona.runtime.cli.main import main\n"
+        "from copersona.runtime.demo.data import Demo\n"
         "Demo.answer = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "main(['demo', '--once', '--bundle', sys.argv[1]])\n"
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from copersona.runtime.bundle import verify
-from copersona.runtime.demo import demo_bundle
-from copersona.runtime.facets import read_schema
-from copersona.runtime.importers import load_history
-from copersona.runtime.style import words_of
+from copersona.runtime.bundle.verify import verify
+from copersona.runtime.demo.data import demo_bundle
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.profile.facets import read_schema
+from copersona.runtime.profile.style import words_of
 
 RUN = 8  # words in a row that would be someone's own
 CARDS = ("README.md", "facets.json", "manifest.json", "LICENSE")

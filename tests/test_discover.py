@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.candidates import REDUNDANT, Discovery
-from copersona.export.clusters import MIN_PEOPLE, document
-from copersona.export.discover import discover
-from copersona.runtime.arrays import F32
-from copersona.runtime.errors import ExportError
-from copersona.runtime.facets import schema_from_json, schema_to_json
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import History, Interaction, group_by_person, outputs
-from copersona.runtime.profiler import facet_score, measure, standardise
-from copersona.runtime.style import sentences_of, words_of
+from copersona.export.discovery.candidates import REDUNDANT, Discovery
+from copersona.export.discovery.clusters import MIN_PEOPLE, document
+from copersona.export.discovery.discover import discover
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import History, Interaction, group_by_person, outputs
+from copersona.runtime.profile.facets import schema_from_json, schema_to_json
+from copersona.runtime.profile.profiler import facet_score, measure, standardise
+from copersona.runtime.profile.style import sentences_of, words_of
 
 pytestmark = pytest.mark.export
 

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.export.candidates import Discovery
-from copersona.export.clusters import MIN_PEOPLE
-from copersona.export.discover_model import ROUNDS, RUN, discover_by_model
-from copersona.export.families import FAMILIES
-from copersona.runtime.arrays import F32
-from copersona.runtime.chat import Ask, Reply
-from copersona.runtime.errors import ExportError
-from copersona.runtime.facets import Profile, schema_from_json, schema_to_json
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import History, group_by_person, outputs
-from copersona.runtime.ledger import Ledger, ReplyFile
-from copersona.runtime.profiler import profile_history
-from copersona.runtime.style import shares_run, words_of
+from copersona.export.discovery.candidates import Discovery
+from copersona.export.discovery.clusters import MIN_PEOPLE
+from copersona.export.discovery.discover_model import ROUNDS, RUN, discover_by_model
+from copersona.export.discovery.families import FAMILIES
+from copersona.runtime.chat.ask import Ask, Reply
+from copersona.runtime.chat.ledger import Ledger, ReplyFile
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import History, group_by_person, outputs
+from copersona.runtime.profile.facets import Profile, schema_from_json, schema_to_json
+from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.profile.style import shares_run, words_of
 
 pytestmark = pytest.mark.export
 

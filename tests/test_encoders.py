@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.encoder import convert_encoder, encoder_parity
-from copersona.runtime.encoder import MAX_TOKENS, Encoder
-from copersona.runtime.errors import ExportError
-from copersona.runtime.onnx_check import check_onnx
+from copersona.export.convert.encoder import convert_encoder, encoder_parity
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.filecheck.onnx_check import check_onnx
+from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 
 from .conftest import quiet, training_text
 

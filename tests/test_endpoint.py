@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from copersona.runtime.chat import Ask, Message, object_schema, read_answer
-from copersona.runtime.endpoint import MAX_REPLY, Endpoint
-from copersona.runtime.errors import ModelBusy, ModelError, ModelRefused
-from copersona.runtime.ledger import Ledger, ReplyFile
+from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.endpoint import MAX_REPLY, Endpoint
+from copersona.runtime.chat.ledger import Ledger, ReplyFile
+from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused
 
 KEY = "sk-canary-1234567890"
 SCHEMA = object_schema({"a": {"type": "string", "maxLength": 9}})

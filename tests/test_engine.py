@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.engine import Engine, Piece, Sampling, build_info, quantize
-from copersona.runtime.errors import ModelError
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ModelError
+from copersona.runtime.engine.engine import Engine, Piece, Sampling, build_info, quantize
 
 HARD = (
     "",
@@ -43,7 +43,7 @@ def torch_logits(folder: Path, soft: F32, ids: list[int]) -> F32:
     """Logits at the token positions of the model in `folder` after `soft`, by transformers."""
     import torch
 
-    from copersona.export.gguf import load_causal_lm
+    from copersona.export.convert.gguf import load_causal_lm
 
     model = load_causal_lm(folder)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_soft_prompt_logits_equal_torch(engine: Engine, tiny_base: Path) -> None
 @pytest.mark.export
 @pytest.mark.shared
 def test_shared_model_equals_torch(shared: Path, tmp_path: Path) -> None:
-    from copersona.export.gguf import write_gguf
+    from copersona.export.convert.gguf import write_gguf
 
     write_gguf(shared / "models" / "tiny-base", tmp_path / "model.gguf", "f32")
     with Engine(tmp_path / "model.gguf", n_ctx=256, threads=2, exact=True) as opened:
@@ -105,8 +105,8 @@ def test_scores_need_something_before_the_target(engine: Engine) -> None:
 def test_batches_do_not_change_the_numbers(tiny_gguf: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     soft, ids = make_soft(engine, 33), list(range(3, 120))
     expected = engine.logits(soft, ids)
-    monkeypatch.setattr("copersona.runtime.llama_context.BATCH", 16)
-    monkeypatch.setattr("copersona.runtime.llama_context.OUTPUTS", 5)
+    monkeypatch.setattr("copersona.runtime.engine.llama_context.BATCH", 16)
+    monkeypatch.setattr("copersona.runtime.engine.llama_context.OUTPUTS", 5)
     with Engine(tiny_gguf, n_ctx=512, threads=1, exact=True) as small:
         np.testing.assert_allclose(small.logits(soft, ids), expected, atol=1e-5)
         np.testing.assert_allclose(
@@ -302,7 +302,7 @@ def test_quantising_what_cannot_be(tiny_gguf: Path, tmp_path: Path) -> None:
 def test_llama_is_imported_late_and_quietly(tiny_gguf: Path) -> None:
     code = f"""
 import sys, os
-from copersona.runtime.engine import Engine
+from copersona.runtime.engine.engine import Engine
 assert "llama_cpp" not in sys.modules
 Engine({str(tiny_gguf)!r}, n_ctx=32).close()
 assert os.environ["OMP_WAIT_POLICY"] == "passive"

@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.export.evaluation.bench import BASE, TRAINED, Bench
-from copersona.export.evaluation.bits import BITS, PARTS, Alphabet, Unigram, score
-from copersona.export.evaluation.cases import Case, cases
-from copersona.export.evaluation.compute import Plan, generated_key, measure, reference, scored, sureness
-from copersona.export.evaluation.evaluate import Options, _plan, evaluate_bundle
-from copersona.export.evaluation.experiments import EXPERIMENTS
-from copersona.export.evaluation.gating import gating
+from copersona.export.evaluation.bench.bench import BASE, TRAINED, Bench
+from copersona.export.evaluation.bench.bits import BITS, PARTS, Alphabet, Unigram, score
+from copersona.export.evaluation.bench.cases import Case, cases
+from copersona.export.evaluation.bench.texts import TextMetrics
+from copersona.export.evaluation.bench.values import ValueStore
+from copersona.export.evaluation.command.evaluate import Options, _plan, evaluate_bundle
+from copersona.export.evaluation.experiments.compute import Plan, generated_key, measure, reference, scored, sureness
+from copersona.export.evaluation.experiments.experiments import EXPERIMENTS
+from copersona.export.evaluation.experiments.gating import gating
+from copersona.export.evaluation.experiments.trials import VERSION as TRIALS
+from copersona.export.evaluation.experiments.trials import Experiment, Trial
+from copersona.export.evaluation.experiments.variants import VARIANTS, VariantTrainer, made, make_variants
 from copersona.export.evaluation.methods.ablated import ABLATIONS, global_peers, random_peers
 from copersona.export.evaluation.methods.copersona import COPERSONA
 from copersona.export.evaluation.methods.dep import DEP
@@ -32,21 +37,16 @@ from copersona.export.evaluation.methods.pag import pag
 from copersona.export.evaluation.methods.rag import RAG
 from copersona.export.evaluation.methods.switched import SWITCHED, soft_only, text_only
 from copersona.export.evaluation.methods.twins import ANYONE, RANKS, asked, ranked
-from copersona.export.evaluation.results import collect, restricted
-from copersona.export.evaluation.texts import TextMetrics
-from copersona.export.evaluation.trials import VERSION as TRIALS
-from copersona.export.evaluation.trials import Experiment, Trial
-from copersona.export.evaluation.values import ValueStore
-from copersona.export.evaluation.variant_bundles import base_bundle
-from copersona.export.evaluation.variants import VARIANTS, VariantTrainer, made, make_variants
-from copersona.export.pipeline import step_key
-from copersona.export.run import Run
-from copersona.runtime.bundle import open_manifest
-from copersona.runtime.context_settings import changed, read_context
-from copersona.runtime.endpoint import Endpoint
-from copersona.runtime.engine import Sampling
-from copersona.runtime.errors import ExportError
-from copersona.runtime.ledger import Ledger, Memory
+from copersona.export.evaluation.report.results import collect, restricted
+from copersona.export.evaluation.variants.variant_bundles import base_bundle
+from copersona.export.run.run import Run
+from copersona.export.steps.pipeline import step_key
+from copersona.runtime.bundle.verify import open_manifest
+from copersona.runtime.chat.endpoint import Endpoint
+from copersona.runtime.chat.ledger import Ledger, Memory
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.prompt.settings import changed, read_context
 
 from .conftest import ChatServer, quiet
 
@@ -271,8 +271,8 @@ def test_the_whole_evaluation_and_a_second_one_that_finds_everything_done(
     def never(*_: object) -> None:
         pytest.fail("measured again")
 
-    monkeypatch.setattr("copersona.export.evaluation.compute.score", never)
-    monkeypatch.setattr("copersona.export.evaluation.compute.generated", never)
+    monkeypatch.setattr("copersona.export.evaluation.experiments.compute.score", never)
+    monkeypatch.setattr("copersona.export.evaluation.experiments.compute.generated", never)
     evaluate_bundle(bundle, run, tmp_path, replace(options, only=("methods", "twins")))
     again = json.loads((tmp_path / "results.json").read_text())["comparisons"]
     assert again

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from copersona.export.evaluation.bits import BITS
-from copersona.export.evaluation.claims import claims
-from copersona.export.evaluation.results import Row, Table, table
-from copersona.export.evaluation.trials import Experiment
+from copersona.export.evaluation.bench.bits import BITS
+from copersona.export.evaluation.experiments.trials import Experiment
+from copersona.export.evaluation.report.claims import claims
+from copersona.export.evaluation.report.results import Row, Table, table
 
 pytestmark = pytest.mark.export
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from copersona.export.evaluation.control import gate_claim
-from copersona.export.evaluation.gating import Guess, gating_of
-from copersona.export.evaluation.statistics import bootstrap_means, bootstrap_ratios
+from copersona.export.evaluation.bench.statistics import bootstrap_means, bootstrap_ratios
+from copersona.export.evaluation.command.control import gate_claim
+from copersona.export.evaluation.experiments.gating import Guess, gating_of
 
 pytestmark = pytest.mark.export
 GATES = (0.2, 0.4, 0.6, 0.8)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from copersona.export.evaluation.groups import CUTS, Cut, grouped
-from copersona.export.evaluation.plots import plot
-from copersona.export.evaluation.results import Row, table
-from copersona.export.evaluation.trials import Experiment
+from copersona.export.evaluation.experiments.trials import Experiment
+from copersona.export.evaluation.report.groups import CUTS, Cut, grouped
+from copersona.export.evaluation.report.plots import plot
+from copersona.export.evaluation.report.results import Row, table
 
 pytestmark = pytest.mark.export
 

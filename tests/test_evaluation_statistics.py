@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.evaluation.results import Row, compare
-from copersona.export.evaluation.statistics import holm, interval, paired, sign_flip
-from copersona.export.evaluation.values import ValueStore
-from copersona.runtime.errors import ExportError
+from copersona.export.evaluation.bench.statistics import holm, interval, paired, sign_flip
+from copersona.export.evaluation.bench.values import ValueStore
+from copersona.export.evaluation.report.results import Row, compare
+from copersona.runtime.common.errors import ExportError
 
 pytestmark = pytest.mark.export
 

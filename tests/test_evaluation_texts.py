@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from copersona.export.evaluation.judge import MARKS, Judge
+from copersona.export.evaluation.bench.judge import MARKS, Judge
+from copersona.export.evaluation.bench.texts import BertScore, TextMetrics, corpus_bleu
 from copersona.export.evaluation.methods.writer import LONGEST, MOST, ask
-from copersona.export.evaluation.texts import BertScore, TextMetrics, corpus_bleu
-from copersona.runtime.endpoint import Endpoint
-from copersona.runtime.ledger import Ledger, Memory
+from copersona.runtime.chat.endpoint import Endpoint
+from copersona.runtime.chat.ledger import Ledger, Memory
 
 from .conftest import ChatServer, quiet
 

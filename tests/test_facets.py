@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.errors import FacetError
-from copersona.runtime.facets import (
+from copersona.runtime.common.errors import FacetError
+from copersona.runtime.profile.facets import (
     OMEGA,
     Facet,
     FacetProfile,
@@ -25,7 +25,7 @@ from copersona.runtime.facets import (
     schema_from_json,
     schema_to_json,
 )
-from copersona.runtime.style import STYLE_FEATURES
+from copersona.runtime.profile.style import STYLE_FEATURES
 
 NUMBER = st.floats(-1e6, 1e6)
 SHARE = st.floats(0, 1)

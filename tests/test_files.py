@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.files import need_room, replacing, replacing_folder, restore, room_for, scratch, write_text
-from copersona.export.pipeline import alone
-from copersona.export.vectors import VectorFile
-from copersona.runtime.errors import ExportError
+from copersona.export.common.files import need_room, replacing, replacing_folder, restore, room_for, scratch, write_text
+from copersona.export.common.vectors import VectorFile
+from copersona.export.steps.pipeline import alone
+from copersona.runtime.common.errors import ExportError
 
 pytestmark = pytest.mark.export
 

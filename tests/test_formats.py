@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.errors import HistoryError
-from copersona.runtime.formats import Metadata, Product, read_metadata
-from copersona.runtime.importers import FORMATS, SOURCES, history_line, load_history, read_history
-from copersona.runtime.interactions import Interaction, group_by_person
+from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history.formats import Metadata, Product, read_metadata
+from copersona.runtime.history.importers import FORMATS, SOURCES, history_line, load_history, read_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
 
 HEADSET = {
     "parent_asin": "B1", "rating": 4.0, "timestamp_ms": 1_600_000_000_500, "review_excerpt": "Good...",

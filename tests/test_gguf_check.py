@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.errors import ModelError
-from copersona.runtime.gguf_check import GgufFacts, check_gguf
+from copersona.runtime.common.errors import ModelError
+from copersona.runtime.filecheck.gguf_check import GgufFacts, check_gguf
 
 quick = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -12,10 +12,10 @@ import gguf
 import numpy as np
 import pytest
 
-from copersona.export.gguf import load_causal_lm, merge_lora, write_gguf
-from copersona.runtime.engine import Engine
-from copersona.runtime.errors import ExportError
-from copersona.runtime.gguf_check import check_gguf
+from copersona.export.convert.gguf import load_causal_lm, merge_lora, write_gguf
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.engine import Engine
+from copersona.runtime.filecheck.gguf_check import check_gguf
 
 pytestmark = pytest.mark.export
 

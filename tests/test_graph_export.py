@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.graph import (
+from copersona.export.population.graph import (
     Graph,
     build_graph,
     facet_biased,
@@ -20,11 +20,11 @@ from copersona.export.graph import (
     scrub,
     write_graph,
 )
-from copersona.runtime.arrays import unit_rows
-from copersona.runtime.errors import BundleError
-from copersona.runtime.facets import PLACEHOLDER, FacetProfile, Profile, Reliability
-from copersona.runtime.graph import PersonaGraph, borrow, map_vectors
-from copersona.runtime.neighbors import anchors_of, combined_similarity, facet_edges
+from copersona.runtime.common.arrays import unit_rows
+from copersona.runtime.common.errors import BundleError
+from copersona.runtime.persona.graph import PersonaGraph, borrow, map_vectors
+from copersona.runtime.persona.neighbors import anchors_of, combined_similarity, facet_edges
+from copersona.runtime.profile.facets import PLACEHOLDER, FacetProfile, Profile, Reliability
 
 pytestmark = pytest.mark.export
 

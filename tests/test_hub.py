@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from copersona.export.hub import model_folder, model_name
-from copersona.runtime.errors import ExportError
+from copersona.export.common.hub import model_folder, model_name
+from copersona.runtime.common.errors import ExportError
 
 pytestmark = pytest.mark.export
 

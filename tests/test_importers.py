@@ -13,10 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime import jsonlines
-from copersona.runtime.errors import HistoryError
-from copersona.runtime.importers import FORMATS, Request, history_line, load_history, read_history, read_requests
-from copersona.runtime.interactions import MAX_TEXT, Interaction, group_by_person
+from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history import jsonlines
+from copersona.runtime.history.importers import (
+    FORMATS,
+    Request,
+    history_line,
+    load_history,
+    read_history,
+    read_requests,
+)
+from copersona.runtime.history.interactions import MAX_TEXT, Interaction, group_by_person
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOOD = '{"person": "ann", "output": "I like it."}\n'

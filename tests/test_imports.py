@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from copersona import runtime
-from copersona.runtime import doctor
-from copersona.runtime.errors import ModelError
+from copersona.runtime.cli.main import doctor
+from copersona.runtime.common.errors import ModelError
 
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = {
@@ -140,7 +140,7 @@ def test_a_bundle_answers_where_the_exports_packages_are_not_installed(tiny_bund
 @pytest.fixture
 def without_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine on which llama-cpp-python was never installed and no compiler is there."""
-    from copersona.runtime import llama
+    from copersona.runtime.engine.engine import llama
 
     real = importlib.metadata.version
 
@@ -150,7 +150,7 @@ def without_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return real(name)
 
     monkeypatch.setattr(doctor, "version", version)
-    monkeypatch.setattr("copersona.runtime.doctor.shutil.which", lambda name: None)
+    monkeypatch.setattr("copersona.runtime.cli.doctor.shutil.which", lambda name: None)
     monkeypatch.setitem(sys.modules, "llama_cpp", None)  # import llama_cpp: ImportError
     llama.library.cache_clear()
     yield
@@ -169,7 +169,9 @@ def test_doctor_says_in_one_line_that_a_compiler_is_needed() -> None:
 
 @pytest.mark.usefixtures("without_llama")
 def test_doctor_names_the_compiler_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("copersona.runtime.doctor.shutil.which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    monkeypatch.setattr(
+        "copersona.runtime.cli.doctor.shutil.which", lambda name: "/usr/bin/c++" if name == "c++" else None
+    )
     found = next(f for f in doctor.examine(None) if f.what == "llama-cpp-python")
     assert found.found.endswith("run: pip install llama-cpp-python (compiler: c++)")
 
@@ -177,7 +179,7 @@ def test_doctor_names_the_compiler_that_is_there(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("without_llama")
 @pytest.mark.export
 def test_the_engine_says_in_one_line_that_llama_cpp_is_missing(tiny_gguf: Path) -> None:
-    from copersona.runtime.engine import Engine, build_info, quantize
+    from copersona.runtime.engine.engine import Engine, build_info, quantize
 
     for attempt in (lambda: Engine(tiny_gguf), build_info, lambda: quantize(tiny_gguf, "/nowhere/x", "q8_0")):
         with pytest.raises(ModelError, match=r"llama-cpp-python.*copersona doctor") as error:
@@ -189,7 +191,7 @@ def test_the_engine_says_in_one_line_that_llama_cpp_is_missing(tiny_gguf: Path) 
     "fault", [OSError("libllama.so:\ncannot open"), RuntimeError("no such\ninstruction"), OSError()]
 )
 def test_a_llama_cpp_that_does_not_load_is_one_line(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    from copersona.runtime import llama
+    from copersona.runtime.engine.engine import llama
 
     def load() -> None:
         raise fault

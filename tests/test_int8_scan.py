@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.arrays import F32, I32, unit_rows
-from copersona.runtime.graph import TABLES, PersonaGraph, Placement
-from copersona.runtime.int8_product import LEVELS, Int8Product, model
-from copersona.runtime.int8_scan import Person, Scan, worth_scanning
-from copersona.runtime.neighbors import anchors_of
+from copersona.runtime.common.arrays import F32, I32, unit_rows
+from copersona.runtime.persona.graph import TABLES, PersonaGraph, Placement
+from copersona.runtime.persona.int8_product import LEVELS, Int8Product, model
+from copersona.runtime.persona.int8_scan import Person, Scan, worth_scanning
+from copersona.runtime.persona.neighbors import anchors_of
 
 
 def population(seed: int, peers: int, layers: int, width: int, clusters: int, noise: float) -> tuple[F32, I32]:
@@ -68,7 +68,7 @@ def test_placement_by_bytes_is_the_exact_one(
     by_bytes = graph_of(vectors[:, kept], labels[kept])
     by_bytes._scan = Scan(by_bytes.peers, by_bytes.anchors, by_bytes.labels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("copersona.runtime.int8_scan.SPARED", 1)
+        patch.setattr("copersona.runtime.persona.int8_scan.SPARED", 1)
         assert_same(by_bytes.place(*person, own_row=own_row, peers_shown=shown), expected)
 
 
@@ -93,7 +93,7 @@ def test_bytes_are_made_after_enough_searches_and_only_where_there_are_many_peer
     vectors, labels = population(1, 300, 2, 16, 10, 0.3)
     graph = graph_of(vectors, labels)
     assert not worth_scanning(graph.peers)
-    monkeypatch.setattr("copersona.runtime.int8_scan.SCAN_FROM", 300)
+    monkeypatch.setattr("copersona.runtime.persona.int8_scan.SCAN_FROM", 300)
     assert worth_scanning(graph.peers)
     expected = graph.place(vectors[:, 0], labels[0], own_row=0)
     for _ in range(15):
@@ -101,7 +101,7 @@ def test_bytes_are_made_after_enough_searches_and_only_where_there_are_many_peer
     assert graph._scan is None
     assert_same(graph.place(vectors[:, 0], labels[0], own_row=0), expected)
     assert graph._scan is not None
-    monkeypatch.setattr("copersona.runtime.int8_scan.MOST_BYTES", 300 * 16 * 3 - 1)
+    monkeypatch.setattr("copersona.runtime.persona.int8_scan.MOST_BYTES", 300 * 16 * 3 - 1)
     assert not worth_scanning(graph.peers)
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from copersona.export.cli import export
-from copersona.export.invented import TOPICS, Invented, invent, truth_row, write_invented
-from copersona.runtime.arrays import F32
-from copersona.runtime.errors import ExportError
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import group_by_person, outputs
-from copersona.runtime.style import STYLE_FEATURES, style_matrix, words_of
+from copersona.export.cli.main import export
+from copersona.export.data.invented import TOPICS, Invented, invent, truth_row, write_invented
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import group_by_person, outputs
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix, words_of
 
 SAMPLE = {"people": 80, "seed": 0, "hidden": 0.25}
 WIDTH = 128
@@ -162,15 +162,15 @@ def test_sample_in_assets_is_what_the_generator_makes(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     pytest.importorskip("sklearn")
-    from copersona.export.completion import hidden_facet_figures
+    from copersona.export.measure.completion import hidden_facet_figures
 
     return hidden_facet_figures(0, encode)
 
 
 @pytest.mark.export
 def test_who_hides_their_topic_is_not_observed_on_subjects() -> None:
-    from copersona.export.completion import population_of
-    from copersona.export.discover import discover
+    from copersona.export.discovery.discover import discover
+    from copersona.export.measure.completion import population_of
 
     found = invent(200, 1, hidden=0.25)
     histories = group_by_person(found.interactions)
@@ -207,8 +207,8 @@ def test_peers_tell_each_facet_hidden_in_turn(figures: dict[str, Any], how: str)
 @pytest.mark.export
 def test_peers_tell_nothing_when_the_truth_is_dealt_out_anew() -> None:
     """The measure itself: with everyone given someone else's truth, no gain may show."""
-    from copersona.export.completion import completion_figures, population_of
-    from copersona.export.discover import discover
+    from copersona.export.discovery.discover import discover
+    from copersona.export.measure.completion import completion_figures, population_of
 
     histories = group_by_person(invent(80, 4).interactions)
     schema = discover(histories, encode, facets=4, seed=0).schema

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from copersona.export.items import attach_words, item_table
-from copersona.export.splits import PersonSplit
-from copersona.runtime.interactions import History, Interaction, group_by_person
-from copersona.runtime.items import SHOWN, pick_words
+from copersona.export.data.items import attach_words, item_table
+from copersona.export.data.splits import PersonSplit
+from copersona.runtime.history.interactions import History, Interaction, group_by_person
+from copersona.runtime.profile.items import SHOWN, pick_words
 
 pytestmark = pytest.mark.export
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from copersona.export.kept import Kept, read_kept, write_kept
-from copersona.export.pipeline import step_key
-from copersona.export.run import Run
-from copersona.export.steps import STEPS
-from copersona.runtime.errors import ExportError
+from copersona.export.run.run import Run
+from copersona.export.steps.pipeline import step_key
+from copersona.export.steps.steps import STEPS
+from copersona.export.training.kept import Kept, read_kept, write_kept
+from copersona.runtime.common.errors import ExportError
 
 pytestmark = pytest.mark.export
 FACTS = (Kept("who plays bass?", "Tina Weymouth"), Kept("where is the band from?", "New York"))

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from copersona.runtime import jsonlines, lamp
-from copersona.runtime.errors import HistoryError
-from copersona.runtime.importers import load_history, read_history
-from copersona.runtime.interactions import Interaction, group_by_person
-from copersona.runtime.jsonlines import read_records
+from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history import jsonlines, lamp
+from copersona.runtime.history.importers import load_history, read_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
+from copersona.runtime.history.jsonlines import read_records
 
 HEADLINE = {
     "id": "31", "input": "Generate a headline for the following article: Rain fell.", "output": "Rain",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from copersona.runtime import llama
-from copersona.runtime.errors import ModelError
+from copersona.runtime.common.errors import ModelError
+from copersona.runtime.engine.engine import llama
 
 
 def test_threads_are_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

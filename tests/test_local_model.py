@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from copersona.runtime.chat import Ask, Message, object_schema, read_answer
-from copersona.runtime.engine import Engine, Sampling
-from copersona.runtime.errors import ModelError, ModelRefused
-from copersona.runtime.facets import Facet, FacetSchema, Feature
-from copersona.runtime.grammar import grammar_of
-from copersona.runtime.ledger import Ledger, ReplyFile
-from copersona.runtime.local_model import LocalModel, local_name
-from copersona.runtime.model_profiler import ModelProfiler
-from copersona.runtime.profile_claims import make_ask, read_claims
+from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.grammar import grammar_of
+from copersona.runtime.chat.ledger import Ledger, ReplyFile
+from copersona.runtime.chat.local_model import LocalModel, local_name
+from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.engine.engine import Engine, Sampling
+from copersona.runtime.profile.claims import make_ask, read_claims
+from copersona.runtime.profile.facets import Facet, FacetSchema, Feature
+from copersona.runtime.profile.model_profiler import ModelProfiler
 
 pytestmark = pytest.mark.export
 
@@ -36,7 +36,7 @@ SCHEMA = FacetSchema(
 @pytest.fixture(scope="module")
 def gguf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tests' model of random weights, said to be trained on 8,192 positions."""
-    from copersona.export.gguf import write_gguf
+    from copersona.export.convert.gguf import write_gguf
 
     base = tmp_path_factory.mktemp("long") / "base"
     shutil.copytree(tiny_base, base)

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from copersona.export.bundle import manifest_settings
-from copersona.export.families import FAMILIES
-from copersona.export.pipeline import read_marker, run_steps, step_key
-from copersona.export.run import Run, RunSettings
-from copersona.export.steps import STEPS
-from copersona.runtime.arrays import F32
-from copersona.runtime.cli import main
-from copersona.runtime.interactions import clean_text, outputs
-from copersona.runtime.style import words_of
+from copersona.export.discovery.families import FAMILIES
+from copersona.export.run.run import Run, RunSettings
+from copersona.export.steps.pack import manifest_settings
+from copersona.export.steps.pipeline import read_marker, run_steps, step_key
+from copersona.export.steps.steps import STEPS
+from copersona.runtime.cli.main import main
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import clean_text, outputs
+from copersona.runtime.profile.style import words_of
 
 pytestmark = pytest.mark.export
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.chat import Ask, Reply
-from copersona.runtime.errors import ModelError, ModelRefused
-from copersona.runtime.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Profile, Reliability
-from copersona.runtime.ledger import Ledger, ReplyFile
-from copersona.runtime.model_profiler import LATEST, ModelProfiler
-from copersona.runtime.profile_claims import NOTE_CHARACTERS, Claim, check_claim, make_ask, read_claims
-from copersona.runtime.profiler import profile_history
+from copersona.runtime.chat.ask import Ask, Reply
+from copersona.runtime.chat.ledger import Ledger, ReplyFile
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.profile.claims import NOTE_CHARACTERS, Claim, check_claim, make_ask, read_claims
+from copersona.runtime.profile.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Profile, Reliability
+from copersona.runtime.profile.model_profiler import LATEST, ModelProfiler
+from copersona.runtime.profile.profiler import profile_history
 
 SCHEMA = FacetSchema(
     facets=(
@@ -230,7 +230,7 @@ def test_a_model_that_refuses_everything_is_an_error_after_a_few(
         time.sleep(0.1)
         yield from arguments[0]
 
-    monkeypatch.setattr("copersona.runtime.model_profiler.track", late)
+    monkeypatch.setattr("copersona.runtime.profile.model_profiler.track", late)
 
     model = Fake(refuse)
     with pytest.raises(ModelError, match="5 different requests were refused"):

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.export.examples import FileTokens
-from copersona.export.gguf import check_base, load_causal_lm, supported, write_gguf
-from copersona.export.gguf_tokenizer import BYTES, PRE_TOKENIZERS
-from copersona.export.steps import check_inputs
-from copersona.export.unpack import SIZES, dequantise
-from copersona.runtime.engine import Engine, quantize
-from copersona.runtime.errors import ExportError, ModelError
-from copersona.runtime.gguf_check import check_gguf
+from copersona.export.convert.gguf import check_base, load_causal_lm, supported, write_gguf
+from copersona.export.convert.gguf_tokenizer import BYTES, PRE_TOKENIZERS
+from copersona.export.convert.unpack import SIZES, dequantise
+from copersona.export.steps.steps import check_inputs
+from copersona.export.training.examples import FileTokens
+from copersona.runtime.common.errors import ExportError, ModelError
+from copersona.runtime.engine.engine import Engine, quantize
+from copersona.runtime.filecheck.gguf_check import check_gguf
 
 pytestmark = pytest.mark.export
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from copersona.runtime.arrays import F32, I32
-from copersona.runtime.neighbors import (
+from copersona.runtime.common.arrays import F32, I32
+from copersona.runtime.persona.neighbors import (
     GROUP,
     Ranked,
     anchors_of,
@@ -160,7 +160,7 @@ def test_blocks_of_people_give_what_one_block_gives(monkeypatch: pytest.MonkeyPa
     own = np.arange(40, dtype=np.int32)
     whole = facet_edges(vectors, labels, peers, labels, exclude=own)
     shared = shared_neighbors(anchors_of(vectors, labels), anchors_of(vectors, labels), exclude=own)
-    monkeypatch.setattr("copersona.runtime.neighbors.BLOCK", 7)
+    monkeypatch.setattr("copersona.runtime.persona.neighbors.BLOCK", 7)
     for found, expected in zip(facet_edges(vectors, labels, peers, labels, exclude=own), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
     again = shared_neighbors(anchors_of(vectors, labels), anchors_of(vectors, labels), exclude=own)

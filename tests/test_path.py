@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.export.examples import Dropout, FileTokens, make_example
-from copersona.export.pipeline import read_marker, run_steps
-from copersona.export.run import Run
-from copersona.export.situations import read_centring, run_graph, situations, training_states
-from copersona.export.situations import test_states as states_at_test
-from copersona.export.steps import STEPS
-from copersona.runtime.bundle import open_manifest, verify
-from copersona.runtime.context import Layout
-from copersona.runtime.context_settings import NAMED
-from copersona.runtime.engine import Sampling
-from copersona.runtime.errors import ExportError, ModelError
-from copersona.runtime.facets import profile_to_json
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.personalizer import PersonaInputs
-from copersona.runtime.session import Session, open_bundle
+from copersona.export.run.run import Run
+from copersona.export.run.situations import read_centring, run_graph, situations, training_states
+from copersona.export.run.situations import test_states as states_at_test
+from copersona.export.steps.pipeline import read_marker, run_steps
+from copersona.export.steps.steps import STEPS
+from copersona.export.training.examples import Dropout, FileTokens, make_example
+from copersona.runtime.bundle.verify import open_manifest, verify
+from copersona.runtime.common.errors import ExportError, ModelError
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.persona.personalizer import PersonaInputs
+from copersona.runtime.profile.facets import profile_to_json
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.settings import NAMED
+from copersona.runtime.session.session import Session, open_bundle
 
 pytestmark = pytest.mark.export
 
@@ -84,7 +84,7 @@ def test_an_enrolled_persons_soft_prompt_equals_the_torch_personalizers(run: Run
     import torch
     from safetensors.torch import load_file
 
-    from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+    from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
 
     settings, ours = run.settings.train, session.personalizer
     facets, width = ours.layer_means.shape
@@ -335,7 +335,7 @@ def test_a_rerun_skips_everything_and_says_so(run: Run, tiny_bundle: Path) -> No
 
 
 def test_other_weights_in_the_same_folder_make_their_step_stale(run: Run, tmp_path: Path) -> None:
-    from copersona.export.pipeline import step_key
+    from copersona.export.steps.pipeline import step_key
 
     for name, step in (("base", "train"), ("encoder", "encoder")):
         folder = tmp_path / name
@@ -349,7 +349,7 @@ def test_other_weights_in_the_same_folder_make_their_step_stale(run: Run, tmp_pa
 
 
 def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> None:
-    from copersona.export.pipeline import step_key
+    from copersona.export.steps.pipeline import step_key
 
     other = Run(run.folder, replace(run.settings, train=replace(run.settings.train, epochs=2)))
     same = [step_key(run, step) == step_key(other, step) for step in STEPS]
@@ -359,8 +359,8 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
 
 
 def test_how_own_texts_give_way_in_training_counts_only_where_they_come_first(run: Run) -> None:
-    from copersona.export.pipeline import step_key
-    from copersona.export.train import fingerprint
+    from copersona.export.steps.pipeline import step_key
+    from copersona.export.training.train import fingerprint
 
     def keys(served: str, texts: float) -> tuple[str, str]:
         context = replace(run.settings.context, served=served)
@@ -399,8 +399,8 @@ def test_a_step_without_the_ones_before_it_is_refused(run: Run, tmp_path: Path) 
 
 
 def test_the_graph_step_says_how_well_each_facet_tells_people_apart(tiny_run: Path) -> None:
-    from copersona.export.pipeline import read_marker
-    from copersona.export.run import Run
+    from copersona.export.run.run import Run
+    from copersona.export.steps.pipeline import read_marker
 
     run = Run.open(tiny_run)
     found, told = read_marker(run, "discover"), read_marker(run, "graph")

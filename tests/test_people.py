@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.chat import Reply
-from copersona.runtime.errors import HistoryError, PersonError
-from copersona.runtime.importers import read_history
-from copersona.runtime.interactions import Interaction, order_history
-from copersona.runtime.people import Added, Forgotten, PeopleStore, PersonRow, store_path
-from copersona.runtime.people_schema import MIGRATIONS, SCHEMA_VERSION
+from copersona.runtime.chat.ask import Reply
+from copersona.runtime.common.errors import HistoryError, PersonError
+from copersona.runtime.history.importers import read_history
+from copersona.runtime.history.interactions import Interaction, order_history
+from copersona.runtime.people.store import Added, Forgotten, PeopleStore, PersonRow, store_path
+from copersona.runtime.people.tables import MIGRATIONS, SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_what_a_model_said_of_a_person_is_kept_and_forgotten_with_them(store: Pe
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "p.sqlite"
     with monkeypatch.context() as old:
-        old.setattr("copersona.runtime.people.MIGRATIONS", MIGRATIONS[:1])
-        old.setattr("copersona.runtime.people.SCHEMA_VERSION", 1)
+        old.setattr("copersona.runtime.people.store.MIGRATIONS", MIGRATIONS[:1])
+        old.setattr("copersona.runtime.people.store.SCHEMA_VERSION", 1)
         with PeopleStore(path) as store:
             store.add(said("ann", "one"))
     with PeopleStore(path) as store:
@@ -334,8 +334,8 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
 store, first = PeopleStore(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 for n in range(first, first + 100_000):

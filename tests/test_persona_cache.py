@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime import persona_cache
-from copersona.runtime.errors import PersonError
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.persona_cache import PersonaMemory, persona_key
-from copersona.runtime.session import Known, Session, open_bundle
+from copersona.runtime.common.errors import PersonError
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.persona_cache import PersonaMemory, persona_key
+from copersona.runtime.people.store import PeopleStore, persona_cache
+from copersona.runtime.session.session import Known, Session, open_bundle
 
 pytestmark = pytest.mark.export
 
@@ -121,7 +120,7 @@ def test_a_new_profiler_another_context_and_another_bundle_make_it_anew(
     assert made(tiny_bundle, store)
     monkeypatch.setattr(persona_cache, "PROFILER_VERSION", 77)
     assert made(tiny_bundle, store)
-    from copersona.runtime.bundle import open_manifest, write_manifest
+    from copersona.runtime.bundle.verify import open_manifest, write_manifest
 
     other = tmp_path / "other"
     shutil.copytree(tiny_bundle, other)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save_file
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.errors import BundleError
-from copersona.runtime.personalizer import PersonaInputs, Personalizer, load_personalizer, tensor_shapes
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import BundleError
+from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, load_personalizer, tensor_shapes
 
 FACETS, WIDTH, GRAPH, HIDDEN, SOFT, MODEL, NEIGHBORS = 3, 6, 8, 5, 2, 7, 4
 
@@ -48,7 +48,7 @@ def make_inputs(seed: int, facets: int = FACETS, observed: bool = True) -> Perso
 def test_numpy_equals_its_torch_twin_on_random_weights_and_masks(seed: int) -> None:
     import torch
 
-    from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+    from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
 
     tensors = make_tensors(seed)
     shape = PersonalizerShape(FACETS, WIDTH, GRAPH, HIDDEN, SOFT, MODEL)
@@ -67,7 +67,7 @@ def test_numpy_equals_its_torch_twin_on_random_weights_and_masks(seed: int) -> N
 def test_what_torch_saves_the_runtime_loads_and_computes_alike(tmp_path: Path) -> None:
     import torch
 
-    from copersona.export.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
+    from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer, batch_personas
 
     torch.manual_seed(5)
     shape = PersonalizerShape(FACETS, WIDTH, GRAPH, HIDDEN, SOFT, MODEL)

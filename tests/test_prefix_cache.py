@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.llama_context import State
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.prefix_cache import PersonShelf, PrefixMemory
-from copersona.runtime.prefix_files import HEAD, Kept, PrefixFiles
+from copersona.runtime.engine.llama_context import State
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.prefix_files import HEAD, Kept, PrefixFiles
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
 KEY, OTHER = "a" * 64, "b" * 64
 MANY = 1 << 30

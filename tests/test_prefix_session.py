@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from copersona.runtime import prefix_key as keys
-from copersona.runtime.engine import Sampling
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.prefix_cache import CacheLimits
-from copersona.runtime.session import open_bundle
+from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.session.prefix_cache import CacheLimits
+from copersona.runtime.session.session import open_bundle
+from copersona.runtime.session.session import prefix_key as keys
 
 pytestmark = pytest.mark.export
 

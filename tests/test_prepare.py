@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.export.cli import export
-from copersona.export.prepare import PRESETS, Prepared, Thresholds, prepare_files, prepare_reviews
-from copersona.runtime.errors import ExportError
-from copersona.runtime.formats import Metadata, Product
-from copersona.runtime.importers import load_history
-from copersona.runtime.interactions import Interaction, group_by_person
+from copersona.export.cli.main import export
+from copersona.export.data.prepare import PRESETS, Prepared, Thresholds, prepare_files, prepare_reviews
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.formats import Metadata, Product
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
 
 TINY = Thresholds(min_review=5, min_description=4, max_description=9, min_users_per_item=2, min_reviews_per_user=3,
                   max_reviews_per_user=6, holdout=1, min_profiles_per_item=2, min_profile=2)  # fmt: skip
@@ -255,7 +255,7 @@ def test_the_command_needs_no_torch(tmp_path: Path, files: tuple[Path, Path]) ->
     blocked = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'transformers', 'sklearn', 'peft', 'llama_cpp')));"
     )
-    code = f"{blocked} from copersona.runtime.cli import main; main()"
+    code = f"{blocked} from copersona.runtime.cli.main import main; main()"
     options = ["--format", "amazon2014", "--preset", "sports", "--out", str(tmp_path / "out.jsonl")]
     command = [sys.executable, "-c", code, "export", "prepare", str(files[0]), *options]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -265,9 +265,9 @@ def test_the_command_needs_no_torch(tmp_path: Path, files: tuple[Path, Path]) ->
 
 @pytest.mark.export
 def test_the_step_reads_metadata_and_counts_bad_lines(tmp_path: Path, files: tuple[Path, Path]) -> None:
-    from copersona.export.pipeline import step_key
-    from copersona.export.run import Run, RunSettings
-    from copersona.export.steps import prepare
+    from copersona.export.run.run import Run, RunSettings
+    from copersona.export.steps.pipeline import step_key
+    from copersona.export.steps.steps import prepare
 
     reviews, meta = files
     with reviews.open("a") as lines:

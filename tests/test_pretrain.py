@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.errors import ExportError
+from copersona.runtime.common.errors import ExportError
 
 pytestmark = pytest.mark.export
 
 
 def settings(**changes: Any) -> Any:
-    from copersona.export.pretrain import PretrainSettings
+    from copersona.export.base.pretrain import PretrainSettings
 
     small = PretrainSettings(batch=64, micro=32, window=16, last_window=32, last_share=0.25, checkpoint_seconds=1e9)
     return replace(small, **changes)
 
 
 def training(folder: Path, seed: int = 0, **changes: Any) -> Any:
-    from copersona.export.base_folder import Shape, new_model
-    from copersona.export.pretrain import Pretraining
+    from copersona.export.base.folder import Shape, new_model
+    from copersona.export.base.pretrain import Pretraining
 
     folder.mkdir(exist_ok=True)
     shape = Shape(width=32, layers=2, feed_forward=64, heads=2, kv_heads=1)
@@ -79,7 +79,7 @@ def test_windows_hold_the_row_in_order_and_the_last_ones_are_longer(tmp_path: Pa
 def test_the_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path: Path, monkeypatch: Any) -> None:
     import torch
 
-    from copersona.export import pretrain
+    from copersona.export.base.base import pretrain
 
     monkeypatch.setattr(pretrain, "HEAD_ROWS", 7)
     one = training(tmp_path / "run")
@@ -96,7 +96,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path: Path, 
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    from copersona.export.pretrain import learning_rate
+    from copersona.export.base.pretrain import learning_rate
 
     rates = [learning_rate(step, 100, 0.1, 0.25) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
@@ -113,7 +113,7 @@ def test_lengths_that_do_not_divide_are_refused() -> None:
 def test_muon_is_what_torch_has() -> None:
     import torch
 
-    from copersona.export.muon import Muon
+    from copersona.export.base.muon import Muon
 
     reference = getattr(torch.optim, "Muon", None)
     if reference is None:
@@ -134,7 +134,7 @@ def test_muon_is_what_torch_has() -> None:
 def test_an_update_of_muon_is_nearly_orthogonal_for_tall_and_wide() -> None:
     import torch
 
-    from copersona.export.muon import orthogonal
+    from copersona.export.base.muon import orthogonal
 
     torch.manual_seed(0)
     for shape in ((30, 12), (12, 30)):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Reliability
-from copersona.runtime.interactions import clean_text
-from copersona.runtime.profiler import (
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import clean_text
+from copersona.runtime.profile.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Reliability
+from copersona.runtime.profile.profiler import (
     EVIDENCE_CHARACTERS,
     QUOTE_CHARACTERS,
     RECENT,
@@ -26,7 +26,7 @@ from copersona.runtime.profiler import (
     summarise,
     support,
 )
-from copersona.runtime.style import style_matrix, words_of
+from copersona.runtime.profile.style import style_matrix, words_of
 
 SCHEMA = FacetSchema(
     facets=(

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from copersona.runtime import progress
-from copersona.runtime.progress import meter, track
+from copersona.runtime.common import progress
+from copersona.runtime.common.progress import meter, track
 
 
 def test_a_log_gets_two_lines(capsys: pytest.CaptureFixture[str]) -> None:

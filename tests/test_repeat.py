@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.run import Run, RunSettings
-from copersona.export.steps import discover_facets, graph, prepare, profile, train
-from copersona.export.train import TrainSettings
-from copersona.runtime.arrays import F32
-from copersona.runtime.encoder import Encoder
-from copersona.runtime.importers import load_history
-from copersona.runtime.style import words_of
+from copersona.export.run.run import Run, RunSettings
+from copersona.export.steps.steps import discover_facets, graph, prepare, profile, train
+from copersona.export.training.train import TrainSettings
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.profile.encoder import Encoder
+from copersona.runtime.profile.style import words_of
 
 pytestmark = pytest.mark.export
 
@@ -71,7 +71,7 @@ def test_two_runs_with_one_seed_are_equal_bit_for_bit(tiny_base: Path, tmp_path:
 def test_training_that_is_interrupted_ends_with_the_same_weights(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from copersona.export.train import Trainer
+    from copersona.export.training.train import Trainer
 
     whole = export(tmp_path / "whole", tiny_base)
     update = Trainer._update

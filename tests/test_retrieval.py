@@ -12,11 +12,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.context_settings import NAMED, ContextSettings
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.retrieval import BM25, Selected, by_vectors, by_words, document, fuse, rank, recent, select
-from copersona.runtime.style import words_of
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.profile.style import words_of
+from copersona.runtime.prompt.retrieval import (
+    BM25,
+    Selected,
+    by_vectors,
+    by_words,
+    document,
+    fuse,
+    rank,
+    recent,
+    select,
+)
+from copersona.runtime.prompt.settings import NAMED, ContextSettings
 
 WORD = st.sampled_from("guitar string drum pick amp loud soft warm".split())
 DOCUMENTS = st.lists(st.lists(WORD, max_size=12), min_size=1, max_size=12).filter(any)
@@ -124,7 +134,7 @@ def test_equal_texts_tie_wherever_they_stand() -> None:
 
 @pytest.mark.export
 def test_the_real_encoder_finds_what_is_meant(tiny_bundle: Path) -> None:
-    from copersona.runtime.encoder import Encoder
+    from copersona.runtime.profile.encoder import Encoder
 
     encoder = Encoder(tiny_bundle / "encoder.onnx", tiny_bundle / "encoder_tokenizer.json")
     history = [written(text, i) for i, text in enumerate(TEXTS)]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.arrays import F32
-from copersona.runtime.engine import Engine, Prefix, Sampling, Wanted, quantize
-from copersona.runtime.errors import ModelError, ModelRefused
-from copersona.runtime.llama_context import State
-from copersona.runtime.prefix_cache import PersonShelf, PrefixMemory
-from copersona.runtime.sequences import Generation, Sequences
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.engine.engine import Engine, Prefix, Sampling, Wanted, quantize
+from copersona.runtime.engine.llama_context import State
+from copersona.runtime.engine.sequences import Generation, Sequences
+from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
 WARM = Sampling(temperature=1.2, top_p=0.98, max_tokens=20, seed=5)
 

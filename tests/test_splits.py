@@ -11,20 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.examples import Dropout, make_example
-from copersona.export.profile import states_of
-from copersona.export.run import Run, RunSettings
-from copersona.export.situations import (
-    read_centring,
-    run_graph,
-    situations,
-    training_states,
-    validation_states,
-)
-from copersona.export.situations import (
-    test_states as states_at_test,
-)
-from copersona.export.splits import (
+from copersona.export.data.splits import (
     is_new,
     known_history,
     make_splits,
@@ -32,14 +19,27 @@ from copersona.export.splits import (
     training_people,
     write_splits,
 )
-from copersona.export.steps import discover_facets, graph, prepare, profile
-from copersona.runtime.arrays import F32
-from copersona.runtime.context import Layout
-from copersona.runtime.context_settings import ContextSettings
-from copersona.runtime.errors import ExportError
-from copersona.runtime.graph import PersonaGraph
-from copersona.runtime.importers import history_line, load_history
-from copersona.runtime.interactions import Interaction, group_by_person
+from copersona.export.population.profile import states_of
+from copersona.export.run.run import Run, RunSettings
+from copersona.export.run.situations import (
+    read_centring,
+    run_graph,
+    situations,
+    training_states,
+    validation_states,
+)
+from copersona.export.run.situations import (
+    test_states as states_at_test,
+)
+from copersona.export.steps.steps import discover_facets, graph, prepare, profile
+from copersona.export.training.examples import Dropout, make_example
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.importers import history_line, load_history
+from copersona.runtime.history.interactions import Interaction, group_by_person
+from copersona.runtime.persona.graph import PersonaGraph
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.settings import ContextSettings
 
 pytestmark = pytest.mark.export
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.style import STYLE_FEATURES, sentences_of, style_matrix, words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, sentences_of, style_matrix, words_of
 
 TEXT = "I LOVE it, you know (maybe)! Don't buy 2 of them... ok?"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.measure import measure_run
-from copersona.export.run import Run
-from copersona.export.style_in_facets import held_out_r2, style_figures
-from copersona.runtime.errors import ExportError
-from copersona.runtime.style import STYLE_FEATURES
+from copersona.export.measure.measure import measure_run
+from copersona.export.measure.style_in_facets import held_out_r2, style_figures
+from copersona.export.run.run import Run
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.profile.style import STYLE_FEATURES
 
 pytestmark = pytest.mark.export
 

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copersona.runtime.terminal import one_line, printable
+from copersona.runtime.common.terminal import one_line, printable
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eevil\u2066 a\rb \x7f <|im_end|> [bold]x[/bold]"
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copersona.runtime.context import Layout
-from copersona.runtime.context_settings import ContextSettings
-from copersona.runtime.facets import FacetProfile, Profile, Reliability
-from copersona.runtime.graph import Placement
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.neighbors import Edges, Ranked
-from copersona.runtime.persona import Persona
-from copersona.runtime.personalizer import PersonaInputs
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.persona.graph import Placement
+from copersona.runtime.persona.neighbors import Edges, Ranked
+from copersona.runtime.persona.persona import Persona
+from copersona.runtime.persona.personalizer import PersonaInputs
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.settings import ContextSettings
 
 pytestmark = pytest.mark.export
 FACETS, WIDTH, NEIGHBORS = 2, 6, 5
@@ -39,8 +39,8 @@ def _persona(seed: int) -> Persona:
 
 
 def _situations(count: int) -> list[Any]:
-    from copersona.export.examples import Situation
-    from copersona.export.profile import State
+    from copersona.export.population.profile import State
+    from copersona.export.training.examples import Situation
 
     found = []
     for i in range(count):
@@ -54,10 +54,10 @@ def _situations(count: int) -> list[Any]:
 def _trainer(tiny_base: Path, folder: Path, **changes: Any) -> Any:
     import torch
 
-    from copersona.export.examples import FileTokens
-    from copersona.export.gguf import load_causal_lm
-    from copersona.export.personalizer import PersonalizerShape
-    from copersona.export.train import Trainer, TrainSettings
+    from copersona.export.convert.gguf import load_causal_lm
+    from copersona.export.training.examples import FileTokens
+    from copersona.export.training.personalizer import PersonalizerShape
+    from copersona.export.training.train import Trainer, TrainSettings
 
     settings = replace(
         TrainSettings(), epochs=2, batch=2, accumulate=2, graph=8, hidden=8, soft_tokens=3, answer_tokens=40, **changes
@@ -86,7 +86,7 @@ def test_the_loss_is_of_the_answer_tokens_alone(tiny_base: Path, tmp_path: Path)
         alone = 0.0
         for example in examples:
             base = trainer.model.lm
-            from copersona.export.personalizer import batch_personas
+            from copersona.export.training.personalizer import batch_personas
 
             batch = batch_personas([example.inputs], trainer.model.personalizer.shape, NEIGHBORS, torch.device("cpu"))
             soft = trainer.model.personalizer(batch)
@@ -147,7 +147,7 @@ def test_training_moves_lora_and_personalizer_and_lowers_the_loss(tiny_base: Pat
 def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_text(
     tiny_base: Path, tmp_path: Path
 ) -> None:
-    from copersona.export.train import NOBODY
+    from copersona.export.training.train import NOBODY
 
     trainer = _trainer(tiny_base, tmp_path / "d")
     situation = _situations(1)[0]
@@ -162,7 +162,7 @@ def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_tex
 
 
 def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
-    from copersona.export.train import learning_rate
+    from copersona.export.training.train import learning_rate
 
     rates = [learning_rate(step, 100, 0.06) for step in range(100)]
     assert rates[5] == 1.0
@@ -172,7 +172,7 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
 
 
 def test_every_fact_is_asked_as_nobody_once_an_epoch(tiny_base: Path, tmp_path: Path) -> None:
-    from copersona.export.kept import Kept
+    from copersona.export.training.kept import Kept
 
     facts = [Kept(*fact) for fact in FACTS]
     trainer = _trainer(tiny_base, tmp_path / "t")
@@ -187,7 +187,7 @@ def test_every_fact_is_asked_as_nobody_once_an_epoch(tiny_base: Path, tmp_path: 
 
 
 def test_a_fact_in_the_training_is_likelier_afterwards_than_without(tiny_base: Path, tmp_path: Path) -> None:
-    from copersona.export.kept import Kept, kept_example
+    from copersona.export.training.kept import Kept, kept_example
 
     facts, losses = [Kept(*fact) for fact in FACTS], {}
     for name, kept in (("with", facts), ("without", [])):

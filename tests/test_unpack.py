@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from copersona.export.examples import FileTokens
-from copersona.export.gguf import check_base, load_causal_lm, write_gguf
-from copersona.runtime.bundle import open_manifest, write_manifest
-from copersona.runtime.cli import main
-from copersona.runtime.engine import Engine
+from copersona.export.convert.gguf import check_base, load_causal_lm, write_gguf
+from copersona.export.training.examples import FileTokens
+from copersona.runtime.bundle.verify import open_manifest, write_manifest
+from copersona.runtime.cli.main import main
+from copersona.runtime.engine.engine import Engine
 
 pytestmark = pytest.mark.export
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.runtime import vectors
-from copersona.runtime.arrays import F32
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.people import PeopleStore
-from copersona.runtime.vectors import Vectors
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore, vectors
+from copersona.runtime.people.vectors import Vectors
 
 TEXTS = ("one", "two", "one", "na\u00efve \ud800")
 

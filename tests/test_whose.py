@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.measure import measure_run
-from copersona.export.run import Run
-from copersona.export.whose import Styles, whose_answer, without_topics
-from copersona.runtime.errors import ExportError
-from copersona.runtime.style import style_matrix
+from copersona.export.measure.measure import measure_run
+from copersona.export.measure.whose import Styles, whose_answer, without_topics
+from copersona.export.run.run import Run
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.profile.style import style_matrix
 
 pytestmark = pytest.mark.export
 SHOUTS = ["WOW!!! THE STRINGS ARE GREAT!!! BUY NOW!!!", "I LOVE MY AMP! SO LOUD! WOW!", "GREAT! GREAT! CAPO IS COOL!!"]

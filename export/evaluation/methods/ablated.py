@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own
 from copersona.export.evaluation.methods.switched import episodes_only, soft_only
-from copersona.export.evaluation.rewire import global_order, global_vectors, order_name, random_order, rewired
-from copersona.runtime.arrays import I32
-from copersona.runtime.session import Known, Session
+from copersona.export.evaluation.variants.rewire import global_order, global_vectors, order_name, random_order, rewired
+from copersona.runtime.common.arrays import I32
+from copersona.runtime.session.session import Known, Session
 
 NOTE = "retrained"
 

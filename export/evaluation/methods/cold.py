@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Knowing
-from copersona.runtime.session import Known, Session
+from copersona.runtime.session.session import Known, Session
 
 
 def latest(count: int, *, soft: bool = True) -> Knowing:

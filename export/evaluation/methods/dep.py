@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, own, silent
-from copersona.runtime.session import Known, Session
+from copersona.runtime.session.session import Known, Session
 
 if TYPE_CHECKING:
-    from copersona.export.evaluation.dep_inputs import DepCorpus
-    from copersona.export.evaluation.dep_model import DepPersonalizer
+    from copersona.export.evaluation.variants.dep_inputs import DepCorpus
+    from copersona.export.evaluation.variants.dep_model import DepPersonalizer
 
 NOTE = "adapted: vectors stand before the prompt, this run's encoder, as many steps as CoPersona"
 
@@ -26,9 +26,9 @@ def _parts(bench: Bench) -> tuple[DepCorpus, DepPersonalizer]:
     if "dep" not in bench.memory:
         from safetensors.torch import load_file
 
-        from copersona.export.evaluation.dep_inputs import DepCorpus
-        from copersona.export.evaluation.dep_model import DepPersonalizer, dep_shape
-        from copersona.export.evaluation.variant_bundles import folder_of
+        from copersona.export.evaluation.variants.dep_inputs import DepCorpus
+        from copersona.export.evaluation.variants.dep_model import DepPersonalizer, dep_shape
+        from copersona.export.evaluation.variants.variant_bundles import folder_of
 
         weights = load_file(folder_of(bench.run, "dep") / "train" / "best" / "personalizer.safetensors")
         shape = dep_shape(weights["encoder.weight"].shape[1], weights["blank"].shape[1])

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.discovery.families import PHRASES
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, saying
 from copersona.export.evaluation.methods.pag import CHARACTERS, texts
 from copersona.export.evaluation.methods.writer import Lines, ask, written
-from copersona.export.families import PHRASES
-from copersona.runtime.arrays import F32, F64
-from copersona.runtime.interactions import Interaction
-from copersona.runtime.retrieval import by_words
-from copersona.runtime.session import Known, Session
-from copersona.runtime.style import STYLE_FEATURES, style_matrix
+from copersona.runtime.common.arrays import F32, F64
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
+from copersona.runtime.prompt.retrieval import by_words
+from copersona.runtime.session.session import Known, Session
 
 PAST, CLUSTERS, LEAST = 8, 5, 4  # DPL's own: past items, clusters, other reviewers that an item needs
 AXES = {

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from copersona.export.evaluation.bench import TRAINED, Bench
-from copersona.export.evaluation.cases import Case
-from copersona.runtime.arrays import F32
-from copersona.runtime.facets import FacetProfile, Profile, Reliability
-from copersona.runtime.persona import Persona
-from copersona.runtime.session import Known, Session
+from copersona.export.evaluation.bench.bench import TRAINED, Bench
+from copersona.export.evaluation.bench.cases import Case
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.persona.persona import Persona
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
+from copersona.runtime.session.session import Known, Session
 
 Knowing = Callable[[Bench, Session, Case], Known | None]
 """What is known of the person of a case; None is the trained "nobody"."""

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, own, silent
-from copersona.runtime.neighbors import SHARED, Ranked
-from copersona.runtime.persona import Persona
-from copersona.runtime.personalizer import Personalizer
-from copersona.runtime.session import Known, Session
+from copersona.runtime.persona.neighbors import SHARED, Ranked
+from copersona.runtime.persona.persona import Persona
+from copersona.runtime.persona.personalizer import Personalizer
+from copersona.runtime.session.session import Known, Session
 
 NOTE = "switched off at inference, not retrained"
 UNGATED = -40.0  # softplus of it is nothing: all gates are that of z_0 = 0, one half

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from copersona.export.evaluation.bench import Bench
-from copersona.export.evaluation.cases import Case, cases
+from copersona.export.evaluation.bench.bench import Bench
+from copersona.export.evaluation.bench.cases import Case, cases
 from copersona.export.evaluation.methods.method import Knowing, Method, own
-from copersona.runtime.arrays import I32
-from copersona.runtime.interactions import History
-from copersona.runtime.neighbors import combined_similarity
-from copersona.runtime.persona import make_persona
-from copersona.runtime.session import Known, Session
+from copersona.runtime.common.arrays import I32
+from copersona.runtime.history.interactions import History
+from copersona.runtime.persona.neighbors import combined_similarity
+from copersona.runtime.persona.persona import make_persona
+from copersona.runtime.session.session import Known, Session
 
 
 def asked(bench: Bench, case: Case) -> dict[str, History]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from copersona.export.evaluation.bench import BASE, Bench
+from copersona.export.evaluation.bench.bench import BASE, Bench
 from copersona.export.evaluation.methods.method import Knowing, Method
-from copersona.runtime.chat import Ask, Message, object_schema, read_answer
-from copersona.runtime.errors import ModelRefused
-from copersona.runtime.ledger import Ledger
+from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.ledger import Ledger
+from copersona.runtime.common.errors import ModelRefused
 
 ADAPTED = "adapted: a statistical writer in place of a language model"
 MOST, LONGEST = 8, 240  # lines, and characters of one

@@ -1,0 +1,1 @@
+"""A small base model from scratch: its text, tokenizer, training and figures."""

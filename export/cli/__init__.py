@@ -1,0 +1,1 @@
+"""The commands `copersona export ...`; nothing else imports them."""

@@ -1,0 +1,1 @@
+"""What every package of the export may use: whole files, models by folder or hub id, statistics, encoded texts."""

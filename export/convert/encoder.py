@@ -1,0 +1,124 @@
+"""A sentence-transformers folder to the encoder that ships: ONNX through optimum, then int8 per channel.
+
+Per channel is essential, and so is `reduce_range`, by which processors without VNNI agree (METHOD 0; MEASURED 6). The
+feed-forward outputs of the first half of the layers stay float: their inputs have outliers that eight bits cannot hold
+(all-MiniLM-L6-v2 misses a mean cosine of 0.99 with them in int8; docs/measured.md has the figure without, for 5 MB).
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copersona.export.common.files import replacing, room_for, scratch
+from copersona.export.common.hub import model_name
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
+
+
+def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
+    """Write `model` (int8 ONNX with pooling in its graph) and `tokenizer` from a sentence-transformers folder.
+
+    Raises:
+        ExportError: not such a folder, an encoder that is not supported, or the conversion fails.
+    """
+    check_encoder(source)
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from optimum.exporters.onnx import main_export
+
+    with scratch(model.with_name("encoder.scratch")) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with room_for(folder):
+                main_export(str(source), str(folder), task="feature-extraction", library_name="sentence_transformers")
+        except ExportError:
+            raise
+        except Exception as error:  # optimum raises whatever its parts raise
+            raise ExportError(
+                f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})"
+            ) from error
+        with replacing(model) as part:
+            quantize_dynamic(
+                f"{folder}/model.onnx",
+                str(part),
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=_sensitive(folder / "model.onnx"),
+            )
+        with replacing(tokenizer) as part:
+            part.write_bytes((folder / "tokenizer.json").read_bytes())
+
+
+def check_encoder(source: Path) -> None:
+    """Refuse by name, before any work, what would not ship as it is.
+
+    Raises:
+        ExportError: no sentence-transformers folder, a pooling other than mean or first token, fewer positions than
+            MAX_TOKENS, or no fast tokenizer.
+    """
+    missing = [n for n in ("modules.json", "config.json", "tokenizer.json") if not (source / n).is_file()]
+    if missing:
+        raise ExportError(
+            f"{source}: no sentence-transformers folder ({', '.join(missing)} missing); give --encoder DIR"
+        )
+    modules = _json(source / "modules.json")
+    kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise ExportError(f"{source}: its modules are {kinds}, expected Transformer, Pooling and perhaps Normalize")
+    pooling = _pooling(_json(source / modules[1]["path"] / "config.json"))
+    if pooling not in ("mean", "cls"):
+        raise ExportError(f"{source}: pools by {pooling}, supported are mean or cls; use another encoder")
+    positions = _json(source / "config.json").get("max_position_embeddings", MAX_TOKENS)
+    if positions < MAX_TOKENS:
+        raise ExportError(f"{source}: has {positions} positions, {MAX_TOKENS} are needed; use another encoder")
+
+
+def _pooling(config: dict[str, Any]) -> str:
+    """The mode's name, in the form of sentence-transformers 5 or of those before it."""
+    if "pooling_mode" in config:
+        return str(config["pooling_mode"])
+    modes = [name for name, on in config.items() if name.startswith("pooling_mode_") and on is True]
+    return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get("+".join(modes), "+".join(modes))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path}: cannot be read ({error})") from error
+
+
+def _sensitive(model: Path) -> list[str]:
+    """Feed-forward output products of the first half of the layers, by their names in BERT-like graphs."""
+    import onnx
+
+    names = [
+        node.name for node in onnx.load(str(model), load_external_data=False).graph.node if node.op_type == "MatMul"
+    ]
+    outputs = [name for name in names if "/output/dense/" in name and "/attention/" not in name]
+    return outputs[: len(outputs) // 2]
+
+
+def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> dict[str, float]:
+    """Cosine of the shipped encoder, one text at a time, against sentence-transformers on the same sentences."""
+    from sentence_transformers import SentenceTransformer
+
+    original = SentenceTransformer(str(source), device="cpu")
+    original.max_seq_length = min(MAX_TOKENS, original.max_seq_length or MAX_TOKENS)
+    cosines = []
+    for sentence in sentences:
+        theirs = original.encode([sentence], normalize_embeddings=True, show_progress_bar=False)[0]
+        cosines.append(float(encoder.encode(sentence) @ theirs))
+    return {"mean": float(np.mean(cosines)), "min": float(np.min(cosines)), "sentences": len(cosines)}
+
+
+def encoder_name(source: Path) -> str:
+    """The name that the folder gives the model, for the manifest."""
+    name = _json(source / "config.json").get("_name_or_path")
+    return str(name or model_name(source))

@@ -1,0 +1,289 @@
+"""A Hugging Face folder to a GGUF file, and a LoRA adapter into its base.
+
+`write_gguf` uses only the `gguf` package: no code of llama.cpp and no list of known tokenizers, so that a vocabulary
+trained from scratch or extended passes. Dense Qwen2, Qwen3 and Llama models are written exactly; what cannot be is
+refused by name, never approximated: other architectures, experts, sliding windows, rope scaling, and (in
+`gguf_tokenizer`) tokenizers that llama.cpp does not have. Tensors are streamed, one in memory at a time. The runtime
+applies NFC to all text itself, because llama.cpp does not know normalisers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from copersona.export.common.files import replacing, replacing_folder
+from copersona.export.convert.gguf_tokenizer import TOKENIZER_FILES, add_vocabulary, read_json, read_vocabulary
+from copersona.runtime.common.errors import ExportError, ModelError
+from copersona.runtime.filecheck.gguf_check import check_gguf
+
+ARCHITECTURES = {
+    "Qwen2ForCausalLM": gguf.MODEL_ARCH.QWEN2,
+    "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
+    "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
+}
+TURNS = ("<|im_start|>", "<|im_end|>")
+
+SIZES = (
+    "num_attention_heads", "hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings",
+    "vocab_size",
+)  # fmt: skip
+FIXED = {"hidden_act": "silu", "use_sliding_window": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
+LAYER_TENSORS = (
+    "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "attn_norm.weight", "ffn_norm.weight",
+    "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A model folder and its `config.json`, as it is but checked by `supported`."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def architecture(self) -> Any:
+        return ARCHITECTURES[self.config["architectures"][0]]
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """How many of queries, and of keys and values."""
+        queries = self.config["num_attention_heads"]
+        return queries, self.config.get("num_key_value_heads") or queries
+
+    @property
+    def layer_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors of each layer."""
+        if self.architecture == gguf.MODEL_ARCH.QWEN2:
+            return (*LAYER_TENSORS, "attn_q.bias", "attn_k.bias", "attn_v.bias")
+        if self.architecture == gguf.MODEL_ARCH.QWEN3:
+            return (*LAYER_TENSORS, "attn_q_norm.weight", "attn_k_norm.weight")
+        parts = ("q", "k", "v", "output") if self.config.get("attention_bias") else ()
+        return (*LAYER_TENSORS, *(f"attn_{part}.bias" for part in parts))
+
+
+def check_base(folder: Path) -> None:
+    """Whether the model in `folder` can be trained on and exported, judged by its JSON files.
+
+    Raises:
+        ExportError: something in it is not supported; names it and says what to do.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    supported(config, folder)
+    if (folder / "1_Pooling").exists():
+        raise ExportError(f"{folder}: has a 1_Pooling folder, it makes sentence vectors; use a model that writes text")
+    try:
+        vocabulary = read_vocabulary(folder, config)
+    except KeyError as error:
+        raise ExportError(f"{folder}: is missing {error}, or is damaged there") from None
+    for turn in TURNS:
+        if not vocabulary.is_control(turn):
+            raise ExportError(
+                f"{folder}: its tokenizer has no control token {turn}: prompts are laid out in ChatML; use such a base"
+            )
+
+
+def supported(config: Mapping[str, Any], where: Path | str = "config.json") -> None:
+    """Nothing, if a model of this `config.json` can be written as a GGUF exactly.
+
+    Raises:
+        ExportError: it cannot; names the entry, found `where`, and says what to do.
+    """
+    for key in EXPERTS:
+        if config.get(key):
+            raise ExportError(f"{where}: {key} is {config[key]}, experts are not supported; use a dense model")
+    name = (config.get("architectures") or [None])[0]
+    if name not in ARCHITECTURES:
+        raise ExportError(f"{where}: architecture {name} is not one of {', '.join(ARCHITECTURES)}; use such a base")
+    for key in SIZES:
+        if not isinstance(config.get(key), int) or config[key] < 1:
+            raise ExportError(f"{where}: is missing {key!r}, or it is not a whole number")
+    for key, wanted in FIXED.items():
+        if config.get(key, wanted) != wanted:
+            raise ExportError(f"{where}: {key} is {config[key]!r}, only {wanted!r} is supported; use another base")
+    if config.get("quantization_config"):
+        raise ExportError(f"{where}: quantization_config is there; use the weights before they were quantised")
+    window = config.get("sliding_window") if name == "LlamaForCausalLM" else None
+    if window or set(config.get("layer_types") or ()) - {"full_attention"}:
+        raise ExportError(f"{where}: sliding_window {window} is in use, only full attention is supported")
+    _rope_theta(config, where)
+    heads, width, head = config["num_attention_heads"], config["hidden_size"], config.get("head_dim")
+    if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
+        raise ExportError(f"{where}: attention_bias is True, llama.cpp has none for Qwen3; use a base without biases")
+    if name == "Qwen2ForCausalLM" and head not in (None, width // heads):
+        raise ExportError(f"{where}: head_dim is {head}, expected {width // heads}")
+
+
+def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> None:
+    """Write the model and tokenizer in `model_dir` to the GGUF `target`, which is replaced in one step.
+
+    Tensors of one dimension (norms, biases) stay float32 in both kinds, as llama.cpp wants them.
+
+    Raises:
+        ExportError: something in the folder is missing, or cannot be written exactly as a GGUF.
+    """
+    if kind not in ("f32", "f16"):
+        raise ExportError(f"GGUF of kind {kind!r}: expected f32 or f16; quantise from these with the runtime")
+    model_dir, target = Path(model_dir), Path(target)
+    source = _Source(model_dir, read_json(model_dir / "config.json"))
+    supported(source.config, model_dir)
+    with (
+        replacing(target) as part,
+        closing(gguf.GGUFWriter(part, gguf.MODEL_ARCH_NAMES[source.architecture])) as writer,
+    ):
+        try:
+            _add_model(writer, source, kind)
+            add_vocabulary(writer, read_vocabulary(model_dir, source.config))
+            _write_tensors(writer, source, np.dtype(np.float16 if kind == "f16" else np.float32))
+            writer.close()
+            check_gguf(part)
+        except ModelError as error:
+            raise ExportError(f"{model_dir}: the GGUF written from it would be refused, {error}") from error
+        except (KeyError, SafetensorError) as error:
+            raise ExportError(f"{model_dir}: is missing {_first_line(error)}, or is damaged there") from error
+
+
+def merge_lora(base_dir: Path, adapter_dir: Path, target_dir: Path) -> None:
+    """Merge the peft LoRA in `adapter_dir` into the base; `target_dir` is a folder that `write_gguf` takes, in float32.
+
+    Raises:
+        ExportError: the base or the adapter cannot be read, or do not fit each other.
+    """
+    from peft import PeftModel
+
+    base_dir, target_dir = Path(base_dir), Path(target_dir)
+    with replacing_folder(target_dir) as part:
+        try:
+            adapted = PeftModel.from_pretrained(load_causal_lm(base_dir), str(adapter_dir))
+            merged = adapted.merge_and_unload(safe_merge=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ExportError(f"{adapter_dir}: cannot be merged into {base_dir}, {_first_line(error)}") from error
+        merged.save_pretrained(part, safe_serialization=True)
+        for name in TOKENIZER_FILES:
+            if (base_dir / name).exists():
+                shutil.copyfile(base_dir / name, part / name)
+
+
+def load_causal_lm(model_dir: Path) -> Any:
+    """The causal language model in `model_dir`, by transformers: float32, on the CPU, for evaluation.
+
+    Raises:
+        ExportError: the folder holds no such model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(model_dir), dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ExportError(f"{model_dir}: cannot be loaded as a language model, {_first_line(error)}") from error
+    return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _add_model(writer: Any, source: _Source, kind: str) -> None:
+    config, (heads, kv_heads) = source.config, source.heads
+    writer.add_name(source.folder.name)
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(_rope_theta(config, source.folder))
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32 if kind == "f32" else gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    if source.architecture == gguf.MODEL_ARCH.QWEN2:  # its heads are what the width gives each of them
+        return
+    default = 128 if source.architecture == gguf.MODEL_ARCH.QWEN3 else config["hidden_size"] // heads
+    head = config.get("head_dim") or default
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+
+
+def _rope_theta(config: Mapping[str, Any], where: Path | str) -> float:
+    """transformers 5 keeps it in `rope_parameters`, 4 beside the other keys."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise ExportError(f"{where}: rope of the type {kind!r} is not supported; use a base without rope scaling")
+    return float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return [folder / "model.safetensors"]
+    return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+
+
+def _weights(source: _Source) -> Iterator[tuple[str, Any]]:
+    """(name, open slice) of every tensor, file by file."""
+    for path in _weight_files(source.folder):
+        if not path.exists():
+            raise ExportError(f"{path}: is missing")
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (not a dict)
+                yield name, file.get_slice(name)
+
+
+def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> None:
+    """Names, types and shapes first, then the data in the same order."""
+    layers, tied = source.config["num_hidden_layers"], bool(source.config.get("tie_word_embeddings"))
+    names = gguf.get_tensor_name_map(source.architecture, layers)
+    dtypes: dict[str, np.dtype[Any]] = {}
+    written: set[str] = set()
+    for name, weight in _weights(source):
+        if name.endswith("rotary_emb.inv_freq") or (tied and name == "lm_head.weight"):
+            continue
+        renamed = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if renamed is None:
+            raise ExportError(f"{source.folder}: tensor {name} has no place in a GGUF")
+        shape = weight.get_shape()
+        dtypes[name] = matrix_type if len(shape) > 1 else np.dtype(np.float32)
+        writer.add_tensor_info(renamed, shape, dtypes[name], int(np.prod(shape)) * dtypes[name].itemsize)
+        written.add(renamed)
+    wanted = {"token_embd.weight", "output_norm.weight", *([] if tied else ["output.weight"])}
+    wanted |= {f"blk.{layer}.{name}" for layer in range(layers) for name in source.layer_tensors}
+    if written != wanted:
+        raise ExportError(f"{source.folder}: tensors missing or too many: {', '.join(sorted(written ^ wanted)[:4])}")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for name, weight in _weights(source):
+        if name in dtypes:
+            array: NDArray[Any] = weight[:].float().numpy().astype(dtypes[name], copy=False)
+            writer.write_tensor_data(np.ascontiguousarray(_as_rotated(source, name, array)))
+
+
+def _as_rotated(source: _Source, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Rows of queries and keys in the order in which llama.cpp turns them.
+
+    For Llama it turns neighbours by each other, where transformers turns the two halves of a head; for Qwen it does as
+    transformers.
+    """
+    part = name.split(".")[-2]
+    if source.architecture != gguf.MODEL_ARCH.LLAMA or part not in ("q_proj", "k_proj"):
+        return array
+    heads = source.heads[0 if part == "q_proj" else 1]
+    return array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)

@@ -1,0 +1,90 @@
+"""Who and what is trained on: one `splits.json` that every step reads (METHOD 0, "Order and splits").
+
+A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people
+with fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*:
+never in discovery, graph or training. Everything induced from the population sees training people's interactions
+before validation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from copersona.export.common.files import write_text
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.interactions import History
+
+NEW_SHARE = 0.2
+MIN_HELD = 3
+FIRST_TARGET = 2  # training targets roll from the third interaction on
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSplit:
+    """One person: `new` or trained on, `known` interactions before validation, `digests` of the whole history in
+    order."""
+
+    new: bool
+    known: int
+    digests: tuple[str, ...]
+
+    @property
+    def held_out(self) -> bool:
+        """Whether validation (index `known`) and test (index `known + 1`) exist."""
+        return self.known < len(self.digests)
+
+
+Splits = Mapping[str, PersonSplit]
+
+
+def is_new(person: str, seed: int) -> bool:
+    """A fifth of all people, by hash: stable under reordering and under people who join later."""
+    value = int.from_bytes(hashlib.sha256(f"{seed}:{person}".encode()).digest()[:8], "big")
+    return value / 2**64 < NEW_SHARE
+
+
+def make_splits(histories: Mapping[str, History], seed: int) -> dict[str, PersonSplit]:
+    """Splits of histories that are already in order."""
+    splits = {}
+    for person, history in histories.items():
+        known = len(history) - 2 if len(history) >= MIN_HELD else len(history)
+        splits[person] = PersonSplit(is_new(person, seed), known, tuple(item.digest for item in history))
+    return splits
+
+
+def training_people(splits: Splits) -> list[str]:
+    """People of discovery, graph and training, in the order of the splits."""
+    return [person for person, split in splits.items() if not split.new]
+
+
+def known_history(histories: Mapping[str, History], splits: Splits, person: str) -> History:
+    """Interactions before validation."""
+    return histories[person][: splits[person].known]
+
+
+def write_splits(path: Path, splits: Splits) -> None:
+    rows = {
+        person: {"new": split.new, "known": split.known, "digests": list(split.digests)}
+        for person, split in splits.items()
+    }
+    write_text(path, json.dumps({"version": 1, "people": rows}, ensure_ascii=False, indent=1))
+
+
+def read_splits(path: Path, histories: Mapping[str, History]) -> dict[str, PersonSplit]:
+    """Read splits and check that they are of these histories.
+
+    Raises:
+        ExportError: another version, or a history that is not the one that was split.
+    """
+    body = json.loads(path.read_text(encoding="utf-8"))
+    if body.get("version") != 1:
+        raise ExportError(f"{path}: splits of version {body.get('version')}, expected 1; run the export again")
+    splits = {p: PersonSplit(r["new"], r["known"], tuple(r["digests"])) for p, r in body["people"].items()}
+    for person, history in histories.items():
+        if person not in splits or splits[person].digests != tuple(item.digest for item in history):
+            raise ExportError(f"{path}: {person} has another history than the one that was split; use a new run folder")
+    return splits

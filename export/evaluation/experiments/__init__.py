@@ -1,0 +1,1 @@
+"""Which methods meet which cases, and the values that come of it."""

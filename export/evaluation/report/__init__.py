@@ -1,0 +1,1 @@
+"""Values as claims, groups, plots and pages."""

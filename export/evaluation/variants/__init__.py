@@ -1,0 +1,1 @@
+"""A bundle or a model with one part changed."""

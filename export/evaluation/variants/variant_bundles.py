@@ -1,0 +1,77 @@
+"""Bundles of variants: as the run's, with another model and personalizer in them, so that the runtime opens them as any
+other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from copersona.export.common.files import replacing, replacing_folder, scratch
+from copersona.export.run.run import Run
+from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
+from copersona.runtime.engine.engine import quantize
+
+VERSION = 1  # raise it when a variant's training changes
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """Where a variant lives."""
+    return run.path("variants") / name
+
+
+def base_bundle(run: Run, bundle: Path) -> Path:
+    """The bundle with the untrained base in it, quantised as the trained one is."""
+    return pack_variant(run, bundle, "base", Path(run.settings.base), None)
+
+
+def key_of(bundle: Path, name: str) -> dict[str, str | int]:
+    """What the manifest of a variant says of where it comes from."""
+    manifest = open_manifest(bundle)
+    room = {name: value for name, value in manifest.settings.items() if name == "context_length"}
+    return {"variant": name, "variant_of": manifest.bundle_id, "variant_version": VERSION, **room}
+
+
+def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None, trained: str = "") -> Path:
+    """A bundle as `bundle` with another model (a transformers folder) and personalizer. `trained` is the hash of what
+    was trained and is not in the bundle, so that the bundle's id depends on it."""
+    target = folder_of(run, name) / "bundle"
+    key = key_of(bundle, name) | ({"trained": trained} if trained else {})
+    if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
+        return target
+    manifest = verify(bundle)
+    with replacing(folder_of(run, name) / "model.gguf") as gguf:
+        to_gguf(run, model, gguf)
+        changed = {"model": gguf} | ({} if personalizer is None else {"personalizer": personalizer})
+        with replacing_folder(target) as part:
+            for row in manifest.files:
+                if row.role in changed:
+                    shutil.copyfile(changed[row.role], part / row.path)
+                else:
+                    link_or_copy(bundle / row.path, part / row.path)
+            roles = {row.path: row.role for row in manifest.files}
+            write_manifest(part, roles, manifest.shapes, {**manifest.settings, **key})
+    (folder_of(run, name) / "model.gguf").unlink()
+    return target
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name where the file system can, a copy where not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def to_gguf(run: Run, model: Path, target: Path) -> None:
+    """A transformers folder as GGUF in the run's precision."""
+    from copersona.export.convert.gguf import write_gguf
+
+    kind = run.settings.quantize
+    if kind == "f32" or kind == "f16":
+        write_gguf(model, target, kind)
+        return
+    with scratch(target.with_name("full")) as folder:
+        write_gguf(model, folder / "f32.gguf", "f32")
+        quantize(folder / "f32.gguf", target, kind)

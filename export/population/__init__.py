@@ -1,0 +1,1 @@
+"""Everyone at once: profiles of all people and the multiplex graph between them."""

@@ -1,0 +1,1 @@
+"""The run folder: its settings, its files, and the states of people in it as training situations."""

@@ -1,0 +1,61 @@
+"""States of a run as situations: a target, and the persona of its author at that point, placed in the run's graph."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from copersona.export.population.profile import State
+from copersona.export.run.run import Run
+from copersona.export.training.examples import Situation
+from copersona.runtime.common.progress import track
+from copersona.runtime.persona.graph import PersonaGraph, map_vectors
+from copersona.runtime.persona.persona import make_persona
+from copersona.runtime.profile.profiler import Centring
+
+
+@contextmanager
+def run_graph(run: Run) -> Iterator[PersonaGraph]:
+    """The graph of a run folder."""
+    database = sqlite3.connect(run.path("graph.sqlite"))
+    try:
+        yield PersonaGraph(database, map_vectors(run.path("peers.npy"), 3), map_vectors(run.path("anchors.npy"), 2))
+    finally:
+        database.close()
+
+
+def read_centring(run: Run) -> Centring:
+    """Layer means and placeholder of a run folder."""
+    from safetensors.numpy import load_file
+
+    arrays = load_file(run.path("arrays.safetensors"))
+    return Centring(arrays["means"], arrays["placeholder"])
+
+
+def situations(run: Run, states: list[State], graph: PersonaGraph, centring: Centring, label: str) -> list[Situation]:
+    """The situations of states, in order; nobody is their own neighbour."""
+    done = []
+    for state in track(states, f"placing {label}", total=len(states)):
+        row = graph.row(run.pseudonyms.get(state.person))
+        persona = make_persona(run.profiles[state], centring, graph, own_row=row, peers=run.settings.context.peers)
+        history = run.histories[state.person]
+        done.append(Situation(state, history[state.cut], history[: state.cut], persona))
+    return done
+
+
+def training_states(run: Run) -> list[State]:
+    """Targets of training people before validation."""
+    return [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].known]
+
+
+def validation_states(run: Run, limit: int) -> list[State]:
+    """Validation targets of up to `limit` training people, spread over all of them."""
+    people = [p for p in run.people if run.splits[p].held_out]
+    step = max(len(people) // max(limit, 1), 1)
+    return [State(p, run.splits[p].known) for p in people[::step][:limit]]
+
+
+def test_states(run: Run) -> list[State]:
+    """Test targets of everyone, new people included."""
+    return [State(p, s.known + 1) for p, s in run.splits.items() if s.held_out]

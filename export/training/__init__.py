@@ -1,0 +1,1 @@
+"""LoRA and personalizer trained jointly on examples in the layout of the runtime."""

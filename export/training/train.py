@@ -1,0 +1,316 @@
+"""Joint training of LoRA and the soft-prompt personalizer (paper, sections 3.3 and 3.4; METHOD 0 and 1).
+
+* AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
+* a checkpoint every few minutes, written whole; a rerun goes on from it and ends with the same weights
+* the best state by validation loss is kept: LoRA adapter folder and `personalizer.safetensors`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from copersona.export.common.files import replacing, replacing_folder, weight_hashes, write_text
+from copersona.export.training.examples import Dropout, Example, Situation, batches, make_example
+from copersona.export.training.kept import Kept, kept_example
+from copersona.export.training.personalized import PersonalizedModel, Switches
+from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.progress import track
+from copersona.runtime.profile.profiler import Encode
+from copersona.runtime.prompt.layout import Layout
+from copersona.runtime.prompt.settings import ContextSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Training settings; the defaults suit small bases, `PAPER` is the paper's appendix C."""
+
+    epochs: int = 3
+    batch: int = 4
+    accumulate: int = 2
+    lr: float = 1e-3  # personalizer and graph
+    lora_lr: float = 1e-3  # chosen on validation with the small base (docs/measured.md)
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0  # masks on every projection are slow on a CPU; PAPER has 0.05
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    clip: float = 1.0
+    graph: int = 256
+    hidden: int = 256
+    soft_tokens: int = 20
+    answer_tokens: int = 320
+    validation: int = 200
+    checkpoint_seconds: float = 180.0
+    seed: int = 0
+    dropout: Dropout = field(default_factory=Dropout)
+
+
+NOBODY = Dropout(persona=1.0, context=1.0, field=0.0)  # who is asked is all that is left out
+
+PAPER = TrainSettings(
+    epochs=10,
+    batch=1,
+    accumulate=4,
+    lr=2e-5,
+    lora_lr=2e-5,
+    lora_dropout=0.05,
+    graph=512,
+    hidden=512,
+    answer_tokens=2048,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What training came to; losses are nats a token over the validation targets."""
+
+    best_loss: float
+    best_step: int
+    first_loss: float
+    nobody_loss: float
+    stranger_loss: float
+    steps: int
+    seconds: float
+    gates: tuple[float, ...]
+
+
+class Trainer:
+    """One training run in one folder: `checkpoint.pt`, `best/adapter/`, `best/personalizer.safetensors`,
+    `log.jsonl`."""
+
+    def __init__(
+        self,
+        base: Any,
+        layout: Layout,
+        encode: Encode,
+        shape: PersonalizerShape,
+        layer_means: F32,
+        settings: TrainSettings,
+        folder: Path,
+        device: torch.device,
+        *,
+        switches: Switches | None = None,
+        make: Callable[[PersonalizerShape, F32, float], TorchPersonalizer] = TorchPersonalizer,
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        weight = base.get_input_embeddings().weight.detach()
+        rms = float(weight.float().pow(2).mean().sqrt())
+        personalizer = make(shape, layer_means, rms)
+        self.model = PersonalizedModel(base, personalizer, settings, switches).to(device)
+        self.layout, self.encode, self.settings, self.folder = layout, encode, settings, folder
+        lora = [p for p in self.model.lm.parameters() if p.requires_grad]
+        groups = [{"params": personalizer.parameters(), "lr": settings.lr}, {"params": lora, "lr": settings.lora_lr}]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
+        self.peaks = [settings.lr, settings.lora_lr]
+        self.parameters = [*personalizer.parameters(), *lora]
+        self.step, self.best, self.best_step, self.first, self.seconds = 0, math.inf, 0, math.nan, 0.0
+
+    def run(
+        self,
+        training: Sequence[Situation],
+        validation: Sequence[Situation],
+        fingerprint: str,
+        kept: Sequence[Kept] = (),
+    ) -> TrainResult:
+        """Train to the end, going on from a checkpoint of the same data and settings if there is one.
+
+        What is to be `kept` is seen once an epoch, mixed among the training targets.
+
+        Raises:
+            ExportError: no training targets, or the loss is no longer finite.
+        """
+        if not training:
+            raise ExportError("no training targets: nobody has three interactions before validation")
+        per_epoch = math.ceil((len(training) + len(kept)) / (self.settings.batch * self.settings.accumulate))
+        total = per_epoch * self.settings.epochs
+        self._resume(fingerprint)
+        if self.step == 0:
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+        held = [self._example(s, None) for s in validation]
+        if self.step == 0:
+            self.first = self.evaluate(held)
+        begun, saved = time.monotonic() - self.seconds, time.monotonic()
+        groups = self._groups(training, kept, per_epoch)
+        for step in track(range(self.step, total), "training", total=total - self.step):
+            loss = self._update(next(groups), step, total)
+            self.step = step + 1
+            if self.step % max(per_epoch // 2, 1) == 0 or self.step == total:
+                self._judge(held, loss, time.monotonic() - begun)
+            if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                self.seconds, saved = time.monotonic() - begun, time.monotonic()
+                self._save(fingerprint)
+        self.seconds = time.monotonic() - begun
+        return self._finish(validation)
+
+    def _example(self, situation: Situation, drop: random.Random | None, rates: Dropout | None = None) -> Example:
+        settings = self.settings
+        return make_example(
+            situation,
+            self.layout,
+            self.encode,
+            answer_tokens=settings.answer_tokens,
+            drop=drop,
+            rates=rates or settings.dropout,
+        )
+
+    def _groups(
+        self, training: Sequence[Situation], kept: Sequence[Kept], per_epoch: int
+    ) -> Iterator[list[list[Example]]]:
+        """Batches of each step from the current one on. What is dropped depends on seed and epoch only."""
+        size, accumulate = self.settings.batch, self.settings.accumulate
+        facts = [kept_example(one, self.layout, self.settings.answer_tokens) for one in kept]
+        for epoch in range(self.step // per_epoch, self.settings.epochs):
+            draw = random.Random(f"{self.settings.seed}:{epoch}")
+            examples = [*(self._example(situation, draw) for situation in training), *facts]
+            order = batches([len(e.prompt) + len(e.answer) for e in examples], size, draw)
+            steps = [order[i : i + accumulate] for i in range(0, len(order), accumulate)][:per_epoch]
+            done = self.step - epoch * per_epoch if epoch == self.step // per_epoch else 0
+            for group in steps[done:]:
+                yield [[examples[i] for i in batch] for batch in group]
+
+    def _update(self, group: list[list[Example]], step: int, total: int) -> float:
+        """One optimizer step over several batches; mean loss per answer token. Dropout is seeded by the step."""
+        torch.manual_seed(self.settings.seed * 1_000_003 + step)
+        self.model.train()
+        rate = learning_rate(step, total, self.settings.warmup)
+        for parameters, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            parameters["lr"] = peak * rate
+        count = sum(len(e.answer) for batch in group for e in batch)
+        value = 0.0
+        for batch in group:
+            loss, _ = self.model.answer_loss(batch)
+            (loss / count).backward()
+            value += float(loss.detach()) / count
+        if not math.isfinite(value):
+            raise ExportError(f"training step {step}: the loss is {value}; lower the learning rate and start again")
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return value
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example]) -> float:
+        """Mean loss per answer token, nats, without dropout."""
+        self.model.eval()
+        loss, count = 0.0, 0
+        order = batches([len(e.prompt) + len(e.answer) for e in examples], self.settings.batch * 2, random.Random(0))
+        for batch in order:
+            value, tokens = self.model.answer_loss([examples[i] for i in batch])
+            loss, count = loss + float(value), count + tokens
+        return loss / max(count, 1)
+
+    def _judge(self, held: Sequence[Example], training_loss: float, seconds: float) -> None:
+        loss = self.evaluate(held)
+        row = {"step": self.step, "training": training_loss, "validation": loss, "seconds": round(seconds, 1)}
+        row["gates"] = [round(g, 4) for g in self.model.personalizer.gates().tolist()]
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        if loss < self.best or not (self.folder / "best").exists():
+            self.best, self.best_step = loss, self.step
+            self._save_best()
+
+    def _save_best(self) -> None:
+        with replacing_folder(self.folder / "best") as best:
+            self.model.lm.save_pretrained(str(best / "adapter"))
+            self.model.personalizer.save(best / "personalizer.safetensors")
+            write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
+
+    def _state(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def _save(self, fingerprint: str) -> None:
+        body = {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "numbers": [self.best, float(self.best_step), self.first, self.seconds],
+            "weights": self._state(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with replacing(self.folder / "checkpoint.pt") as part:
+            torch.save(body, part)
+
+    def _resume(self, fingerprint: str) -> None:
+        """Take up the checkpoint if it is of this data, settings and model; start afresh otherwise."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        body = torch.load(path, map_location=self.model.device, weights_only=True)
+        if body["fingerprint"] != fingerprint:
+            return
+        state = self._state()
+        with torch.no_grad():
+            for name, value in body["weights"].items():
+                state[name].copy_(value)
+        self.optimizer.load_state_dict(body["optimizer"])
+        self.step = int(body["step"])
+        self.best, best_step, self.first, self.seconds = body["numbers"]
+        self.best_step = int(best_step)
+        self._cut_log()
+
+    def _cut_log(self) -> None:
+        """Forget what was logged after the checkpoint: those steps are done again."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        whole = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+        write_text(path, "".join(f"{line}\n" for line in whole))
+
+    def _finish(self, validation: Sequence[Situation]) -> TrainResult:
+        """Load the best weights and compare, on validation, the person with nobody and with the next person."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        best = self.folder / "best"
+        set_peft_model_state_dict(self.model.lm, load_file(best / "adapter" / "adapter_model.safetensors"))
+        self.model.personalizer.load_state_dict(load_file(best / "personalizer.safetensors"))
+        nobody = [self._example(s, random.Random(0), NOBODY) for s in validation]
+        shifted = [*validation[1:], *validation[:1]]
+        swapped = [
+            self._example(Situation(s.state, s.target, o.history, o.persona), None)
+            for s, o in zip(validation, shifted, strict=True)
+        ]
+        return TrainResult(
+            best_loss=self.best,
+            best_step=self.best_step,
+            first_loss=self.first,
+            nobody_loss=self.evaluate(nobody),
+            stranger_loss=self.evaluate(swapped),
+            steps=self.step,
+            seconds=self.seconds,
+            gates=tuple(round(g, 4) for g in self.model.personalizer.gates().tolist()),
+        )
+
+
+def learning_rate(step: int, total: int, warmup: float) -> float:
+    """Cosine schedule with linear warm-up, as a share of the peak."""
+    rise = max(1, round(total * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def train_key(settings: TrainSettings, context: ContextSettings) -> dict[str, Any]:
+    """The settings as a key of what is trained with them: without a rate that has no effect, which older runs do not
+    have."""
+    found = asdict(settings)
+    if context.served == "facets":
+        del found["dropout"]["texts"]
+    return found
+
+
+def fingerprint(settings: TrainSettings, context: ContextSettings, base: Path, *parts: str) -> str:
+    """Hash of all that a checkpoint depends on; of the base, its weights."""
+    body = json.dumps([train_key(settings, context), weight_hashes(base), *parts], sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()

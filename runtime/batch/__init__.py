@@ -1,0 +1,1 @@
+"""A file of requests answered into a file of answers: resumable, nothing lost, nothing twice."""

@@ -1,0 +1,38 @@
+"""The lines of a file of requests that were not answered, each with its number and the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from copersona.runtime.common.files import write_whole
+
+
+def rejects_path(answers: Path) -> Path:
+    """Where the rejects of a file of answers stand."""
+    return answers.with_name(f"{answers.name}.rejects.jsonl")
+
+
+class Rejects:
+    """The rejects of one run; the file is there only if there are any. Starts with those that are known already."""
+
+    def __init__(self, path: Path, known: Mapping[int, str]) -> None:
+        self.path, self.count = path, len(known)
+        if known:
+            write_whole(path, [_line(number, reason) for number, reason in sorted(known.items())])
+        else:
+            path.unlink(missing_ok=True)
+
+    def add(self, number: int, reason: str) -> None:
+        """One more line; when this returns, the device has it."""
+        with self.path.open("ab") as file:
+            file.write(_line(number, reason))
+            file.flush()
+            os.fsync(file.fileno())
+        self.count += 1
+
+
+def _line(number: int, reason: str) -> bytes:
+    return json.dumps({"line": number, "reason": reason}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

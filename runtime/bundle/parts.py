@@ -1,0 +1,274 @@
+"""Looks inside the files of a verified bundle without loading them: are they what they should be, do they fit together?
+
+Each check reads a header with bounds of its own, so that no parser of others meets a hostile or mixed file first. The
+numbers found are compared with the shapes of the manifest; an error names both.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import sqlite3
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from copersona.runtime.bundle.manifest import MANIFEST, Manifest, Shapes, strict_json
+from copersona.runtime.common.errors import BundleError, FacetError, ModelError
+from copersona.runtime.common.hashes import CheckedHashes, file_sha256
+from copersona.runtime.filecheck.onnx_check import check_onnx
+from copersona.runtime.profile.facets import read_schema
+
+CHECKS = "checks 1"  # raise it when a part is checked in another way, here or in the modules of its format
+GRAPH_ID = 0x436F5072  # "CoPr"
+MAX_HEADER = 1024 * 1024  # bytes of a safetensors header
+MAX_NPY_HEADER = 4096
+ITEM_BYTES = {"F32": 4, "F16": 2}
+GRAPH_PRAGMAS = (
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA mmap_size=0",
+    "PRAGMA query_only=ON",
+)
+
+TensorShapes = Mapping[str, tuple[int, ...]]
+
+
+def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
+    """Check every part of the bundle against its format and the manifest's shapes; the tensors of the personalizer.
+
+    Raises:
+        BundleError: a part is damaged, or does not fit the manifest; the message names the file and both numbers.
+    """
+    shapes = manifest.shapes
+    _check_facets(manifest.path(folder, "facets"), shapes)
+    check_npy(manifest.path(folder, "peers"), (shapes.facets, shapes.peers, shapes.width))
+    check_npy(manifest.path(folder, "anchors"), (shapes.peers, shapes.width))
+    check_graph_db(manifest.path(folder, "graph"), shapes.peers)
+    tensors = check_personalizer(manifest.path(folder, "personalizer"), shapes)
+    if (arrays := manifest.file("arrays")) and arrays.path.endswith(".safetensors"):
+        read_tensor_shapes(manifest.path(folder, "arrays"))
+    check_onnx(manifest.path(folder, "encoder"))
+    _check_json(manifest.path(folder, "encoder_tokenizer"))
+    _check_model(manifest.path(folder, "model"), shapes)
+    return tensors
+
+
+def check_parts_once(folder: Path | str, manifest: Manifest, *, full: bool = False, cache: Path | None = None) -> None:
+    """`check_parts` of a verified bundle, unless `cache` (as `bundle.verify` has it) remembers that the same manifest's
+    parts passed, by these checks. `full` checks again.
+
+    Raises:
+        BundleError: as `check_parts`.
+    """
+    path, hashes = Path(folder) / MANIFEST, CheckedHashes(cache)
+    found = file_sha256(path)
+    passed = f"{CHECKS} {found.sha256}"
+    if not full and hashes.knows(path, os.lstat(path), passed):
+        return
+    check_parts(folder, manifest)
+    hashes.remember(path, replace(found, sha256=passed))
+    hashes.save()
+
+
+def _check_facets(path: Path, shapes: Shapes) -> None:
+    try:
+        found = len(read_schema(path))
+    except FacetError as error:
+        raise BundleError(str(error)) from None
+    _same(path, "facets", found, shapes.facets)
+
+
+def _check_model(path: Path, shapes: Shapes) -> None:
+    from copersona.runtime.filecheck.gguf_check import check_gguf
+
+    try:
+        found = check_gguf(path)
+    except ModelError as error:
+        raise BundleError(str(error)) from None
+    _same(path, "the model's width", found.width, shapes.hidden)
+
+
+def _check_json(path: Path) -> None:
+    try:
+        json.loads(
+            path.read_text(encoding="utf-8")
+        )  # of 700 KB nothing is used but by its own library, which reads it again
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not JSON that can be read ({error})") from None
+
+
+def _same(path: Path, what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise BundleError(
+            f"{path}: {what}: found {found}, the manifest has {expected}; "
+            "the files come from different exports, fetch a whole copy"
+        )
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def check_npy(path: Path, shape: tuple[int, ...]) -> None:
+    """A .npy file of float32 in C order with exactly this shape. Raises BundleError."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(8)
+            if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\x01\x00", b"\x02\x00"):
+                raise ValueError("this is no .npy file of version 1 or 2")
+            size = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
+            if size > MAX_NPY_HEADER:
+                raise ValueError(f"its header has {size:,} bytes, expected at most {MAX_NPY_HEADER:,}")
+            header = ast.literal_eval(file.read(size).decode("latin-1").strip())
+            start = file.tell()
+        kind, found = (header["descr"], header["fortran_order"]), header["shape"]
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
+        raise BundleError(f"{path}: not an array that can be read ({error})") from None
+    if kind != ("<f4", False):
+        raise BundleError(f"{path}: found {kind[0]!r}, expected float32 ('<f4') in C order; export the bundle again")
+    _same(path, "shape", found, shape)
+    _same(path, "bytes", os.path.getsize(path), start + 4 * math.prod(shape))
+
+
+def check_personalizer(path: Path, shapes: Shapes) -> TensorShapes:
+    """The personalizer's tensors by name, with exactly the shapes that M, D, L and H ask for. Raises BundleError."""
+    from copersona.runtime.persona.personalizer import tensor_shapes
+
+    found = read_tensor_shapes(path)
+    graph, hidden = (found.get(name, (0,))[0] if found.get(name) else 0 for name in ("graph_bias", "hidden_bias"))
+    expected = tensor_shapes(shapes.facets, shapes.width, graph, hidden, shapes.soft_tokens, shapes.hidden)
+    for name in sorted(expected.keys() | found.keys()):
+        _same(path, f"tensor {name!r}", found.get(name), expected.get(name))
+    return found
+
+
+def read_tensor_shapes(path: Path) -> TensorShapes:
+    """Names and shapes in a safetensors file, from its header alone.
+
+    Raises:
+        BundleError: a header over 1 MiB, a key twice, another dtype than F32 or F16, holes, overlaps, a wrong end.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= length <= min(MAX_HEADER, size - 8):
+                raise ValueError(f"its header has {length:,} bytes of {size:,}")
+            raw = file.read(length)
+        if raw[:1] != b"{":
+            raise ValueError("its header is no JSON object")
+        header: dict[str, Any] = strict_json(raw.decode("utf-8"))
+        _check_metadata(header.pop("__metadata__", {}))
+        return _check_spans({name: _tensor(name, entry) for name, entry in header.items()}, size - 8 - length)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{path}: not a safetensors file that may be opened: {what}") from None
+
+
+def _check_metadata(metadata: object) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its metadata is not text by name")
+
+
+def _tensor(name: str, entry: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...]]:
+    """Start, end and shape of one tensor, which agree with each other."""
+    if set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {name!r} has the keys {sorted(entry)}")
+    if entry["dtype"] not in ITEM_BYTES:
+        raise ValueError(f"tensor {name!r} is {entry['dtype']}, expected F32 or F16")
+    numbers = [*entry["shape"], *entry["data_offsets"]]
+    if len(entry["data_offsets"]) != 2 or not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
+        raise ValueError(f"tensor {name!r} has a shape or offsets that are no sizes")
+    start, end = entry["data_offsets"]
+    if end - start != math.prod(entry["shape"]) * ITEM_BYTES[entry["dtype"]]:
+        raise ValueError(f"tensor {name!r} has {end - start:,} bytes, which do not fit its shape {entry['shape']}")
+    return start, end, tuple(entry["shape"])
+
+
+def _check_spans(tensors: Mapping[str, tuple[int, int, tuple[int, ...]]], size: int) -> TensorShapes:
+    at = 0
+    for name, (start, end, _) in sorted(tensors.items(), key=lambda item: item[1][:2]):
+        if start != at:
+            raise ValueError(f"tensor {name!r} starts at {start:,}, expected {at:,}")
+        at = end
+    if at != size:
+        raise ValueError(f"its tensors end at {at:,}, the file at {size:,}")
+    return {name: shape for name, (_, _, shape) in tensors.items()}
+
+
+# -- graph ----------------------------------------------------------------------------------------------------------
+
+
+def open_graph_db(path: Path | str) -> sqlite3.Connection:
+    """The bundle's graph, opened so that nothing in it can be changed or run; the caller closes it.
+
+    Raises:
+        BundleError: the file cannot be opened.
+    """
+    try:
+        database = sqlite3.connect(
+            f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise BundleError(f"{path}: cannot be opened ({error})") from None
+    try:
+        for pragma in GRAPH_PRAGMAS:
+            database.execute(pragma)
+        database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024)
+    except sqlite3.Error as error:
+        database.close()
+        raise BundleError(f"{path}: no SQLite file that can be opened ({error})") from None
+    return database
+
+
+def check_graph_db(path: Path, peers: int) -> None:
+    """A whole SQLite file of ours: header, size, pages, plain tables only, and as many peers as expected.
+
+    Raises:
+        BundleError: it is damaged, another database, or holds another number of peers.
+    """
+    _check_graph_header(path)
+    database = open_graph_db(path)
+    try:
+        found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise BundleError(f"{path}: damaged ({' '.join(found.split())}); fetch a whole copy")
+        for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master"):
+            if kind not in ("table", "index") or str(sql).upper().startswith("CREATE VIRTUAL"):
+                raise BundleError(f"{path}: holds the {kind} {name!r}, expected plain tables only")
+        count = database.execute("SELECT count(*) FROM peers").fetchone()[0]
+    except sqlite3.Error as error:
+        raise BundleError(f"{path}: damaged, or no persona graph ({error}); fetch a whole copy") from None
+    finally:
+        database.close()
+    _same(path, "peers", count, peers)
+
+
+def _check_graph_header(path: Path) -> None:
+    try:
+        with open(path, "rb") as file:
+            head, size = file.read(100), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if len(head) < 100 or head[:16] != b"SQLite format 3\x00":
+        raise BundleError(f"{path}: no SQLite file; export the bundle again")
+    page = int.from_bytes(head[16:18], "big")
+    page, pages = 65536 if page == 1 else page, int.from_bytes(head[28:32], "big")
+    if page < 512 or page & (page - 1):
+        raise BundleError(f"{path}: a page size of {page}, expected a power of two from 512 to 65536")
+    if head[18:20] != b"\x01\x01":
+        raise BundleError(
+            f"{path}: written with a write-ahead log, expected journal_mode DELETE; export the bundle again"
+        )
+    if int.from_bytes(head[68:72], "big") != GRAPH_ID:
+        raise BundleError(f"{path}: another program's database, expected a persona graph")
+    _same(path, "bytes", size, page * pages)

@@ -1,0 +1,221 @@
+"""A language model behind an OpenAI-compatible address: one POST to `/chat/completions`, answered with JSON.
+
+What is asked leaves this machine unless the address is on it. The key comes from an environment variable and stands
+nowhere else; a server's words never enter our messages, for they may repeat the key or the prompt. Redirects are not
+followed. Tries once: `ledger.py` tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from copersona.runtime.chat.ask import Ask, Reply
+from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused
+
+MAX_REPLY = 4 * 1024 * 1024  # bytes of an answer
+BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+FORMS = ("json_schema", "json_object", "none")  # of response_format, best first
+SETTINGS = ("temperature", "seed", "max_tokens")  # that some models do not take
+BOUNDS = frozenset({"maxLength", "minLength", "maxItems", "minItems"})  # strict servers refuse schemas that hold these
+
+UNREADABLE = (OSError, http.client.HTTPException, ValueError, AttributeError, LookupError, TypeError, RecursionError)
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+
+
+class Endpoint:
+    """The model of that name at an address such as http://127.0.0.1:8080/v1. Safe to share between threads.
+
+    Raises:
+        ModelError: an address that is none or would not keep the key to itself, or the variable is not set.
+    """
+
+    def __init__(self, url: str, name: str, *, key_env: str | None = None, timeout: float = 600.0) -> None:
+        self._url, self._name, self._timeout = _address(url, key_env), name, timeout
+        self._host = urlsplit(url).hostname or ""
+        self._key = None if key_env is None else _read_key(key_env)
+        self._taken: tuple[int, frozenset[str]] = (0, frozenset())  # of FORMS, and settings left out
+        self._proven = False
+        handlers: list[urllib.request.BaseHandler] = [_StayHere()]
+        if _is_loopback(self._host):
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def complete(self, ask: Ask) -> Reply:
+        """Ask once. A server that takes no schema, or not one of the settings, is asked without it from then on."""
+        form, dropped = self._taken
+        while True:
+            try:
+                reply = _reply(self._post(self._body(ask, form, dropped)), self._host)
+            except _NotTaken as error:
+                if self._proven:  # it took others: it is this ask that it does not take
+                    raise ModelRefused(str(error)) from None
+                if error.setting in SETTINGS and error.setting not in dropped:
+                    dropped |= {error.setting}
+                elif form + 1 < len(FORMS):
+                    form += 1
+                else:
+                    raise ModelRefused(str(error)) from None
+                continue
+            self._taken, self._proven = (form, dropped), True
+            return reply
+
+    def _body(self, ask: Ask, form: int, dropped: frozenset[str]) -> bytes:
+        body: dict[str, Any] = {
+            "model": self._name,
+            "messages": [message._asdict() for message in ask.messages],
+            "temperature": ask.temperature,
+            "seed": ask.seed,
+            "max_tokens": ask.max_tokens,
+        }
+        body = {key: value for key, value in body.items() if key not in dropped}
+        if "max_tokens" in dropped:
+            body["max_completion_tokens"] = ask.max_tokens  # its name at newer servers
+        if FORMS[form] == "json_schema":
+            schema = {"name": "answer", "strict": True, "schema": _without_bounds(ask.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif FORMS[form] == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return json.dumps(body).encode("ascii")
+
+    def _post(self, body: bytes) -> bytes:
+        """The answer's bytes. Raises ModelError and its kinds, and _NotTaken for a 400."""
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"}, method="POST")
+        if self._key is not None:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return self._read(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _fault(error, self._host, self._key or "") from None
+        except (OSError, http.client.HTTPException) as error:  # time-outs and broken connections among them
+            reason = getattr(error, "reason", None) or error
+            what = "no answer in time" if isinstance(reason, TimeoutError) else type(reason).__name__
+            raise ModelBusy(f"{self._host}: {what} within {self._timeout:g} s; is the server running?") from None
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The whole answer, within the time and MAX_REPLY."""
+        deadline = time.monotonic() + self._timeout
+        parts, size = [], 0
+        while part := response.read(64 * 1024):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_REPLY:
+                raise ModelRefused(f"{self._host}: an answer of more than {MAX_REPLY:,} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(parts)
+
+
+class _NotTaken(Exception):
+    """A 400 or 422: something of the request is not taken; `setting` where the server says which."""
+
+    def __init__(self, message: str, setting: object) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None  # urllib then raises the 3xx as an HTTPError
+
+
+def _address(url: str, key_env: str | None) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # reading the port checks it
+    except ValueError:
+        raise ModelError("the endpoint is no address; expected one such as http://127.0.0.1:8080/v1") from None
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ModelError("the endpoint must be a plain http or https address, such as http://127.0.0.1:8080/v1")
+    if parts.username or parts.password:
+        raise ModelError("the endpoint holds a name or password; give a key by the name of an environment variable")
+    if key_env is not None and parts.scheme == "http" and not _is_loopback(host):
+        raise ModelError(f"{host}: a key is sent over https only, the endpoint says http")
+    base = url.rstrip("/")
+    return base if base.endswith("/chat/completions") else f"{base}/chat/completions"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_key(name: str) -> str:
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise ModelError(f"the environment variable {name} is not set; put the endpoint's key there")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ModelError(f"the environment variable {name} holds characters that no key has")
+    return key
+
+
+def _without_bounds(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {key: _without_bounds(value) for key, value in schema.items() if key not in BOUNDS}
+    return [_without_bounds(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def _fault(error: urllib.error.HTTPError, host: str, key: str) -> Exception:
+    """What a status that is not 200 means. Of the server's words only a code is repeated, and never the key."""
+    code: object = None
+    setting: object = None
+    with contextlib.suppress(*UNREADABLE):
+        told = json.loads(error.read(64 * 1024))["error"]
+        code, setting = told.get("code") or told.get("type"), told.get("param")
+    shown = isinstance(code, str) and _CODE.fullmatch(code) and not (key and (key in code or code in key))
+    message = f"{host}: answers {error.code}" + (f" ({code})" if shown else "")
+    if error.code in (400, 422):
+        return _NotTaken(f"{message}; the request is not taken", setting)
+    if error.code == 413:
+        return ModelRefused(f"{message}; the request is too long for it")
+    if error.code in BUSY:
+        return ModelBusy(message, _retry_after(error.headers.get("Retry-After")))
+    if 300 <= error.code < 400:
+        return ModelError(f"{message}, a redirect, which is not followed; give the address that you mean")
+    advice = {401: "check the key", 403: "check the key", 404: "check the address and the model's name"}
+    return ModelError(f"{message}; {advice.get(error.code, 'see what the server says')}")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a header asks to wait."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isdigit():
+            return float(value)
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _reply(raw: bytes, host: str) -> Reply:
+    try:
+        body = json.loads(raw)
+        text = body["choices"][0]["message"]["content"]
+        usage = body.get("usage") or {}
+        counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")]
+    except UNREADABLE:
+        raise ModelRefused(f"{host}: the answer is no chat completion; is the address that of an API?") from None
+    used = [count if isinstance(count, int) and count >= 0 else 0 for count in counts]
+    return Reply(text if isinstance(text, str) else "", *used)

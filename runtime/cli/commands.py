@@ -1,0 +1,140 @@
+"""What all commands share: the root group, one-line errors, common arguments, opening a bundle and a person."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from copersona.runtime.common.errors import CoPersonaError, ModelError
+
+if TYPE_CHECKING:
+    from copersona.runtime.profile.model_profiler import ModelProfiler
+    from copersona.runtime.session.session import Known, Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Commands(click.Group):
+    """The root group: installed packages add commands through the entry point group `copersona.commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(e.name for e in entry_points(group="copersona.commands"))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for entry in entry_points(group="copersona.commands", name=cmd_name):
+            command: click.Command = entry.load()
+            return command
+        return None
+
+
+def foreseen(function: Callable[P, T]) -> Callable[P, T]:
+    """Turn foreseen errors into one line on stderr and exit code 1, and a cut pipe into silence."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except CoPersonaError as error:
+            click.echo(f"error: {error}", err=True)
+            raise SystemExit(1) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise SystemExit(1) from None
+        except OSError as error:
+            click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            raise SystemExit(1) from None
+
+    return run
+
+
+BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileBy:
+    """The model that the owner wants people profiled by; nothing given is statistics."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    key_env: str | None = None
+    gguf: Path | None = None
+
+
+def profile_options(function: Callable[..., T]) -> Callable[..., T]:
+    """The options of a ProfileBy, handed to the command as `profile_by`."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> T:
+        names = ("endpoint", "model", "key_env", "gguf")
+        by = ProfileBy(**{name: kwargs.pop(f"profile_{name}") for name in names})
+        return function(*args, **kwargs, profile_by=by)
+
+    for option in (
+        click.option("--profile-gguf", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Profile by a ChatML model in a GGUF, on this machine."),
+        click.option("--profile-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
+        click.option("--profile-model", metavar="NAME", help="Name of the model at the endpoint."),
+        click.option("--profile-endpoint", metavar="URL",
+                     help="Profile by a model at an OpenAI-compatible address: it RECEIVES the person's texts."),
+    ):  # fmt: skip
+        run = option(run)
+    return run
+
+
+def open_session(
+    folder: Path,
+    threads: int | None = None,
+    profile_by: ProfileBy | None = None,
+    context: Mapping[str, Any] | None = None,
+    *,
+    sequences: int = 1,
+    disk: int | None = None,
+) -> Session:
+    """The opened bundle, with changes of its context settings; answers `sequences` requests at once, and keeps up to
+    `disk` MB of what prompts begin with (None: the default)."""
+    from copersona.runtime.session.prefix_cache import MB, CacheLimits
+    from copersona.runtime.session.session import open_bundle
+
+    return open_bundle(
+        folder,
+        threads=threads,
+        context=context,
+        profiler=_profiler(profile_by or ProfileBy()),
+        sequences=sequences,
+        cache=CacheLimits() if disk is None else CacheLimits(disk=disk * MB),
+    )
+
+
+def _profiler(by: ProfileBy) -> ModelProfiler | None:
+    if by == ProfileBy():
+        return None
+    if bool(by.endpoint) == bool(by.gguf) or bool(by.endpoint) != bool(by.model):
+        raise ModelError("profiles by a model need --profile-endpoint URL --profile-model NAME, or --profile-gguf FILE")
+    from copersona.runtime.chat.endpoint import Endpoint
+    from copersona.runtime.chat.ledger import Ledger, Memory
+    from copersona.runtime.chat.local_model import LocalModel
+    from copersona.runtime.profile.model_profiler import ModelProfiler
+
+    if by.gguf is not None:
+        return ModelProfiler(Ledger(LocalModel(by.gguf), Memory()))
+    return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
+
+
+def known_person(session: Session, person: str) -> Known:
+    """The persona of a person of the store."""
+    from copersona.runtime.people.store import PeopleStore
+
+    with PeopleStore() as store:
+        return session.person(store, person)

@@ -1,0 +1,86 @@
+"""What this machine has and lacks for copersona."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from copersona.runtime.common.errors import CoPersonaError
+
+PACKAGES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "sqlite-utils", "click", "rich", "platformdirs")
+BUILD_HINT = (
+    "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
+    "xcode-select --install; Windows: Visual Studio Build Tools) and run: pip install llama-cpp-python"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+
+
+def examine(folder: Path | None) -> list[Finding]:
+    """Everything, never raising for what is missing."""
+    findings = [Finding("python", True, f"{platform.python_version()} on {platform.platform()}")]
+    findings += [_package(name) for name in PACKAGES]
+    findings += [_llama(), Finding("sqlite", True, f"{sqlite3.sqlite_version}, rollback journal"), _store()]
+    findings.append(Finding("processors", True, str(os.cpu_count())))
+    if folder is not None:
+        findings.append(_bundle(folder))
+    return findings
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, f"not installed; run: pip install {name}")
+
+
+def _llama() -> Finding:
+    found = _package("llama-cpp-python")
+    if not found.ok:
+        compiler = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
+        hint = BUILD_HINT if compiler is None else f"run: pip install llama-cpp-python (compiler: {compiler})"
+        return Finding("llama-cpp-python", False, f"not installed; {hint}")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import_module("llama_cpp")
+    except Exception as error:  # a shared library that does not load raises whatever it likes
+        what = next(iter(str(error).splitlines()), type(error).__name__)
+        return Finding("llama-cpp-python", False, f"{found.found} does not load ({what}); {BUILD_HINT}")
+    return found
+
+
+def _store() -> Finding:
+    from copersona.runtime.people.store import PeopleStore, store_path
+
+    path = store_path()
+    if not path.exists():
+        return Finding("people store", True, f"{path} (not there yet)")
+    try:
+        with PeopleStore() as store:
+            store.check()
+            return Finding("people store", True, f"{path}, {len(store.people())} people")
+    except CoPersonaError as error:
+        return Finding("people store", False, str(error))
+
+
+def _bundle(folder: Path) -> Finding:
+    from copersona.runtime.session.session import open_bundle
+
+    try:
+        with open_bundle(folder, full=True) as session:
+            return Finding("bundle", True, f"{folder} is whole, {session.manifest.shapes.peers} peers")
+    except CoPersonaError as error:
+        return Finding("bundle", False, str(error))

@@ -1,0 +1,247 @@
+"""The `copersona` command: ask, generate, people, bundle, doctor; `export` joins when its extra is installed.
+
+Answers go to stdout, everything else to stderr. Exit code 0 only when the work was done; 1 with one line for an error
+that was foreseen, 2 for a wrong call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from copersona.runtime.cli.commands import (
+    AS_JSON,
+    BUNDLE,
+    Commands,
+    ProfileBy,
+    foreseen,
+    known_person,
+    open_session,
+    profile_options,
+)
+from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.demo import demo
+from copersona.runtime.cli.people import people
+from copersona.runtime.common.errors import HistoryError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="copersona")
+def main() -> None:
+    """Personalize a language model on this machine: what people wrote, completed by what similar people wrote.
+
+    \b
+    copersona people import BUNDLE history.jsonl      keep what a person wrote, here and nowhere else
+    copersona ask BUNDLE --person ana "request"       answer as that person would
+    copersona export run reviews.jsonl ...            make a bundle of your own (needs the export extra)
+    """
+
+
+main.add_command(demo)
+main.add_command(people)
+
+
+@main.group()
+def bundle() -> None:
+    """Check a bundle, or see what is in it."""
+
+
+@bundle.command("verify")
+@BUNDLE
+@AS_JSON
+@foreseen
+def bundle_verify(folder: Path, as_json: bool) -> None:
+    """Read every file of BUNDLE and check it against the manifest and the other parts.
+
+    Ends with 0 only when the bundle is whole.
+    """
+    from copersona.runtime.session.session import open_bundle
+
+    with open_bundle(folder, full=True) as session:
+        session.personalizer  # noqa: B018 - loading it checks names, shapes and values
+        manifest = session.manifest
+    if as_json:
+        click.echo(json.dumps({"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": True}))
+    else:
+        click.echo(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
+
+
+@bundle.command("show")
+@BUNDLE
+@AS_JSON
+@foreseen
+def bundle_show(folder: Path, as_json: bool) -> None:
+    """What BUNDLE holds: facets, peers, sizes, and what was checked when it was packed."""
+    from dataclasses import asdict
+
+    from copersona.runtime.session.session import open_bundle
+
+    with open_bundle(folder) as session:
+        manifest, schema, context = session.manifest, session.schema, session.context
+        if as_json:
+            body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
+            click.echo(json.dumps(body, ensure_ascii=False))
+            return
+        shapes = manifest.shapes
+        click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
+        click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
+        click.echo(
+            f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"
+        )
+        click.echo(
+            f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
+            f"facets {context.place}, up to {context.budget} tokens"
+        )
+        for facet in schema.facets:
+            click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
+        for row in manifest.files:
+            click.echo(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
+        for name, value in manifest.settings.get("parity", {}).items():
+            click.echo(f"  checked: {name} = {value:g}")
+
+
+def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Same seed, same answer."),
+        click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
+        click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
+        click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
+        click.option("--threads", type=click.IntRange(1),
+                     help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@main.command()
+@BUNDLE
+@click.argument("request")
+@click.option("--person", help="Who is asking: a name in the people store. Without it, nobody.")
+@click.option("--no-persona", is_flag=True, help="Answer as nobody, to compare.")
+@click.option(
+    "--disk-cache",
+    type=click.IntRange(0),
+    metavar="MB",
+    help="Keep up to this much of people's prompts as the model's state, to start quickly; 0: none.  [default: 512]",
+)
+@click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
+@_sampling_options
+@profile_options
+@context_options(default="as trained")
+@AS_JSON
+@foreseen
+def ask(
+    folder: Path,
+    request: str,
+    person: str | None,
+    no_persona: bool,
+    disk_cache: int | None,
+    receipt: bool,
+    threads: int | None,
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+    seed: int,
+    profile_by: ProfileBy,
+    context: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Answer REQUEST as a person would, streaming.
+
+    \b
+    copersona ask BUNDLE --person ana "Write a review.\\nRating: 4 of 5\\nTitle: good strings"
+    """
+    from copersona.runtime.engine.engine import Sampling
+
+    sampling = Sampling(temperature, top_p, max_tokens, seed)
+    with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
+        known = None if no_persona or person is None else known_person(session, person)
+        answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
+        for piece in answer:
+            if not as_json:
+                click.echo(piece, nl=False)
+        record = answer.receipt
+    if as_json:
+        body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
+        click.echo(json.dumps(body, ensure_ascii=False))
+        return
+    click.echo()
+    if receipt:
+        click.echo(record.to_json(indent=2), err=True)
+
+
+@main.command()
+@BUNDLE
+@click.argument("requests", type=click.Path(path_type=Path))
+@click.argument("answers", type=click.Path(path_type=Path))
+@click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
+@click.option("--resume", is_flag=True, help="Go on with ANSWERS where an earlier call stopped or was killed.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
+@_sampling_options
+@profile_options
+@context_options(default="as trained")
+@foreseen
+def generate(
+    folder: Path,
+    requests: Path,
+    answers: Path,
+    no_persona: bool,
+    resume: bool,
+    batch: int,
+    threads: int | None,
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+    seed: int,
+    profile_by: ProfileBy,
+    context: dict[str, Any],
+) -> None:
+    """Answer the lines of REQUESTS into ANSWERS, one JSON object a line.
+
+    A request is {"id", "person", "input"}; an answer repeats it and adds "output" and "receipt". Each answer is kept
+    when it is finished; after a stop or a kill, the same call with --resume makes only those that are missing. Lines
+    that cannot be answered go to ANSWERS.rejects.jsonl with the reason; then the call ends with 1.
+    """
+    from copersona.runtime.batch.batch import generate_file
+    from copersona.runtime.batch.rejects import rejects_path
+    from copersona.runtime.engine.engine import Sampling
+
+    sampling = Sampling(temperature, top_p, max_tokens, seed)
+    with open_session(folder, threads, profile_by, context, sequences=batch) as session:
+        done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
+    kept = f", {done.before} were there" if done.before else ""
+    click.echo(f"{done.answered} answers in {answers}{kept}", err=True)
+    if done.rejected:
+        raise HistoryError(f"{requests}: not answered: {done.rejected} of the lines; {rejects_path(answers)} says why")
+
+
+@main.command()
+@click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@AS_JSON
+@foreseen
+def doctor(folder: Path | None, as_json: bool) -> None:
+    """Check this machine: packages, SQLite, llama.cpp, the people store, and BUNDLE if one is given.
+
+    Ends with 1 when something is missing, and says what to do about it.
+    """
+    from copersona.runtime.cli.doctor import examine
+
+    findings = examine(folder)
+    if as_json:
+        click.echo(json.dumps([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings], ensure_ascii=False))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
+    if not all(finding.ok for finding in findings):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""`copersona people`: the people of this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from copersona.runtime.cli.commands import (
+    AS_JSON,
+    BUNDLE,
+    ProfileBy,
+    foreseen,
+    known_person,
+    open_session,
+    profile_options,
+)
+
+
+@click.group()
+def people() -> None:
+    """The people on this machine: import what they wrote, list, show, forget.
+
+    They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it leaves the machine
+    unless you have people profiled by a model at an address elsewhere.
+    """
+
+
+@people.command("import")
+@BUNDLE
+@click.argument("history", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    default="jsonl",
+    show_default=True,
+    help="jsonl (our own), amazon2014, amazon2023, dpl, lamp, longlamp.",
+)
+@click.option(
+    "--enrolled-as",
+    type=click.Path(path_type=Path),
+    help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
+)
+@click.option("--metadata", type=click.Path(path_type=Path), help="Item titles, as in `export run` (amazon2014).")
+@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which.")
+@AS_JSON
+@foreseen
+def people_import(
+    folder: Path,
+    history: Path,
+    format_: str,
+    enrolled_as: Path | None,
+    metadata: Path | None,
+    skip_bad: bool,
+    as_json: bool,
+) -> None:
+    """Keep the interactions of HISTORY, all or none; importing a file twice changes nothing.
+
+    BUNDLE gives words to items that have no title.
+    """
+    from copersona.runtime.history.importers import load_history
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.session.session import open_bundle
+
+    loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
+    names = read_enrolment(enrolled_as) if enrolled_as else {}
+    with open_bundle(folder) as session, PeopleStore() as store:
+        present = {one.person for one in loaded.interactions}
+        enrolled = {person: peer for person, peer in names.items() if person in present}
+        rows = session.attach_items(loaded.interactions, enrolled=frozenset(enrolled))
+        added = store.add(rows)
+        store.enrol(session.manifest.bundle_id, enrolled)
+    for line in loaded.bad:
+        click.echo(f"skipped: {line}", err=True)
+    if as_json:
+        body = {"people": added.people, "new": added.new, "known": added.known, "enrolled": len(enrolled)}
+        click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
+        return
+    click.echo(
+        f"{added.people} people: {added.new} new interactions, {added.known} known already, "
+        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {len(enrolled)} enrolled"
+    )
+
+
+def read_enrolment(path: Path) -> dict[str, str]:
+    """The map of people to pseudonyms. Raises HistoryError."""
+    from copersona.runtime.common.errors import HistoryError
+
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym ({error})") from None
+    if not isinstance(body, dict) or not all(isinstance(v, str) for v in body.values()):
+        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym")
+    return body
+
+
+@people.command("list")
+@BUNDLE
+@AS_JSON
+@foreseen
+def people_list(folder: Path, as_json: bool) -> None:
+    """Everyone in the store, with how much they wrote and their pseudonym in BUNDLE if they are enrolled."""
+    from copersona.runtime.bundle.verify import open_manifest
+    from copersona.runtime.people.store import PeopleStore
+
+    bundle_id = open_manifest(folder).bundle_id
+    with PeopleStore() as store:
+        rows = [(row, store.peer_of(bundle_id, row.name)) for row in store.people()]
+    if as_json:
+        click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
+        return
+    for row, peer in rows:
+        click.echo(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
+    click.echo(f"{len(rows)} people", err=True)
+
+
+@people.command("show")
+@BUNDLE
+@click.argument("person")
+@profile_options
+@AS_JSON
+@foreseen
+def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
+    """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
+    from copersona.runtime.people.prefix_files import Kept
+
+    with open_session(folder, profile_by=profile_by) as session:
+        known = known_person(session, person)
+        gates = session.personalizer.gates()
+        names = session.graph.pseudonyms
+        states = Kept(0, 0) if known.files is None else known.files.kept(person)
+        rows: list[dict[str, Any]] = []
+        for m, facet in enumerate(known.persona.profile.facets):
+            lent = [b for b in known.persona.placement.borrowed if b.facet == m]
+            rows.append(
+                {
+                    "facet": facet.facet,
+                    "reliability": facet.reliability.label,
+                    "support": round(facet.support, 3),
+                    "summary": facet.summary,
+                    "quotes": facet.quotes,
+                    "gate": round(float(gates[int(facet.reliability)]), 3),
+                    "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
+                }
+            )
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"person": person, "interactions": len(known.history), "states": states._asdict(), "facets": rows},
+                ensure_ascii=False,
+            )
+        )
+        return
+    click.echo(f"{person}: {len(known.history)} interactions")
+    if states.states:
+        click.echo(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
+    for row in rows:
+        click.echo(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
+        for quote in row["quotes"]:
+            click.echo(f'      "{" ".join(quote.split())}"')
+        for peer in row["peers"]:
+            click.echo(f"      near {peer['peer']} ({peer['similarity']:.2f})")
+
+
+@people.command("forget")
+@BUNDLE
+@click.argument("person")
+@AS_JSON
+@foreseen
+def people_forget(folder: Path, person: str, as_json: bool) -> None:
+    """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in."""
+    from copersona.runtime.bundle.verify import open_manifest
+    from copersona.runtime.people.store import PeopleStore
+
+    open_manifest(folder)
+    with PeopleStore() as store:
+        gone = store.forget(person)
+    if as_json:
+        click.echo(json.dumps({"person": person, "interactions": gone.interactions, "compacted": gone.compacted}))
+    else:
+        click.echo(f"{person}: {gone.interactions} interactions forgotten")

@@ -1,0 +1,4 @@
+"""A language model by llama.cpp: tokens in, logits, scores and generations out, after a soft prompt.
+
+The only package that imports llama.cpp. Works on numbers and token ids; knows nothing of people or prompts.
+"""

@@ -1,0 +1,264 @@
+"""A GGUF language model by llama.cpp, with a soft prompt in front of the tokens.
+
+Everything works on a soft prompt and token ids; the engine knows nothing of people. The soft prompt, (L, H) float32,
+stands at the positions 0 to L - 1, the tokens follow from L; nothing is added (no beginning-of-text token, no
+template). Text is data: what reads like a control token in it stays text, and control tokens come from
+`Engine.control` alone.
+
+An engine is for one thread at a time, and a call ends the generations of the calls before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from copersona.runtime.common.arrays import F32, F64, I32, check_f32
+from copersona.runtime.common.closing import Closing
+from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.engine.llama import build_info, default_threads, quantize
+from copersona.runtime.engine.llama_context import LlamaContext
+from copersona.runtime.engine.sampling import Piece, Sampling
+from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
+from copersona.runtime.engine.together import Task, run_together
+from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
+from copersona.runtime.filecheck.gguf_check import check_gguf
+
+__all__ = ["Engine", "Piece", "Prefix", "Sampling", "Wanted", "build_info", "quantize"]
+
+T = TypeVar("T")
+
+
+class Wanted(NamedTuple):
+    """One of several generations: after a soft prompt and tokens, sampled in its own way."""
+
+    soft: F32 | None
+    tokens: TokenIds
+    sampling: Sampling
+    prefix: Prefix | None = None
+
+
+class Engine(Closing):
+    """One loaded model with room for `sequences` generations at once, each of up to `n_ctx` positions, soft prompt
+    included.
+
+    `exact` keeps the attention cache in float32, for parity checks. `n_ctx` is cut to what the
+    model was trained on; `context` has the result. `threads` is by default what `default_threads` says.
+
+    Raises:
+        ModelError: the file is missing, refused by `check_gguf`, or llama.cpp cannot load it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        n_ctx: int = 2_048,
+        threads: int | None = None,
+        exact: bool = False,
+        sequences: int = 1,
+    ) -> None:
+        facts = check_gguf(path)
+        if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
+            raise ModelError(f"n_ctx is {n_ctx}, threads {threads}, sequences {sequences}: expected 1 or more")
+        self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
+        self.trained_context, self.width = facts.context, facts.width
+        self._context = LlamaContext(
+            path,
+            width=facts.width,
+            positions=self.context,
+            sequences=sequences,
+            threads=threads or default_threads(),
+            exact=exact,
+        )
+        self._words = Vocabulary(self._context.vocab, self._context.vocabulary)
+        self.vocabulary, self.make = self._words.size, self._context.make
+        self.sequences = Sequences(self._context, self._words)
+        self._turn = 0
+
+    def close(self) -> None:
+        """Give the memory back; the engine cannot be used afterwards. Closing twice is fine."""
+        self._context.close()
+
+    # Text and tokens
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of `text` in NFC; nothing in it becomes a control token."""
+        self._check_open()
+        return self._words.tokenize(text)
+
+    def control(self, token: str) -> int:
+        """Id of the control token written as `token`, such as "<|im_start|>".
+
+        Raises:
+            ModelError: it is not exactly one control token of this vocabulary.
+        """
+        self._check_open()
+        return self._words.control(token)
+
+    def detokenize(self, ids: TokenIds) -> str:
+        """Text of `ids`; control tokens are left out, and so is a character of which the end is missing."""
+        self._check_open()
+        return self._words.text(self._words.check(ids))
+
+    def is_end(self, token: int) -> bool:
+        """Whether a generation ends at this token."""
+        self._check_open()
+        return self._words.is_end(int(self._words.check([token])[0]))
+
+    # Numbers
+
+    def logits(self, soft: F32 | None, tokens: TokenIds, *, last: int | None = None) -> F32:
+        """Logits at every token, or at the `last` ones, (n, V) float32, after the soft prompt, (L, H) float32.
+
+        Raises:
+            ModelError: an id out of the vocabulary, numbers that are not finite, or more positions than the context.
+            ValueError: a soft prompt of another dtype or width.
+        """
+        soft, ids = self._check_input(soft, tokens)
+        out = np.empty((len(ids) if last is None else last, self.vocabulary), np.float32)
+        at = 0
+        for rows in self._feed(soft, ids, len(soft) + len(ids) - len(out)):
+            out[at : at + len(rows)] = rows
+            at += len(rows)
+        return out
+
+    def score(self, soft: F32 | None, prompt_tokens: TokenIds, target_tokens: TokenIds) -> F64:
+        """Natural-log probability of each target token after all before it, (len(target_tokens),) float64.
+
+        Raises:
+            ModelError: as `logits`; nothing stands before the target, or the logits are not finite.
+            ValueError: as `logits`.
+        """
+        targets = self._words.check(target_tokens)
+        soft, ids = self._check_input(soft, np.concatenate([self._words.check(prompt_tokens), targets[:-1]]))
+        first = len(soft) + len(prompt_tokens) - 1
+        if not len(targets):
+            return np.empty(0, np.float64)
+        if first < 0:
+            raise ModelError("the first target token has nothing before it: give a soft prompt or a prompt token")
+        found: list[float] = []
+        for rows in self._feed(soft, ids, first):
+            for row in rows:  # one by one: (V,) float64 at a time, however long the target is
+                shifted = row.astype(np.float64) - row.max()
+                found.append(float(shifted[targets[len(found)]] - np.log(np.exp(shifted).sum())))
+        if not np.isfinite(found).all():
+            raise ModelError(NOT_FINITE)
+        return np.array(found, np.float64)
+
+    # Generation
+
+    def generate(
+        self,
+        soft: F32 | None,
+        tokens: TokenIds,
+        sampling: Sampling,
+        *,
+        grammar: str | None = None,
+        prefix: Prefix | None = None,
+    ) -> Iterator[Piece]:
+        """Tokens after the prompt, until the model ends (that token is not given), `max_tokens`, or a full context.
+
+        The texts of all pieces joined are `detokenize` of all tokens. Another call on this engine ends the generation.
+        `grammar` (GBNF, its root is "root") allows only the texts that it describes; they may be cut by `max_tokens`.
+        `prefix` says which start of the prompt need not be computed again.
+
+        Raises:
+            ModelError: as `logits`; nothing to continue, the logits are not finite, or a grammar that cannot be read.
+            ValueError: as `logits`; a prefix that is no start of the prompt.
+        """
+        return self._generate(self._check_start(soft, tokens, prefix), sampling, grammar)
+
+    def _generate(self, start: Start, sampling: Sampling, grammar: str | None) -> Iterator[Piece]:
+        turn = self._take_turn()
+        generation, row = self.sequences.begin(0, start, sampling, grammar), -1
+        try:
+            while (piece := generation.take(row)) is not None:
+                yield piece
+                self._check_turn(turn)
+                if generation.full:
+                    return
+                self.sequences.step([generation])
+                row = 0
+        finally:
+            generation.close()
+
+    def generate_many(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
+        """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
+        has ended, and the next one, taken from `asked` only then, goes on in its place.
+
+        With q8_0 weights, what one gets is what `generate` gives. With others llama.cpp multiplies several rows in
+        another order than one: logits may differ in their last digits, and where two tokens are as likely but for
+        these, so may the text.
+
+        Raises:
+            ModelError: llama.cpp fails as a whole. What is wrong with one of them is its result.
+        """
+        turn = self._take_turn()
+        for found in run_together(self.sequences, self._tasks(asked)):
+            yield found
+            self._check_turn(turn)
+
+    def _tasks(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
+        for tag, (soft, tokens, sampling, prefix) in asked:
+            try:
+                yield Task(tag, self._check_start(soft, tokens, prefix), sampling)
+            except ModelRefused as error:
+                yield tag, error
+
+    # Positions
+
+    def _feed(self, soft: F32, ids: I32, wanted_from: int) -> Iterator[F32]:
+        """Start from an empty context and decode everything; yields the logits of the positions from `wanted_from` on.
+
+        What is yielded, (1 to OUTPUTS, V) float32, is llama.cpp's own memory and holds until the next step. Where
+        they are wanted of a soft prompt's position, it is its last one.
+        """
+        self._take_turn()
+        self.sequences.clear()
+        context = self._context
+        context.rows(0, soft, 0, last=wanted_from < len(soft))
+        if wanted_from < len(soft):
+            yield context.all_logits(1)
+        split = max(wanted_from - len(soft), 0)
+        context.tokens(0, ids[:split], len(soft), "none")
+        for at in range(split, len(ids), context.outputs):
+            part = ids[at : at + context.outputs]
+            context.tokens(0, part, len(soft) + at, "all")
+            yield context.all_logits(len(part))
+
+    # Checks at the border: what is wrong inside C ends the process
+
+    def _take_turn(self) -> int:
+        self._check_open()
+        self._turn += 1
+        return self._turn
+
+    def _check_turn(self, turn: int) -> None:
+        if turn != self._turn or not self._context.close.alive:
+            raise ModelError("the engine was used for something else before this generation was at its end")
+
+    def _check_open(self) -> None:
+        if not self._context.close.alive:
+            raise ModelError("the engine is closed")
+
+    def _check_input(self, soft: F32 | None, tokens: TokenIds) -> tuple[F32, I32]:
+        self._check_open()
+        soft = np.empty((0, self.width), np.float32) if soft is None else check_f32("soft", soft, None, self.width)
+        ids = self._words.check(tokens)
+        if not np.isfinite(soft).all():
+            raise ModelRefused(f"the soft prompt has {int((~np.isfinite(soft)).sum())} numbers that are not finite")
+        if len(soft) + len(ids) > self.context:
+            raise ModelRefused(f"{len(soft)} soft and {len(ids)} other tokens do not fit the context of {self.context}")
+        return soft, ids
+
+    def _check_start(self, soft: F32 | None, tokens: TokenIds, prefix: Prefix | None) -> Start:
+        soft, ids = self._check_input(soft, tokens)
+        if not len(soft) + len(ids):
+            raise ModelError("nothing to continue: give a soft prompt or a token")
+        if prefix is not None and not 0 <= prefix.tokens < len(ids):
+            raise ValueError(f"a prefix of {prefix.tokens} tokens is no start of a prompt of {len(ids)}")
+        return Start(soft, ids, prefix)

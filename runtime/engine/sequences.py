@@ -1,0 +1,184 @@
+"""Generations in the sequences of one context: how one begins from a kept prefix, and how several go on together.
+
+What precedes the answer is a soft prompt and tokens; the first of them may be a prefix, of which the state is kept.
+The prefix is decoded by itself whether or not its state was kept, so that both give the same numbers, to the bit.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from copersona.runtime.common.arrays import F32, I32
+from copersona.runtime.common.errors import ModelRefused
+from copersona.runtime.engine.llama_context import LlamaContext, State
+from copersona.runtime.engine.sampling import Piece, Sampler, Sampling
+from copersona.runtime.engine.vocabulary import Vocabulary
+
+NOT_FINITE = "the logits are not finite: the soft prompt or the model is damaged"
+
+
+class Shelf(Protocol):
+    """Where states of prefixes are kept. What it gives is whole and was put there under this key."""
+
+    def get(self, key: str) -> State | None:
+        """The state, or None; never an error."""
+        ...
+
+    def put(self, key: str, state: State) -> None:
+        """Keep a state if there is room; never an error."""
+        ...
+
+    def drop(self, key: str) -> None:
+        """Forget a state that proved to be of no use."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The soft prompt and the first `tokens` tokens, under a key made of everything that their state depends on."""
+
+    tokens: int
+    key: str
+    shelf: Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a generation starts from, checked: soft prompt (L, H) float32, token ids, and which of it is a prefix."""
+
+    soft: F32
+    ids: I32
+    prefix: Prefix | None = None
+
+    def __len__(self) -> int:
+        return len(self.soft) + len(self.ids)
+
+
+class Generation:
+    """One sequence that is being continued: sample with `take`, have the context decode `token` at `position`."""
+
+    def __init__(
+        self,
+        context: LlamaContext,
+        words: Vocabulary,
+        sequence: int,
+        start: Start,
+        sampling: Sampling,
+        grammar: str | None,
+    ) -> None:
+        self._context, self._words, self.sequence = context, words, sequence
+        self._sampler = Sampler(sampling, context.vocab, grammar)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.position, self._left, self.token = len(start), sampling.max_tokens, -1
+
+    def take(self, row: int) -> Piece | None:
+        """The next piece from the logits at a place of the last batch; None where the model ends.
+
+        Raises:
+            ModelRefused: the logits are not finite; llama.cpp's samplers end the process over these.
+        """
+        if not np.isfinite(self._context.logits(row).sum()):
+            raise ModelRefused(NOT_FINITE)
+        self.token = self._sampler(self._context.raw, row)
+        if self._words.is_end(self.token):
+            return None
+        self._left -= 1
+        return Piece(self.token, self._decoder.decode(self._words.bytes(self.token)))
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing may follow: enough tokens, or no position left."""
+        return not self._left or self.position >= self._context.positions
+
+    def close(self) -> None:
+        self._sampler.close()
+
+
+class Sequences:
+    """The sequences of a context, and which prefix each of them begins with just now.
+
+    `reached` counts how prefixes were come by: held (still in the context), restored, or computed.
+    """
+
+    def __init__(self, context: LlamaContext, words: Vocabulary) -> None:
+        self._context, self._words, self.count = context, words, context.sequences
+        self._held: list[str | None] = [None] * context.sequences
+        self.reached: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        """Empty all of them."""
+        self._held = [None] * self._context.sequences
+        self._context.clear()
+
+    def begin(self, sequence: int, start: Start, sampling: Sampling, grammar: str | None = None) -> Generation:
+        """Decode what a generation starts from, so that its first token can be taken at place -1.
+
+        Raises:
+            ModelError: a grammar that cannot be read, or llama.cpp cannot decode.
+        """
+        generation = Generation(self._context, self._words, sequence, start, sampling, grammar)
+        try:
+            self._decode(sequence, start)
+        except BaseException:
+            generation.close()
+            raise
+        return generation
+
+    def step(self, generations: Sequence[Generation]) -> None:
+        """Decode the token that each of these took last; the next ones can be taken at the places 0, 1, and so on."""
+        rows = np.array([(g.token, g.position, g.sequence) for g in generations], np.int32)
+        self._context.step(rows[:, 0], rows[:, 1], rows[:, 2])
+        for generation in generations:
+            generation.position += 1
+
+    def move(self, generation: Generation, sequence: int) -> bool:
+        """Have a generation go on in a sequence where none is running; False, and it stays, where that fails."""
+        state, self._held[sequence] = self._context.state(generation.sequence), None
+        if state is None or not self._context.restore(sequence, state, generation.position):
+            return False
+        self._held[sequence] = self._held[generation.sequence]
+        generation.sequence = sequence
+        return True
+
+    def _decode(self, sequence: int, start: Start) -> None:
+        split = start.prefix.tokens if start.prefix is not None else 0
+        if start.prefix is not None:
+            self._reach(sequence, start, start.prefix)
+        else:
+            self._held[sequence] = None
+            self._context.trim(sequence, 0)
+            self._context.rows(sequence, start.soft, 0, last=not len(start.ids))
+        self._context.tokens(sequence, start.ids[split:], len(start.soft) + split, "last")
+
+    def _reach(self, sequence: int, start: Start, prefix: Prefix) -> None:
+        """Have the sequence hold the prefix and nothing else."""
+        length = len(start.soft) + prefix.tokens
+        held, self._held[sequence] = self._held[sequence], None
+        if held == prefix.key and self._context.trim(sequence, length):
+            how = "held"
+        elif self._restore(sequence, prefix, length):
+            how = "restored"
+        else:
+            how = "computed"
+            self._context.trim(sequence, 0)
+            self._context.rows(sequence, start.soft, 0)
+            self._context.tokens(sequence, start.ids[: prefix.tokens], len(start.soft), "none")
+            if (state := self._context.state(sequence)) is not None:
+                prefix.shelf.put(prefix.key, state)
+        self._held[sequence] = prefix.key
+        self.reached[how] += 1
+
+    def _restore(self, sequence: int, prefix: Prefix, length: int) -> bool:
+        state = prefix.shelf.get(prefix.key)
+        if state is None:
+            return False
+        if self._context.restore(sequence, state, length):
+            return True
+        prefix.shelf.drop(prefix.key)
+        return False

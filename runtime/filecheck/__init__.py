@@ -1,0 +1,4 @@
+"""Files of others, looked at before a parser in C sees them: GGUF, ONNX, npy, safetensors.
+
+Each check reads a header within bounds of its own and raises one line. Loads nothing.
+"""

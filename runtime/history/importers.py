@@ -1,0 +1,229 @@
+"""Readers of histories and requests: files in, checked `Interaction`s and `Request`s out.
+
+Readers stream (`jsonlines.py` holds one record at a time). Nothing broken passes: a field of the wrong kind is an error
+that names file and line. A text that is blank is no error (someone wrote nothing); it is skipped and counted.
+
+A format is one function from a record's fields to interactions (`formats.py`, `lamp.py`), entered in `FORMATS`. Knows
+nothing of stores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank
+from copersona.runtime.history.formats import (
+    Fields,
+    MissingField,
+    Reader,
+    from_amazon2014,
+    from_amazon2023,
+    from_dpl,
+    from_jsonl,
+    needed,
+    optional,
+    read_metadata,
+)
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.history.jsonlines import Record, bad_line, read_objects, read_records, starts_array
+from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
+
+FORMATS: dict[str, Reader] = {
+    "jsonl": from_jsonl,
+    "amazon2014": from_amazon2014,
+    "amazon2023": from_amazon2023,
+    "dpl": from_dpl,
+    "lamp": from_lamp,
+    "longlamp": from_longlamp,
+}
+
+SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
+    "dpl": read_records,
+    "lamp": read_questions,
+    "longlamp": read_questions,
+}
+"""Where a format's records come from, other than one JSON object a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load found: the interactions in the order of the files, and what it left out."""
+
+    interactions: tuple[Interaction, ...]
+    skipped_empty: int
+    bad: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One line of a batch: what to answer, and as whom (None: as nobody in particular)."""
+
+    id: str
+    person: str | None
+    input: str
+
+
+def read_history(path: Path | str, format: str = "jsonl") -> Iterator[Interaction]:
+    """The interactions of one file, in its order, those with a blank output left out.
+
+    Raises:
+        HistoryError: on the first line (or file) that cannot be read; the message starts with `file:line`.
+    """
+    _reader(format)
+    for outcome in _history(path, format):
+        if isinstance(outcome, HistoryError):
+            raise outcome
+        if outcome is not None:
+            yield outcome
+
+
+def load_history(
+    paths: Iterable[Path | str], format: str = "jsonl", *, skip_bad: bool = False, metadata: Path | str | None = None
+) -> Loaded:
+    """The interactions of several files; with `skip_bad`, records that cannot be read are listed instead of raised.
+
+    A `metadata` file names the items of interactions that have neither an input nor item words.
+
+    Raises:
+        HistoryError: a file that cannot be read at all; without `skip_bad`, the first bad record; with it, when no
+            record was good; a metadata file that names none of the items.
+    """
+    _reader(format)
+    products = None if metadata is None else read_metadata(metadata, skip_bad=skip_bad)
+    good: list[Interaction] = []
+    bad: list[str] = []
+    empty = 0
+    for path in paths:
+        for outcome in _history(path, format):
+            if isinstance(outcome, Interaction):
+                good.append(outcome)
+            elif outcome is None:
+                empty += 1
+            elif skip_bad:
+                bad.append(str(outcome))
+            else:
+                raise outcome
+    if bad and not good:
+        raise HistoryError(f"none of {len(bad)} lines could be read; the first: {bad[0]}")
+    if products is not None:
+        if good and not any(one.item in products.products for one in good):
+            raise HistoryError(f"{metadata}: none of the histories' items is in this metadata file")
+        good, bad = [products.name(one) for one in good], [*bad, *products.bad]
+    return Loaded(tuple(good), empty, tuple(bad))
+
+
+def read_requests(path: Path | str) -> Iterator[Request]:
+    """The request lines of a batch file: `{"id": ..., "person": ... or null, "input": ...}`, each id once.
+
+    Raises:
+        HistoryError: on the first line (or file) that cannot be read.
+    """
+    for _, request in request_lines(path):
+        if isinstance(request, HistoryError):
+            raise request
+        yield request
+
+
+def request_lines(path: Path | str) -> Iterator[tuple[int, Request | HistoryError]]:
+    """The same with line numbers; a line that is no request, or repeats an id, gives its error instead.
+
+    Raises:
+        HistoryError: the file cannot be read, or holds no line at all.
+    """
+    lines: dict[str, int] = {}
+    number = 0
+    for number, fields in read_objects(path):
+        try:
+            if isinstance(fields, HistoryError):
+                raise fields
+            request = _request(fields)
+            if request.id in lines:
+                raise ValueError(f"the id {request.id!r} was used on line {lines[request.id]}; ids are unique")
+        except HistoryError as error:
+            yield number, error
+        except ValueError as error:
+            yield number, bad_line(path, number, str(error))
+        else:
+            lines[request.id] = number
+            yield number, request
+    if not number:
+        raise HistoryError(f"{path}: holds no requests, expected one JSON object a line")
+
+
+def history_line(interaction: Interaction) -> str:
+    """The interaction as one line of our format; `read_history` gives it back unchanged."""
+    names = ("person", "output", "input", "time", "item", "title", "rating", "words")
+    fields = {name: getattr(interaction, name) for name in names}
+    kept = {name: value for name, value in fields.items() if value is not None and value != ()}
+    return json.dumps(kept, ensure_ascii=False, allow_nan=False)
+
+
+def _reader(format: str) -> Reader:
+    if format not in FORMATS:
+        raise HistoryError(f"unknown format {format!r}, expected one of: {', '.join(sorted(FORMATS))}")
+    return FORMATS[format]
+
+
+def _lines(path: Path | str) -> Iterator[Record]:
+    """One JSON object a line."""
+    for number, fields in read_objects(path):
+        yield f"{path}:{number}", fields
+
+
+def _history(path: Path | str, format: str) -> Iterator[Interaction | HistoryError | None]:
+    """Per interaction itself, None where its output is blank; of a bad record the error, and nothing else."""
+    reader, rows = FORMATS[format], 0
+    if format not in SOURCES:
+        _refuse_array(path, reader)
+    for where, fields in SOURCES.get(format, _lines)(path):
+        rows += 1
+        if isinstance(fields, HistoryError):
+            yield fields
+            continue
+        try:
+            found = [None if is_blank(one.output) else check_interaction(one) for one in reader(fields)]
+        except ValueError as error:
+            hint = _looks_like(fields, reader) if isinstance(error, MissingField) else ""
+            yield HistoryError(f"{where}: {error}{hint}")
+            continue
+        yield from found
+    if not rows:
+        raise HistoryError(f"{path}: holds no interactions, expected one JSON object a line")
+
+
+def _refuse_array(path: Path | str, reader: Reader) -> None:
+    """Raises HistoryError where JSON lines are expected and the file is an array in another format."""
+    if starts_array(path):
+        _, first = next(read_records(path), ("", None))
+        hint = _looks_like(first, reader) if isinstance(first, dict) else ""
+        if hint:
+            raise HistoryError(f"{path}: this is a JSON array, expected one JSON object a line{hint}")
+
+
+def _looks_like(fields: Fields, reader: Reader) -> str:
+    """Which other format these fields would do for, as the end of an error message."""
+    for name, other in FORMATS.items():
+        if other is not reader:
+            try:
+                list(other(fields))
+            except MissingGold:
+                pass
+            except ValueError:
+                continue
+            return f" (this looks like the format {name!r})"
+    return ""
+
+
+def _request(fields: Fields) -> Request:
+    identifier, text, person = needed(fields, "id"), needed(fields, "input"), optional(fields, "person")
+    if is_blank(identifier) or len(identifier) > MAX_NAME:
+        raise ValueError(f"'id': expected 1 to {MAX_NAME} characters")
+    if is_blank(text):
+        raise ValueError("'input': expected text, found a blank one")
+    check_text("id", identifier)
+    check_text("input", text)
+    return Request(identifier, None if person is None else check_person(person), text)

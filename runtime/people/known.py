@@ -1,0 +1,24 @@
+"""A person at one moment, as answering needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import History
+from copersona.runtime.people.prefix_files import PrefixFiles
+from copersona.runtime.persona.persona import Persona
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Known:
+    """What they wrote, who they are in the population, and their soft prompt (L, H) float32.
+
+    One of the people store has a name, and files for the states of their prompts' beginnings.
+    """
+
+    history: History
+    persona: Persona
+    soft: F32
+    name: str | None = None
+    files: PrefixFiles | None = None

@@ -1,0 +1,132 @@
+"""What was computed of a person, kept until something changes that it was made from.
+
+In the people store as one row of texts and arrays (never pickle), in memory as it is. The key is a hash of what a
+persona depends on; a row that was changed, or does not fit the bundle, is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from copersona.runtime.bundle.manifest import Shapes
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.history.interactions import History, Interaction
+from copersona.runtime.people.known import Known
+from copersona.runtime.people.tables import Kept
+from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
+from copersona.runtime.persona.neighbors import Edges, Ranked
+from copersona.runtime.persona.persona import Persona
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
+from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.prompt.layout import PeerLine
+
+VERSION = 1  # of how a persona is made from a profile, and of the row's form
+REMEMBERED = 64  # people in memory; the least recently used go first
+
+
+def persona_key(bundle_id: str, profiler: str, peers: int, peer: str | None, history: Sequence[Interaction]) -> str:
+    """Hash of all that a persona is made from: the bundle (so encoder, facet schema, graph and personalizer), who
+    profiles, the person's own pseudonym, how many peers are shown, and what they wrote, in order."""
+    body = [VERSION, bundle_id, PROFILER_VERSION, profiler, peers, peer, [item.digest for item in history]]
+    return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
+
+
+def write_persona(key: str, persona: Persona, soft: F32) -> Kept:
+    """The row of a persona and its soft prompt (L, H) float32."""
+    from safetensors.numpy import save
+
+    profile, placement = persona.profile, persona.placement
+    texts = json.dumps(
+        {
+            "by": profile.by,
+            "facets": [asdict(facet) for facet in profile.facets],
+            "borrowed": [asdict(borrowed) for borrowed in placement.borrowed],
+            "peers": [asdict(line) for line in persona.peers],
+        },
+        ensure_ascii=False,
+    )
+    arrays = {
+        "soft": soft,
+        "profile.vectors": profile.vectors,
+        "profile.z": profile.z,
+        "vectors": persona.vectors,
+        "labels": persona.labels,
+        **{f"edges.{name}": array for name, array in placement.edges._asdict().items()},
+        **{f"shared.{name}": array for name, array in placement.shared._asdict().items()},
+        **{f"combined.{name}": array for name, array in placement.combined._asdict().items()},
+    }
+    raw = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return Kept(key, _digest(key, texts, raw), texts, raw)
+
+
+def read_persona(kept: Kept, graph: PersonaGraph, shapes: Shapes) -> tuple[Persona, F32] | None:
+    """Inverse of `write_persona`; None where the row is not what was written, or not for a bundle of these shapes."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if kept.sha256 != _digest(kept.key, kept.texts, kept.arrays):
+        return None
+    try:
+        texts, arrays = json.loads(kept.texts), load(kept.arrays)
+        return _persona(texts, arrays, graph, shapes), arrays["soft"]
+    except (ValueError, KeyError, TypeError, IndexError, SafetensorError):
+        return None
+
+
+def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes) -> Persona:
+    vectors, labels = arrays["vectors"], arrays["labels"]
+    if (vectors.shape, arrays["soft"].shape) != (
+        (shapes.facets, shapes.width),
+        (shapes.soft_tokens, shapes.hidden),
+    ):
+        raise ValueError("of another bundle")
+    facets = tuple(
+        FacetProfile(**{**row, "quotes": tuple(row["quotes"]), "reliability": Reliability(row["reliability"])})
+        for row in texts["facets"]
+    )
+    edges = Edges(*(arrays[f"edges.{name}"] for name in Edges._fields))
+    shared, combined = (
+        Ranked(*(arrays[f"{part}.{name}"] for name in Ranked._fields)) for part in ("shared", "combined")
+    )
+    placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
+    profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
+    inputs = graph.inputs(vectors, labels, shared) if (labels >= 2).any() else None
+    return Persona(profile, vectors, labels, placement, tuple(PeerLine(**row) for row in texts["peers"]), inputs)
+
+
+def _digest(key: str, texts: str, raw: bytes) -> str:
+    return hashlib.sha256(f"{key}\n{texts}\n".encode("utf-8", "surrogatepass") + raw).hexdigest()
+
+
+class PersonaMemory:
+    """The people that a session knows at the moment, by name."""
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._people: OrderedDict[str, tuple[str, Known]] = OrderedDict()
+
+    def get(self, name: str, key: str, history: History) -> Known | None:
+        """The person, if nothing changed, item words included."""
+        before, known = self._people.get(name, ("", None))
+        if known is None or before != key or known.history != history:
+            return None
+        self._people.move_to_end(name)
+        return known
+
+    def put(self, name: str, key: str, known: Known) -> None:
+        """Remember a person in the place of what was remembered of them."""
+        self._people[name] = (key, known)
+        self._people.move_to_end(name)
+        while len(self._people) > self._limit:
+            self._people.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """Forget a person; it is no error if they are not remembered."""
+        self._people.pop(name, None)

@@ -1,0 +1,364 @@
+"""The people on this device and what they wrote, in one SQLite file that only this user can read.
+
+* What was acknowledged survives a kill at any moment: one transaction a call, rollback journal, synchronous=EXTRA.
+  (The write-ahead log of SQLite before 3.51.3 can corrupt a file that two processes write, so it is not used.)
+* Forgotten means gone: deleted bytes are overwritten and the file is rewritten.
+* An import is idempotent: an interaction is known by its digest.
+
+A store that cannot be read is never repaired, replaced or written to. Knows nothing of bundles but their ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from copersona.runtime.chat.ask import Reply
+from copersona.runtime.common.closing import Closing
+from copersona.runtime.common.errors import PersonError
+from copersona.runtime.common.places import create_private, data_home
+from copersona.runtime.history.checks import check_interaction, check_person
+from copersona.runtime.history.interactions import History, Interaction
+from copersona.runtime.people.prefix_files import PrefixFiles
+from copersona.runtime.people.tables import (
+    APPLICATION_ID,
+    HISTORY,
+    INSERT,
+    KEEP_PERSONA,
+    KEEP_VECTOR,
+    MIGRATIONS,
+    PEOPLE,
+    PRAGMAS,
+    SCHEMA_VERSION,
+    Kept,
+    from_row,
+    row,
+)
+
+CLOSE_AMONG = 20_000  # names looked through for close ones
+CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What one `add` did: people in it, interactions that were new, interactions that were there already."""
+
+    people: int
+    new: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow:
+    """A person in the list of people; times are None where no interaction has one."""
+
+    name: str
+    interactions: int
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a `forget` removed; not `compacted` where another process kept the file from being rewritten.
+
+    The person's rows are gone and overwritten in both cases; rewriting also drops what SQLite moved inside the file.
+    """
+
+    interactions: int
+    compacted: bool
+
+
+def store_path() -> Path:
+    """Where the people of this device are kept by default."""
+    return data_home() / "people.sqlite"
+
+
+class PeopleStore(Closing):
+    """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises PersonError where the file cannot be read or written; the message names the file.
+    """
+
+    def __init__(self, path: Path | str | None = None, *, busy_seconds: float = 10.0) -> None:
+        """Open the store, creating it (folder 0700, file 0600) where there is none.
+
+        Raises:
+            PersonError: the file is no store, damaged, of a newer version, or in a folder that cannot be written.
+        """
+        self.path = store_path() if path is None else Path(path)
+        self._lock = threading.RLock()
+        self.prefixes = PrefixFiles(self.path)
+        try:
+            create_private(self.path)
+            self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
+        try:
+            self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; closing twice is no error."""
+        with self._lock:
+            self._db.close()
+
+    def add(self, interactions: Iterable[Interaction]) -> Added:
+        """Keep these interactions, all or none; those that are known already are counted and left as they are.
+
+        Raises:
+            PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
+        """
+        people: set[str] = set()
+        changed: set[str] = set()
+        new = total = 0
+        with self._transaction():
+            for interaction in interactions:
+                kept = self._checked(interaction)
+                if kept.person not in people:
+                    people.add(kept.person)
+                    self._db.execute(
+                        "INSERT INTO people (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (kept.person,)
+                    )
+                if self._db.execute(INSERT, row(kept)).rowcount:
+                    changed.add(kept.person)
+                    new += 1
+                total += 1
+        with self._files():
+            for person in changed:  # what their prompts began with until now
+                self.prefixes.forget(person)
+        return Added(len(people), new, total - new)
+
+    def history(self, person: str) -> History:
+        """What the person wrote, oldest first; without a time first; of one time, in the order they were added.
+
+        Raises:
+            PersonError: nobody of that name is here; the message lists close names.
+        """
+        name = self._name(person)
+        with self._reading():
+            rows = self._db.execute(HISTORY, (name,)).fetchall()
+            if not rows and not self._knows(name):
+                raise self._unknown(name)
+        return tuple(from_row(name, found) for found in rows)
+
+    def people(self) -> list[PersonRow]:
+        """Everyone in this store, by name."""
+        with self._reading():
+            return [PersonRow(*found) for found in self._db.execute(PEOPLE)]
+
+    def forget(self, person: str) -> Forgotten:
+        """Delete everything about the person, so that no byte of it stays in the file or beside it.
+
+        Raises:
+            PersonError: nobody of that name is here, neither with a history nor enrolled.
+        """
+        name = self._name(person)
+        with self._transaction():
+            count = self._db.execute("SELECT count(*) FROM interactions WHERE person = ?", (name,)).fetchone()[0]
+            gone = self._db.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount
+            gone += self._db.execute("DELETE FROM enrolments WHERE person = ?", (name,)).rowcount
+            if not gone:
+                raise self._unknown(name)
+            with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
+                self.prefixes.forget(name)
+        with self._files():  # what another process wrote meanwhile
+            self.prefixes.sweep([found.name for found in self.people()])
+        return Forgotten(int(count), self.compact())
+
+    def compact(self) -> bool:
+        """Rewrite the file without its free space; False where another process is using it just now."""
+        with self._reading():
+            try:
+                self._db.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                return False
+        return True
+
+    def enrol(self, bundle_id: str, peers: Mapping[str, str]) -> None:
+        """Remember the pseudonyms of people who took part in a bundle's training: nobody is their own neighbour."""
+        rows = [(bundle_id, self._name(person), peer) for person, peer in peers.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO enrolments (bundle, person, peer) VALUES (?, ?, ?)", rows)
+
+    def peer_of(self, bundle_id: str, person: str) -> str | None:
+        """The person's pseudonym in that bundle, or None for someone who took no part in it."""
+        query = "SELECT peer FROM enrolments WHERE bundle = ? AND person = ?"
+        with self._reading():
+            found = self._db.execute(query, (bundle_id, self._name(person))).fetchone()
+        return None if found is None else str(found[0])
+
+    def replies(self, person: str) -> PersonReplies:
+        """The memory of what a language model answered about this person."""
+        return PersonReplies(self, self._name(person))
+
+    def _reply(self, person: str, key: str) -> str | None:
+        with self._reading():
+            query = "SELECT reply FROM replies WHERE person = ? AND key = ?"
+            found = self._db.execute(query, (person, key)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _keep_reply(self, person: str, key: str, reply: str) -> None:
+        with self._transaction():
+            if not self._knows(person):
+                raise self._unknown(person)
+            self._db.execute(
+                "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
+            )
+
+    def vectors(self, person: str, encoder: str) -> dict[str, bytes]:
+        """What `keep_vectors` kept of the person's texts for this encoder, by the hash of the text."""
+        query = "SELECT text, vector FROM vectors WHERE person = ? AND encoder = ?"
+        with self._reading():
+            return dict(self._db.execute(query, (self._name(person), encoder)).fetchall())
+
+    def keep_vectors(self, person: str, encoder: str, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors by the hash of their text, until the person is forgotten; of someone unknown, keep nothing."""
+        name = self._name(person)
+        with self._transaction():
+            self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
+
+    def persona(self, person: str, bundle_id: str) -> Kept | None:
+        """What `keep_persona` kept of the person for this bundle."""
+        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
+        return None if found is None else Kept(*found)
+
+    def keep_persona(self, person: str, bundle_id: str, kept: Kept) -> None:
+        """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
+
+    def check(self) -> None:
+        """Read the whole file. Raises PersonError where it is damaged."""
+        with self._reading():
+            found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if found != "ok" or self._db.execute("PRAGMA foreign_key_check").fetchone():
+                raise self._damaged(found)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        with self._reading():
+            for pragma in PRAGMAS:
+                self._db.execute(pragma)
+            version = self._version()
+            if version > SCHEMA_VERSION:
+                raise PersonError(
+                    f"{self.path}: a store of version {version}, this copersona knows {SCHEMA_VERSION}; update it"
+                )
+            if self.path.stat().st_size <= CHECK_BELOW:
+                found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise self._damaged(found)
+            self._db.execute("PRAGMA journal_mode=TRUNCATE")
+        if version < SCHEMA_VERSION:
+            with self._transaction():
+                self._migrate()
+
+    def _version(self) -> int:
+        """The schema's version, 0 for a new file. Raises PersonError for another program's database."""
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise PersonError(f"{self.path}: this is another program's database, expected copersona's people store")
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date, inside the caller's transaction (another process may have just done it)."""
+        from sqlite_utils import Database  # here: it takes long to import and only a new store needs it
+
+        for version, step in enumerate(MIGRATIONS[self._version() :], start=self._version() + 1):
+            step(Database(self._db))
+            self._db.execute(f"PRAGMA user_version={version}")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The lock, and SQLite's errors as PersonError."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise PersonError(
+                        f"{self.path}: another process is writing to it; try again when it is done"
+                    ) from None
+                raise PersonError(f"{self.path}: {error}") from None
+            except sqlite3.ProgrammingError as error:
+                raise PersonError(f"{self.path}: the store is closed ({error})") from None
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(str(error)) from None
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Errors of the files beside the store as PersonError."""
+        try:
+            yield
+        except OSError as error:
+            raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; the write lock is taken at the start, so that two processes wait instead of clash."""
+        with self._reading():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _checked(self, interaction: Interaction) -> Interaction:
+        try:
+            return check_interaction(interaction)
+        except ValueError as error:
+            raise PersonError(f"an interaction of {interaction.person!r} cannot be kept: {error}") from None
+
+    def _name(self, person: str) -> str:
+        try:
+            return check_person(person)
+        except ValueError as error:
+            raise PersonError(f"{person!r}: {error}") from None
+
+    def _knows(self, name: str) -> bool:
+        return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None
+
+    def _unknown(self, name: str) -> PersonError:
+        names = [
+            found[0] for found in self._db.execute("SELECT name FROM people ORDER BY name LIMIT ?", (CLOSE_AMONG,))
+        ]
+        close = difflib.get_close_matches(name, names, n=5)
+        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {len(names):,} people"
+        return PersonError(f"nobody here is called {name!r}{hint}")
+
+    def _damaged(self, found: str) -> PersonError:
+        what = " ".join(found.split())
+        return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
+
+
+class PersonReplies:
+    """A person's answers of a language model (`ledger.Replies`), kept in the store and forgotten with the person."""
+
+    def __init__(self, store: PeopleStore, person: str) -> None:
+        self._store, self._person = store, person
+
+    def get(self, key: str) -> Reply | None:
+        found = self._store._reply(self._person, key)
+        return None if found is None else Reply(*json.loads(found))
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep an answer. Raises PersonError where the person is not in the store."""
+        self._store._keep_reply(self._person, key, json.dumps(reply))

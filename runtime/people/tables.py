@@ -1,0 +1,143 @@
+"""The tables of the people store, and the steps that bring an older store up to date.
+
+Each step runs inside the store's own transaction, so that a kill leaves the old schema or the new one. `seq` grows with
+every row that is added and breaks the ties of a history; `digest` makes an import idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from copersona.runtime.history.interactions import Interaction
+
+APPLICATION_ID = 0x436F5070  # "CoPp"
+PRAGMAS = (
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+    "PRAGMA mmap_size=0",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA temp_store=MEMORY",  # rewriting the file must not leave a copy of it in a temporary folder
+    "PRAGMA synchronous=EXTRA",
+)
+
+INSERT = """
+INSERT INTO interactions (person, digest, output, input, time, item, title, rating, words)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, digest) DO NOTHING
+"""
+HISTORY = """
+SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY time, seq
+"""  # NULL comes first, as in `order_history`
+KEEP_VECTOR = """
+INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
+"""  # nothing of someone who was forgotten meanwhile
+KEEP_PERSONA = """
+INSERT OR REPLACE INTO personas (person, bundle, key, sha256, texts, arrays)
+SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ?
+"""
+PEOPLE = """
+SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
+GROUP BY name ORDER BY name
+"""
+
+
+class Kept(NamedTuple):
+    """What was computed of a person: the key of what it was made from, the hash of it all, texts as JSON, arrays as
+    safetensors."""
+
+    key: str
+    sha256: str
+    texts: str
+    arrays: bytes
+
+
+def _initial(db: Any) -> None:
+    """Version 1."""
+    db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    db["people"].create(
+        {"name": str, "added": str}, pk="name", not_null={"added"}, defaults={"added": "CURRENT_TIMESTAMP"}
+    )
+    db.execute(
+        """
+        CREATE TABLE interactions (
+            seq INTEGER PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            digest TEXT NOT NULL,
+            output TEXT NOT NULL,
+            input TEXT,
+            time REAL,
+            item TEXT,
+            title TEXT,
+            rating REAL,
+            words TEXT NOT NULL
+        )
+        """
+    )
+    db["interactions"].create_index(["person", "digest"], unique=True)
+    db["enrolments"].create({"bundle": str, "person": str, "peer": str}, pk=("bundle", "person"), not_null={"peer"})
+    db["enrolments"].create_index(["person"])
+
+
+def _replies(db: Any) -> None:
+    """Version 2: what a language model answered about a person, forgotten with them."""
+    db.execute(
+        """
+        CREATE TABLE replies (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            reply TEXT NOT NULL,
+            PRIMARY KEY (person, key)
+        )
+        """
+    )
+
+
+def _vectors(db: Any) -> None:
+    """Version 3: vectors of a person's texts, by the hashes of the encoder and of the text."""
+    db.execute(
+        """
+        CREATE TABLE vectors (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            encoder TEXT NOT NULL,
+            text TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (person, encoder, text)
+        )
+        """
+    )
+
+
+def _personas(db: Any) -> None:
+    """Version 4: what was computed of a person for a bundle, the latest only, under a key of what it was made from."""
+    db.execute(
+        """
+        CREATE TABLE personas (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            bundle TEXT NOT NULL,
+            key TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            texts TEXT NOT NULL,
+            arrays BLOB NOT NULL,
+            PRIMARY KEY (person, bundle)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def row(interaction: Interaction) -> tuple[str | float | None, ...]:
+    """The values of `INSERT`."""
+    i = interaction
+    words = json.dumps(i.words, ensure_ascii=False)
+    return (i.person, i.digest, i.output, i.input, i.time, i.item, i.title, i.rating, words)
+
+
+def from_row(person: str, found: tuple[Any, ...]) -> Interaction:
+    """One row of `HISTORY` as the interaction that it was."""
+    output, given, time, item, title, rating, words = found
+    return Interaction(person, output, given, time, item, title, rating, tuple(json.loads(words)))

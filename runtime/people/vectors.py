@@ -1,0 +1,59 @@
+"""Vectors of what a person wrote: each text encoded once, remembered in memory and, with the person, in their store.
+
+A kept vector is known by the hashes of its text and of its encoder, so that neither can change unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.profile.profiler import Encode
+
+if TYPE_CHECKING:
+    from copersona.runtime.people.store import PeopleStore
+
+REMEMBERED = 50_000  # texts in memory; the oldest go first
+
+
+class Vectors:
+    """An encoder that remembers. Calling it gives the unit vector of a text, (E,) float32."""
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+        self._found: dict[str, F32] = {}
+
+    def __call__(self, text: str) -> F32:
+        found = self._found.get(text)
+        return self._remember(text, self._encode(text)) if found is None else found
+
+    def recall(self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str) -> None:
+        """Have the vectors of a person's texts at hand: read from the store, or encoded and kept there.
+
+        `encoder` is the hash of the encoder that this was made with.
+
+        Raises:
+            PersonError: the store cannot be read or written.
+        """
+        wanted = {_digest(text): text for text in texts if text not in self._found}
+        if not wanted:
+            return
+        kept = store.vectors(person, encoder)
+        for digest in wanted.keys() & kept.keys():
+            self._remember(wanted[digest], np.frombuffer(kept[digest], dtype="<f4").astype(np.float32))
+        missing = {digest: self(text) for digest, text in wanted.items() if digest not in kept}
+        store.keep_vectors(person, encoder, {d: v.astype("<f4").tobytes() for d, v in missing.items()})
+
+    def _remember(self, text: str, vector: F32) -> F32:
+        if len(self._found) >= REMEMBERED:
+            del self._found[next(iter(self._found))]
+        self._found[text] = vector
+        return vector
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

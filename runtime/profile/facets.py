@@ -1,0 +1,277 @@
+"""Facets, the schema of a population, the profiles of a person, and their one JSON form.
+
+A facet is one human-readable dimension along which people differ. It is measured by *features*: columns of
+`style.py` (`words` empty) or induced word lists (`words` given). The schema carries the population's statistics of each
+feature, so that a profile means the same on the device as it did in the export. `facets.json` is meant to be read
+and edited by hand: names, definitions, values, rubrics, features and word lists; it holds nobody's sentences.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from copersona.runtime.common.arrays import F32, I32
+from copersona.runtime.common.errors import FacetError
+from copersona.runtime.profile.style import STYLE_FEATURES
+
+SCHEMA_VERSION = 1
+PLACEHOLDER = "No explicit profile information provided."
+
+
+class Reliability(IntEnum):
+    """How well a history supports a facet (paper, section 3.1)."""
+
+    NONE = 0
+    WEAK = 1
+    MODERATE = 2
+    STRONG = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+    @property
+    def observed(self) -> bool:
+        """Moderate or strong: the facet has an embedding and edges of its own (METHOD 0)."""
+        return self >= Reliability.MODERATE
+
+
+LABELS = {reliability.label: reliability for reliability in Reliability}
+
+OMEGA: F32 = np.array([0.05, 0.25, 0.60, 0.95], dtype=np.float32)
+"""Reliability weights ω of graph construction, by label (paper, appendix C). (4,) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One measured quantity of a text and its statistics over the population.
+
+    A person's z is `(mean over their interactions - mean) / between`; `within` is the spread of one interaction
+    around its author's mean, in the same units. `words` makes it the share of these words in a text; empty means a
+    style column.
+    """
+
+    name: str
+    phrase: str
+    mean: float
+    between: float
+    within: float
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """One dimension: its score is the weighted mean of its features' z, cut into `values` at `cuts`.
+
+    kind "ordinal": `values` run from low to high, len(cuts) = len(values) - 1.
+    kind "categorical": one value a feature, the value is the feature with the highest z; `cuts` is empty.
+    `separates` names the clusters with the lowest and the highest score by number and top terms (evidence of
+    discovery).
+    """
+
+    name: str
+    definition: str
+    kind: str
+    values: tuple[str, ...]
+    rubric: str
+    features: tuple[str, ...]
+    weights: tuple[float, ...]
+    cuts: tuple[float, ...] = ()
+    separates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FacetSchema:
+    """The M facets of a population and the F features that measure them."""
+
+    facets: tuple[Facet, ...]
+    features: tuple[Feature, ...]
+    feature_weight: float
+    """Share of the measured features against the text embedding in a facet's vector, in [0, 1]."""
+
+    def __len__(self) -> int:
+        return len(self.facets)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(facet.name for facet in self.facets)
+
+    def columns(self, facet: Facet) -> list[int]:
+        """Indices into `features` of a facet's features."""
+        index = {feature.name: i for i, feature in enumerate(self.features)}
+        return [index[name] for name in facet.features]
+
+
+@dataclass(frozen=True, slots=True)
+class FacetProfile:
+    """What a history says of one facet: summary, up to two verbatim quotes, reliability and the figure behind it."""
+
+    facet: str
+    summary: str
+    quotes: tuple[str, ...]
+    reliability: Reliability
+    support: float
+    """Expected agreement of the facet's measurement with a second history of the same size, in [0, 1]."""
+
+
+class Profile(NamedTuple):
+    """A person's M facet profiles and their raw (not centred) vectors: (M, D) float32, zeros where not observed."""
+
+    facets: tuple[FacetProfile, ...]
+    vectors: F32
+    z: F32
+    """(F,) float32, the person's standardised features."""
+    by: str = ""
+    """Name and prompt of the language model that made it; empty for the statistical profiler."""
+
+    @property
+    def reliabilities(self) -> I32:
+        """(M,) int32 labels."""
+        return np.array([int(f.reliability) for f in self.facets], dtype=np.int32)
+
+
+def schema_to_json(schema: FacetSchema) -> str:
+    """The schema as indented JSON, stable in order."""
+    body = {"version": SCHEMA_VERSION, **asdict(schema)}
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
+    """Read a schema and check that it holds together.
+
+    Raises:
+        FacetError: not JSON, another version, a field that is missing or of the wrong type, a facet that names an
+            unknown feature, weights or cuts of the wrong number; the message names the facet.
+    """
+    try:
+        body = json.loads(text)
+        if not isinstance(body, dict) or body.get("version") != SCHEMA_VERSION:
+            found = body.get("version") if isinstance(body, dict) else type(body).__name__
+            raise FacetError(f"{source}: expected a facet schema of version {SCHEMA_VERSION}, found {found}")
+        schema = FacetSchema(
+            facets=tuple(_facet(row) for row in body["facets"]),
+            features=tuple(_feature(row) for row in body["features"]),
+            feature_weight=float(body["feature_weight"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FacetError(f"{source}: not a facet schema ({type(error).__name__}: {error})") from error
+    check_schema(schema, source)
+    return schema
+
+
+def read_schema(path: Path) -> FacetSchema:
+    """`schema_from_json` of a file. Raises FacetError, also when it cannot be read."""
+    try:
+        return schema_from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FacetError(f"{path}: cannot be read ({error})") from error
+
+
+def _facet(row: Mapping[str, Any]) -> Facet:
+    return Facet(
+        name=str(row["name"]),
+        definition=str(row["definition"]),
+        kind=str(row["kind"]),
+        values=tuple(map(str, row["values"])),
+        rubric=str(row["rubric"]),
+        features=tuple(map(str, row["features"])),
+        weights=tuple(map(float, row["weights"])),
+        cuts=tuple(map(float, row.get("cuts", ()))),
+        separates=tuple(map(str, row.get("separates", ()))),
+    )
+
+
+def _feature(row: Mapping[str, Any]) -> Feature:
+    return Feature(
+        name=str(row["name"]),
+        phrase=str(row["phrase"]),
+        mean=float(row["mean"]),
+        between=float(row["between"]),
+        within=float(row["within"]),
+        words=tuple(str(word).lower() for word in row.get("words", ())),
+    )
+
+
+def check_schema(schema: FacetSchema, source: str) -> None:
+    """Raise FacetError if names repeat, features are unknown, or the numbers of values, weights and cuts disagree."""
+    names = [feature.name for feature in schema.features]
+    _unique(source, "facet", schema.names)
+    _unique(source, "feature", names)
+    if not schema.facets:
+        raise FacetError(f"{source}: a schema needs at least one facet")
+    if not 0.0 <= schema.feature_weight <= 1.0:
+        raise FacetError(f"{source}: feature_weight must lie in [0, 1], found {schema.feature_weight:g}")
+    for feature in schema.features:
+        if not feature.words and feature.name not in STYLE_FEATURES:
+            raise FacetError(f"{source}: feature '{feature.name}' has no words and is no style feature")
+        numbers = (feature.mean, feature.between, feature.within)
+        if not np.isfinite(numbers).all() or feature.between <= 0 or feature.within < 0:
+            raise FacetError(
+                f"{source}: feature '{feature.name}' needs finite statistics and between > 0, has {numbers}"
+            )
+    for facet in schema.facets:
+        _check_facet(source, facet, set(names))
+
+
+def _check_facet(source: str, facet: Facet, known: set[str]) -> None:
+    where = f"{source}: facet '{facet.name}'"
+    unknown = [name for name in facet.features if name not in known]
+    if unknown or not facet.features:
+        raise FacetError(f"{where} names features that are not listed: {unknown or 'none at all'}")
+    if len(facet.weights) != len(facet.features) or not np.isfinite(facet.weights).all() or not any(facet.weights):
+        raise FacetError(f"{where} has {len(facet.features)} features but {len(facet.weights)} usable weights")
+    if facet.kind == "ordinal":
+        if len(facet.cuts) != len(facet.values) - 1 or list(facet.cuts) != sorted(facet.cuts):
+            raise FacetError(f"{where} needs {len(facet.values) - 1} rising cuts for {len(facet.values)} values")
+    elif facet.kind == "categorical":
+        if len(facet.values) != len(facet.features):
+            raise FacetError(f"{where} has {len(facet.values)} values but {len(facet.features)} features")
+    else:
+        raise FacetError(f"{where} is of kind '{facet.kind}', expected ordinal or categorical")
+
+
+def _unique(source: str, what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FacetError(f"{source}: {what} '{twice[0]}' stands there twice; names must differ")
+
+
+def profile_to_json(facets: Sequence[FacetProfile]) -> str:
+    """Facet profiles as one line of JSON (a peer's row in the graph)."""
+    return json.dumps(
+        [
+            {
+                "facet": f.facet,
+                "summary": f.summary,
+                "quotes": list(f.quotes),
+                "reliability": f.reliability.label,
+                "support": round(f.support, 4),
+            }
+            for f in facets
+        ],
+        ensure_ascii=False,
+    )
+
+
+def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
+    """Inverse of `profile_to_json`. Raises FacetError."""
+    try:
+        return tuple(
+            FacetProfile(
+                facet=str(row["facet"]),
+                summary=str(row["summary"]),
+                quotes=tuple(map(str, row["quotes"])),
+                reliability=LABELS[row["reliability"]],
+                support=float(row["support"]),
+            )
+            for row in json.loads(text)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FacetError(f"not a facet profile ({type(error).__name__}: {error})") from error

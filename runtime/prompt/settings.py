@@ -1,0 +1,97 @@
+"""What goes into a prompt and how much of it: the settings, their checks, and how older files of them are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from copersona.runtime.common.errors import ModelError
+
+Matcher = Literal["bm25", "dense", "blend"]
+Show = Literal["outputs", "inputs", "both"]
+Place = Literal["first", "middle", "last"]
+Served = Literal["facets", "texts"]
+NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}
+
+BEFORE = {"matcher": "bm25", "show": "both", "place": "first", "served": "facets"}
+"""What settings written before these fields meant: their models were trained so."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """How much of what goes into the prompt. Token counts exclude the request and the soft prompt.
+
+    budget bounds everything; profile and peers are shares of it that roll over to the history when not used.
+    recent and matched are the numbers of own interactions by recency and by likeness to the request, as `matcher`
+    judges it. `show` says what of an interaction stands in the prompt, and so what is matched (METHOD 11); `place`
+    where facets and peers stand. `served` has its part of the budget first: facets and peers, whose shares roll over to
+    the history when not used, or own texts, of which facets and peers fill what is left.
+
+    Raises:
+        ValueError: a number below 0, or a name that is not known.
+    """
+
+    budget: int = 512
+    profile_tokens: int = 128
+    peer_tokens: int = 128
+    item_tokens: int = 192
+    request_tokens: int = 256
+    recent: int = 4
+    matched: int = 0
+    peers: int = 3
+    matcher: Matcher = "bm25"
+    show: Show = "outputs"
+    place: Place = "first"
+    served: Served = "facets"
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name in NAMED:
+                if value not in NAMED[name]:
+                    raise ValueError(f"{name} is {value!r}, expected one of {', '.join(NAMED[name])}")
+            elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} is {value!r}, expected a whole number from 0")
+
+    @property
+    def encodes(self) -> bool:
+        """Whether retrieval needs vectors of texts."""
+        return self.matched > 0 and self.matcher != "bm25"
+
+
+def read_context(body: Mapping[str, Any]) -> ContextSettings:
+    """Settings from the JSON of a manifest or a run; fields that came later mean there what they meant before.
+
+    Raises:
+        ValueError: a field that is not known or out of range.
+    """
+    return changed(ContextSettings(), {**BEFORE, **body})
+
+
+def changed(settings: ContextSettings, changes: Mapping[str, Any]) -> ContextSettings:
+    """The settings with some fields changed. Raises ValueError as `ContextSettings` does, and for unknown fields."""
+    known = [field.name for field in fields(ContextSettings)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: no context settings; known are {', '.join(known)}")
+    return replace(settings, **changes)
+
+
+def context_key(settings: ContextSettings) -> dict[str, Any]:
+    """The settings as a key of what was made with them: later fields only where they differ from what was before."""
+    return {name: value for name, value in asdict(settings).items() if BEFORE.get(name) != value}
+
+
+def check_room(settings: ContextSettings, soft_tokens: int, trained: int) -> None:
+    """That the longest prompt leaves room for an answer. `trained`: tokens of context that the base was trained on.
+
+    Raises:
+        ModelError: it does not.
+    """
+    most = soft_tokens + settings.budget + settings.request_tokens
+    if most >= trained:
+        raise ModelError(
+            f"a prompt may have {most:,} tokens ({soft_tokens} soft, {settings.budget} of context, "
+            f"{settings.request_tokens} of the request), the base was trained on {trained:,}: no room is left for an "
+            "answer; lower the budget or request_tokens"
+        )

@@ -1,0 +1,40 @@
+"""The key of the state after a prompt's beginning: a hash of everything that the state, or whose it is, depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from copersona.runtime.bundle.manifest import Manifest
+from copersona.runtime.common.arrays import F32
+from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.prompt.settings import ContextSettings, context_key
+
+VERSION = 1  # of how a beginning is decoded and kept
+
+
+def prefix_key(
+    manifest: Manifest, settings: ContextSettings, make: str, profiler: str, soft: F32, tokens: Sequence[int]
+) -> str:
+    """64 hexadecimal digits.
+
+    `make` is the engine's: llama.cpp's build, cache types and attention. The bundle's id is that of all its files, so
+    of model, personalizer, encoder and facet schema. `profiler` is the model that made the profile, empty for
+    statistics; soft prompt (L, H) float32 and tokens are what is decoded.
+    """
+    body = {
+        "version": VERSION,
+        "make": make,
+        "bundle": manifest.bundle_id,
+        "files": {row.role: row.sha256 for row in manifest.files},
+        "profiler": profiler or str(PROFILER_VERSION),
+        "context": context_key(settings),
+        "shape": soft.shape,
+    }
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8"))
+    digest.update(np.ascontiguousarray(soft, "<f4").tobytes())
+    digest.update(np.asarray(tokens, "<i4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""The record of one answer: what was retrieved, injected and used, gates, neighbours, versions, seed.
+
+It names interactions by digest and date and peers by pseudonym; the request and the shown lines are in it, because it
+stays on the machine with the person. JSON in exactly one place: `to_json`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from copersona.runtime.engine.llama import build_info
+from copersona.runtime.engine.sampling import Sampling
+from copersona.runtime.profile.facets import Reliability
+from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.prompt.layout import Prompt
+
+if TYPE_CHECKING:
+    from copersona.runtime.people.known import Known
+    from copersona.runtime.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class FacetUsed:
+    """One facet of the person: how well supported, how much of it is their own (gate), from whom the rest came."""
+
+    facet: str
+    reliability: str
+    summary: str
+    quotes: tuple[str, ...]
+    gate: float
+    borrowed: tuple[PeerUsed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUsed:
+    """A peer's facet in the prompt. `lacking`: the person's own history does not support the facet."""
+
+    peer: str
+    similarity: float
+    lacking: bool
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """An interaction of the person's own in the prompt; `by` is recent, or the matcher that found it."""
+
+    by: str
+    digest: str
+    time: float | None
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one answer was made from. `neighbors` are the shared neighbours of the parametric branch, with cosine."""
+
+    request: str
+    person: str | None
+    soft_prompt: str
+    facets: tuple[FacetUsed, ...]
+    neighbors: tuple[tuple[str, float], ...]
+    retrieved: tuple[Retrieved, ...]
+    context: dict[str, int | str]
+    prompt_tokens: dict[str, int]
+    left_out: tuple[str, ...]
+    sampling: dict[str, float]
+    versions: dict[str, str]
+    pieces: int = 0
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The receipt as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=indent)
+
+
+def make_receipt(
+    session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None
+) -> Receipt:
+    """The record of an answer that is about to be generated."""
+    neighbors: tuple[tuple[str, float], ...] = ()
+    if known is not None:
+        shared = known.persona.placement.shared
+        pairs = zip(shared.index[0].tolist(), shared.similarity[0].tolist(), strict=True)
+        neighbors = tuple((session.graph.pseudonyms[row], round(value, 4)) for row, value in pairs if row >= 0)
+    soft = "nobody" if known is None or known.persona.inputs is None else "persona"
+    return Receipt(
+        request=request,
+        person=person,
+        soft_prompt=soft,
+        facets=_facets(session, prompt, known),
+        neighbors=neighbors,
+        retrieved=_retrieved(prompt, session.context.matcher),
+        context=asdict(session.context),
+        prompt_tokens={"soft": session.manifest.shapes.soft_tokens, **{s.name: len(s.tokens) for s in prompt.segments}},
+        left_out=prompt.cut,
+        sampling=asdict(sampling),
+        versions={
+            "copersona": _version(),
+            "bundle": session.manifest.bundle_id,
+            "engine": build_info(),
+            "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
+        },
+    )
+
+
+@functools.cache
+def _version() -> str:
+    from importlib.metadata import version  # takes a tenth of opening a bundle
+
+    return version("copersona")
+
+
+def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
+    found = [("recent", item) for item in prompt.recent] + [(matcher, item) for item in prompt.matched]
+    return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
+
+
+def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
+    if known is None:
+        return ()
+    gates = session.personalizer.gates()
+    shown = {(line.peer, line.facet) for line in prompt.peers}
+    used = []
+    for m, profile in enumerate(known.persona.profile.facets):
+        borrowed = tuple(
+            PeerUsed(session.graph.pseudonyms[b.peer], round(b.similarity, 4), b.lacking, (b.peer, m) in shown)
+            for b in known.persona.placement.borrowed
+            if b.facet == m
+        )
+        gate = round(float(gates[int(profile.reliability)]), 4)
+        label = Reliability(profile.reliability).label
+        used.append(FacetUsed(profile.facet, label, profile.summary, profile.quotes, gate, borrowed))
+    return tuple(used)
