@@ -1,10 +1,11 @@
-"""copersona's runtime: open a bundle, know a person, answer as they would.
+"""copersona's runtime: open a bundle, open a person, answer as they would.
 
     from copersona import runtime
 
-    with runtime.open_bundle("bundle/") as session:
-        known = session.know(history)
-        for piece in session.answer("Write a review.\\nTitle: good strings", known):
+    with runtime.open_bundle("bundle/") as session, runtime.PeopleStore() as people:
+        people.add(runtime.read_history("history.jsonl"))
+        ana = session.person(people, "ana")
+        for piece in session.answer("Write a review.\\nTitle: good strings", ana):
             print(piece, end="")
 
 Importing this loads neither the language model's library nor the encoder's; they are loaded at first use.
@@ -26,12 +27,19 @@ from copersona.runtime.common.errors import (
 from copersona.runtime.history.interactions import History, Interaction
 
 if TYPE_CHECKING:
-    from copersona.runtime.engine.engine import Sampling
+    from copersona.runtime.engine.sampling import Sampling
+    from copersona.runtime.history.importers import read_history
+    from copersona.runtime.people.known import Known
     from copersona.runtime.people.store import PeopleStore
-    from copersona.runtime.session.session import Answer, Known, Score, Session, open_bundle
+    from copersona.runtime.session.answers import Answer, Asked, Score
+    from copersona.runtime.session.receipt import Receipt
+    from copersona.runtime.session.session import Session, open_bundle
+
+    __version__: str
 
 __all__ = [
     "Answer",
+    "Asked",
     "BundleError",
     "CoPersonaError",
     "ExportError",
@@ -43,24 +51,35 @@ __all__ = [
     "ModelError",
     "PeopleStore",
     "PersonError",
+    "Receipt",
     "Sampling",
     "Score",
     "Session",
+    "__version__",
     "open_bundle",
+    "read_history",
 ]
 
 _LAZY = {
-    "Sampling": "engine.sampling",
+    "Answer": "session.answers",
+    "Asked": "session.answers",
+    "Known": "people.known",
     "PeopleStore": "people.store",
-    "Answer": "session.session",
-    "Known": "session.session",
-    "Score": "session.session",
+    "Receipt": "session.receipt",
+    "Sampling": "engine.sampling",
+    "Score": "session.answers",
     "Session": "session.session",
     "open_bundle": "session.session",
+    "read_history": "history.importers",
 }
+"""Where the names are that are loaded when they are first asked for."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("copersona")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

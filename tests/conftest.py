@@ -20,6 +20,11 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
 
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / "assets" / "demo" / "bundle"
+EXPORT = find_spec("torch") is not None
+"""Whether the export extra is installed. What needs only the runtime is tested without it too, on the demo's bundle."""
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -98,12 +103,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_gguf(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The float32 GGUF of `tiny_base`."""
+def tiny_gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The float32 GGUF of `tiny_base`; without the export extra, the language model of the demo's bundle."""
+    if not EXPORT:
+        return DEMO / "model.gguf"
     from copersona.export.convert.gguf import write_gguf
 
     path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
-    write_gguf(tiny_base, path, "f32")
+    write_gguf(request.getfixturevalue("tiny_base"), path, "f32")
     return path
 
 
@@ -162,7 +169,7 @@ def chat_server() -> Iterator[ChatServer]:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data and models beside the repository; CI has it, other checkouts may not."""
-    folder = Path(__file__).resolve().parent.parent.parent / "shared"
+    folder = ROOT.parent / "shared"
     if not folder.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"{folder} is missing")
@@ -188,7 +195,7 @@ def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPa
     from copersona.export.training.train import TrainSettings
     from copersona.runtime.prompt.settings import ContextSettings
 
-    people = Path(__file__).resolve().parent.parent / "assets" / "invented" / "people.jsonl"
+    people = ROOT / "assets" / "invented" / "people.jsonl"
     train = TrainSettings(
         epochs=1, batch=8, graph=32, hidden=32, soft_tokens=4, answer_tokens=64, validation=10, lora_rank=4
     )
@@ -212,14 +219,24 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_run: Path) -> Path:
-    """The bundle of `tiny_run`; copy it before changing anything."""
-    return tiny_run / "bundle"
+def tiny_bundle(request: pytest.FixtureRequest) -> Path:
+    """The bundle of `tiny_run`; without the export extra, the demo's. Copy it before changing anything."""
+    if not EXPORT:
+        return DEMO
+    run: Path = request.getfixturevalue("tiny_run")
+    return run / "bundle"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a base or a run of the tests' own needs the export."""
+    for item in items:
+        if {"tiny_base", "tiny_run"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("export")
 
 
 collect_ignore = [
-    path.name
-    for path in sorted(Path(__file__).parent.glob("test_*.py"))
-    if not find_spec("torch") and "\nfrom copersona.export" in path.read_text(encoding="utf-8")
+    str(path.relative_to(Path(__file__).parent))
+    for path in sorted(Path(__file__).parent.rglob("test_*.py"))
+    if not EXPORT and {"pytestmark = pytest.mark.export"} & set(path.read_text(encoding="utf-8").splitlines())
 ]
-"""Files that import the export at their top hold export tests only; without the extra they cannot even be read."""
+"""Files that are the export's alone; without the extra they cannot even be read."""

@@ -35,7 +35,8 @@ from copersona.runtime.common.progress import track
 from copersona.runtime.persona.neighbors import PER_FACET
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import Profile
-from copersona.runtime.session.session import Known, Session, open_bundle
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session, open_bundle
 
 Figures = dict[str, Any]
 

@@ -22,7 +22,8 @@ from copersona.runtime.common.progress import meter, note
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.importers import Request, request_lines
 from copersona.runtime.people.store import PeopleStore
-from copersona.runtime.session.session import Answer, Asked, Session
+from copersona.runtime.session.answers import Answer, Asked
+from copersona.runtime.session.session import Session
 
 SYNC = 0.25  # seconds between two writes to the device, where answers come faster
 
@@ -120,7 +121,7 @@ def _made_from(session: Session, requests: Path, sampling: Sampling, personas: b
         "sampling": asdict(sampling),
         "context": asdict(session.context),
         "personas": personas,
-        "profiler": session.profiler_name,
+        "profiler": session.people.profiler_name,
     }
 
 

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.common.strict_json import strict_json
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -145,11 +146,6 @@ def check_path(path: str) -> None:
         raise ValueError("a manifest does not list itself")
 
 
-def strict_json(text: str) -> Any:
-    """JSON without duplicate keys, NaN and infinities. Raises ValueError."""
-    return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-
-
 def _check_version(body: Any, source: str) -> None:
     version = _count(body["format_version"])
     if version > FORMAT_VERSION:
@@ -176,17 +172,6 @@ def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"expected a number from 0, found {value!r}")
     return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    body = dict(pairs)
-    if len(body) != len(pairs):
-        raise ValueError("a key is there twice")
-    return body
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _canonical(value: object) -> str:

@@ -6,36 +6,27 @@ numbers found are compared with the shapes of the manifest; an error names both.
 
 from __future__ import annotations
 
-import ast
 import json
-import math
 import os
 import sqlite3
-import struct
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from copersona.runtime.bundle.manifest import MANIFEST, Manifest, Shapes, strict_json
+from copersona.runtime.bundle.manifest import MANIFEST, Manifest, Shapes
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
+from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, must_agree, read_tensor_shapes
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.facets import read_schema
 
 CHECKS = "checks 1"  # raise it when a part is checked in another way, here or in the modules of its format
 GRAPH_ID = 0x436F5072  # "CoPr"
-MAX_HEADER = 1024 * 1024  # bytes of a safetensors header
-MAX_NPY_HEADER = 4096
-ITEM_BYTES = {"F32": 4, "F16": 2}
 GRAPH_PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
     "PRAGMA mmap_size=0",
     "PRAGMA query_only=ON",
 )
-
-TensorShapes = Mapping[str, tuple[int, ...]]
 
 
 def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
@@ -80,7 +71,7 @@ def _check_facets(path: Path, shapes: Shapes) -> None:
         found = len(read_schema(path))
     except FacetError as error:
         raise BundleError(str(error)) from None
-    _same(path, "facets", found, shapes.facets)
+    must_agree(path, "facets", found, shapes.facets)
 
 
 def _check_model(path: Path, shapes: Shapes) -> None:
@@ -90,7 +81,7 @@ def _check_model(path: Path, shapes: Shapes) -> None:
         found = check_gguf(path)
     except ModelError as error:
         raise BundleError(str(error)) from None
-    _same(path, "the model's width", found.width, shapes.hidden)
+    must_agree(path, "the model's width", found.width, shapes.hidden)
 
 
 def _check_json(path: Path) -> None:
@@ -102,38 +93,6 @@ def _check_json(path: Path) -> None:
         raise BundleError(f"{path}: not JSON that can be read ({error})") from None
 
 
-def _same(path: Path, what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise BundleError(
-            f"{path}: {what}: found {found}, the manifest has {expected}; "
-            "the files come from different exports, fetch a whole copy"
-        )
-
-
-# -- arrays ---------------------------------------------------------------------------------------------------------
-
-
-def check_npy(path: Path, shape: tuple[int, ...]) -> None:
-    """A .npy file of float32 in C order with exactly this shape. Raises BundleError."""
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(8)
-            if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\x01\x00", b"\x02\x00"):
-                raise ValueError("this is no .npy file of version 1 or 2")
-            size = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
-            if size > MAX_NPY_HEADER:
-                raise ValueError(f"its header has {size:,} bytes, expected at most {MAX_NPY_HEADER:,}")
-            header = ast.literal_eval(file.read(size).decode("latin-1").strip())
-            start = file.tell()
-        kind, found = (header["descr"], header["fortran_order"]), header["shape"]
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise BundleError(f"{path}: not an array that can be read ({error})") from None
-    if kind != ("<f4", False):
-        raise BundleError(f"{path}: found {kind[0]!r}, expected float32 ('<f4') in C order; export the bundle again")
-    _same(path, "shape", found, shape)
-    _same(path, "bytes", os.path.getsize(path), start + 4 * math.prod(shape))
-
-
 def check_personalizer(path: Path, shapes: Shapes) -> TensorShapes:
     """The personalizer's tensors by name, with exactly the shapes that M, D, L and H ask for. Raises BundleError."""
     from copersona.runtime.persona.personalizer import tensor_shapes
@@ -142,63 +101,8 @@ def check_personalizer(path: Path, shapes: Shapes) -> TensorShapes:
     graph, hidden = (found.get(name, (0,))[0] if found.get(name) else 0 for name in ("graph_bias", "hidden_bias"))
     expected = tensor_shapes(shapes.facets, shapes.width, graph, hidden, shapes.soft_tokens, shapes.hidden)
     for name in sorted(expected.keys() | found.keys()):
-        _same(path, f"tensor {name!r}", found.get(name), expected.get(name))
+        must_agree(path, f"tensor {name!r}", found.get(name), expected.get(name))
     return found
-
-
-def read_tensor_shapes(path: Path) -> TensorShapes:
-    """Names and shapes in a safetensors file, from its header alone.
-
-    Raises:
-        BundleError: a header over 1 MiB, a key twice, another dtype than F32 or F16, holes, overlaps, a wrong end.
-    """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(MAX_HEADER, size - 8):
-                raise ValueError(f"its header has {length:,} bytes of {size:,}")
-            raw = file.read(length)
-        if raw[:1] != b"{":
-            raise ValueError("its header is no JSON object")
-        header: dict[str, Any] = strict_json(raw.decode("utf-8"))
-        _check_metadata(header.pop("__metadata__", {}))
-        return _check_spans({name: _tensor(name, entry) for name, entry in header.items()}, size - 8 - length)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BundleError(f"{path}: not a safetensors file that may be opened: {what}") from None
-
-
-def _check_metadata(metadata: object) -> None:
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("its metadata is not text by name")
-
-
-def _tensor(name: str, entry: Mapping[str, Any]) -> tuple[int, int, tuple[int, ...]]:
-    """Start, end and shape of one tensor, which agree with each other."""
-    if set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"tensor {name!r} has the keys {sorted(entry)}")
-    if entry["dtype"] not in ITEM_BYTES:
-        raise ValueError(f"tensor {name!r} is {entry['dtype']}, expected F32 or F16")
-    numbers = [*entry["shape"], *entry["data_offsets"]]
-    if len(entry["data_offsets"]) != 2 or not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
-        raise ValueError(f"tensor {name!r} has a shape or offsets that are no sizes")
-    start, end = entry["data_offsets"]
-    if end - start != math.prod(entry["shape"]) * ITEM_BYTES[entry["dtype"]]:
-        raise ValueError(f"tensor {name!r} has {end - start:,} bytes, which do not fit its shape {entry['shape']}")
-    return start, end, tuple(entry["shape"])
-
-
-def _check_spans(tensors: Mapping[str, tuple[int, int, tuple[int, ...]]], size: int) -> TensorShapes:
-    at = 0
-    for name, (start, end, _) in sorted(tensors.items(), key=lambda item: item[1][:2]):
-        if start != at:
-            raise ValueError(f"tensor {name!r} starts at {start:,}, expected {at:,}")
-        at = end
-    if at != size:
-        raise ValueError(f"its tensors end at {at:,}, the file at {size:,}")
-    return {name: shape for name, (_, _, shape) in tensors.items()}
 
 
 # -- graph ----------------------------------------------------------------------------------------------------------
@@ -250,7 +154,7 @@ def check_graph_db(path: Path, peers: int) -> None:
         raise BundleError(f"{path}: damaged, or no persona graph ({error}); fetch a whole copy") from None
     finally:
         database.close()
-    _same(path, "peers", count, peers)
+    must_agree(path, "peers", count, peers)
 
 
 def _check_graph_header(path: Path) -> None:
@@ -271,4 +175,4 @@ def _check_graph_header(path: Path) -> None:
         )
     if int.from_bytes(head[68:72], "big") != GRAPH_ID:
         raise BundleError(f"{path}: another program's database, expected a persona graph")
-    _same(path, "bytes", size, page * pages)
+    must_agree(path, "bytes", size, page * pages)

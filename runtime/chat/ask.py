@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from copersona.runtime.bundle.manifest import strict_json
+from copersona.runtime.common.strict_json import strict_json
 
 JsonSchema = Mapping[str, Any]
 """A JSON schema: objects with every property required, arrays, strings, enums and integers."""

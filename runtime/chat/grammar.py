@@ -1,4 +1,4 @@
-"""A JSON schema as a grammar of llama.cpp (GBNF), for the schemas that `chat.py` allows.
+"""A JSON schema as a grammar of llama.cpp (GBNF), for the schemas that `ask.py` allows.
 
 Strings hold no control characters and no \\u escapes, so that what the grammar lets through is JSON that can be read,
 and space is one blank at most, so that a model cannot fill its answer with it.

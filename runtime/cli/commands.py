@@ -15,8 +15,9 @@ import click
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.people.known import Known
     from copersona.runtime.profile.model_profiler import ModelProfiler
-    from copersona.runtime.session.session import Known, Session
+    from copersona.runtime.session.session import Session
 
 P = ParamSpec("P")
 T = TypeVar("T")

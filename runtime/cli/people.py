@@ -98,17 +98,18 @@ def read_enrolment(path: Path) -> dict[str, str]:
 
 
 @people.command("list")
-@BUNDLE
+@click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
 @AS_JSON
 @foreseen
-def people_list(folder: Path, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and their pseudonym in BUNDLE if they are enrolled."""
+def people_list(folder: Path | None, as_json: bool) -> None:
+    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE."""
     from copersona.runtime.bundle.verify import open_manifest
     from copersona.runtime.people.store import PeopleStore
 
-    bundle_id = open_manifest(folder).bundle_id
+    bundle_id = None if folder is None else open_manifest(folder).bundle_id
     with PeopleStore() as store:
-        rows = [(row, store.peer_of(bundle_id, row.name)) for row in store.people()]
+        peers = {} if bundle_id is None else store.enrolled(bundle_id)
+        rows = [(row, peers.get(row.name)) for row in store.people()]
     if as_json:
         click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
         return
@@ -166,16 +167,16 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 
 
 @people.command("forget")
-@BUNDLE
 @click.argument("person")
 @AS_JSON
 @foreseen
-def people_forget(folder: Path, person: str, as_json: bool) -> None:
-    """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in."""
-    from copersona.runtime.bundle.verify import open_manifest
+def people_forget(person: str, as_json: bool) -> None:
+    """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in.
+
+    No bundle is needed: what was made of the person for any bundle goes with them.
+    """
     from copersona.runtime.people.store import PeopleStore
 
-    open_manifest(folder)
     with PeopleStore() as store:
         gone = store.forget(person)
     if as_json:

@@ -1,7 +1,7 @@
 """What the demo shows, as plain data: invented people in a store of their own, answers, why, and how a persona moves.
 
 The store is a scratch folder that goes when the demo is closed; the user's own store is never opened. Knows nothing of
-screens: `demo_screen.py` draws what is made here.
+screens: `screen.py` draws what is made here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from copersona.runtime.engine.engine import Sampling
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, Interaction, render_input
+from copersona.runtime.people.known import Known
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.profile.facets import PLACEHOLDER, Facet
 from copersona.runtime.profile.profiler import facet_score
+from copersona.runtime.session.answers import Answer
 from copersona.runtime.session.receipt import FacetUsed, Receipt
-from copersona.runtime.session.session import Answer, Known, Session
+from copersona.runtime.session.session import Session
 
 YOU = "you"  # whoever sits at the keyboard; without a text, nobody
 REQUEST = render_input(item="acoustic guitar", rating=4, title="My new guitar")
@@ -171,7 +173,7 @@ class Demo(Closing):
         """Begin the answer of a person, or of nobody. Raises ModelError, PersonError."""
         known = None if person is None else self._known(person)
         if known is not None:
-            self.session.recall(self._store, known)
+            self.session.people.recall(self._store, known)
         return self.session.answer(request, known, sampling, person=person)
 
     def shown(self, answer: Answer) -> Shown:

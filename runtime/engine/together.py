@@ -37,20 +37,7 @@ def run_together(
     running: list[Running[T]] = []
     try:
         while True:
-            while free and (task := next(waiting, None)) is not None:
-                if not isinstance(task, Task):
-                    yield task
-                    continue
-                generation = sequences.begin(free[-1], task.start, task.sampling)
-                pieces: list[Piece] = []
-                ended = _advance(generation, -1, pieces)
-                if ended is None:
-                    free.pop()
-                    running.append((generation, task.tag, pieces))
-                    running.sort(key=lambda one: one[0].sequence)  # neighbours are decoded in one go
-                else:
-                    generation.close()
-                    yield task.tag, ended
+            yield from _begin(sequences, waiting, free, running)
             if not running:
                 return
             if free:  # nothing is waiting
@@ -59,16 +46,38 @@ def run_together(
                 free = [number for number in range(sequences.count) if number not in taken]
             sequences.step([generation for generation, _, _ in running])
             ends = [_advance(generation, row, pieces) for row, (generation, _, pieces) in enumerate(running)]
-            done = [(tag, ended) for (_, tag, _), ended in zip(running, ends, strict=True) if ended is not None]
-            for (generation, _, _), ended in zip(running, ends, strict=True):
-                if ended is not None:
-                    generation.close()
-                    free.append(generation.sequence)
+            done = [(one, ended) for one, ended in zip(running, ends, strict=True) if ended is not None]
             running = [one for one, ended in zip(running, ends, strict=True) if ended is None]
-            yield from done
+            for (generation, _, _), _ in done:
+                generation.close()
+                free.append(generation.sequence)
+            yield from ((tag, ended) for (_, tag, _), ended in done)
     finally:
         for generation, _, _ in running:
             generation.close()
+
+
+def _begin(
+    sequences: Sequences,
+    waiting: Iterator[Task[T] | tuple[T, ModelRefused]],
+    free: list[int],
+    running: list[Running[T]],
+) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
+    """Begin tasks while sequences are free, moving them to `running`; gives those that are refused or end at once."""
+    while free and (task := next(waiting, None)) is not None:
+        if not isinstance(task, Task):
+            yield task
+            continue
+        generation = sequences.begin(free[-1], task.start, task.sampling)
+        pieces: list[Piece] = []
+        ended = _advance(generation, -1, pieces)
+        if ended is None:
+            free.pop()
+            running.append((generation, task.tag, pieces))
+            running.sort(key=lambda one: one[0].sequence)  # neighbours are decoded in one go
+        else:
+            generation.close()
+            yield task.tag, ended
 
 
 def _close_gaps(sequences: Sequences, running: list[Running[T]]) -> None:

@@ -1,6 +1,6 @@
 """What a person wrote: the types of a history, its order, and the one rendering of a missing input.
 
-Knows nothing of files or stores: `importers.py` reads formats into these types, `people.py` keeps them.
+Knows nothing of files or stores: `importers.py` reads formats into these types, the people store keeps them.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.people.tables import Kept
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
+from copersona.runtime.persona.peer_lines import PeerLine
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
-from copersona.runtime.prompt.layout import PeerLine
 
 VERSION = 1  # of how a persona is made from a profile, and of the row's form
 REMEMBERED = 64  # people in memory; the least recently used go first
@@ -97,7 +97,7 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
     )
     placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
-    inputs = graph.inputs(vectors, labels, shared) if (labels >= 2).any() else None
+    inputs = graph.inputs(vectors, labels, shared) if (labels >= Reliability.MODERATE).any() else None
     return Persona(profile, vectors, labels, placement, tuple(PeerLine(**row) for row in texts["peers"]), inputs)
 
 

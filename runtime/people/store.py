@@ -12,37 +12,29 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from copersona.runtime.chat.ask import Reply
-from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
-from copersona.runtime.common.places import create_private, data_home
+from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction, check_person
 from copersona.runtime.history.interactions import History, Interaction
 from copersona.runtime.people.prefix_files import PrefixFiles
+from copersona.runtime.people.replies import PersonReplies
+from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import (
-    APPLICATION_ID,
     HISTORY,
     INSERT,
     KEEP_PERSONA,
     KEEP_VECTOR,
-    MIGRATIONS,
     PEOPLE,
-    PRAGMAS,
-    SCHEMA_VERSION,
     Kept,
     from_row,
     row,
 )
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
-CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ def store_path() -> Path:
     return data_home() / "people.sqlite"
 
 
-class PeopleStore(Closing):
+class PeopleStore(StoreFile):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.
@@ -92,24 +84,8 @@ class PeopleStore(Closing):
         Raises:
             PersonError: the file is no store, damaged, of a newer version, or in a folder that cannot be written.
         """
-        self.path = store_path() if path is None else Path(path)
-        self._lock = threading.RLock()
+        super().__init__(store_path() if path is None else Path(path), busy_seconds=busy_seconds)
         self.prefixes = PrefixFiles(self.path)
-        try:
-            create_private(self.path)
-            self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
-        try:
-            self._open()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; closing twice is no error."""
-        with self._lock:
-            self._db.close()
 
     def add(self, interactions: Iterable[Interaction]) -> Added:
         """Keep these interactions, all or none; those that are known already are counted and left as they are.
@@ -174,17 +150,6 @@ class PeopleStore(Closing):
             self.prefixes.sweep([found.name for found in self.people()])
         return Forgotten(int(count), self.compact())
 
-    def compact(self) -> bool:
-        """Rewrite the file without its free space; False where another process is using it just now."""
-        with self._reading():
-            try:
-                self._db.execute("VACUUM")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
-                    raise
-                return False
-        return True
-
     def enrol(self, bundle_id: str, peers: Mapping[str, str]) -> None:
         """Remember the pseudonyms of people who took part in a bundle's training: nobody is their own neighbour."""
         rows = [(bundle_id, self._name(person), peer) for person, peer in peers.items()]
@@ -198,17 +163,24 @@ class PeopleStore(Closing):
             found = self._db.execute(query, (bundle_id, self._name(person))).fetchone()
         return None if found is None else str(found[0])
 
+    def enrolled(self, bundle_id: str) -> dict[str, str]:
+        """The pseudonyms in that bundle of everyone who took part in it."""
+        with self._reading():
+            return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE bundle = ?", (bundle_id,)))
+
     def replies(self, person: str) -> PersonReplies:
         """The memory of what a language model answered about this person."""
         return PersonReplies(self, self._name(person))
 
-    def _reply(self, person: str, key: str) -> str | None:
+    def reply(self, person: str, key: str) -> str | None:
+        """What `keep_reply` kept under this key."""
         with self._reading():
             query = "SELECT reply FROM replies WHERE person = ? AND key = ?"
             found = self._db.execute(query, (person, key)).fetchone()
         return None if found is None else str(found[0])
 
-    def _keep_reply(self, person: str, key: str, reply: str) -> None:
+    def keep_reply(self, person: str, key: str, reply: str) -> None:
+        """Keep a reply with the person. Raises PersonError where they are not in the store."""
         with self._transaction():
             if not self._knows(person):
                 raise self._unknown(person)
@@ -241,64 +213,7 @@ class PeopleStore(Closing):
         with self._transaction():
             self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
 
-    def check(self) -> None:
-        """Read the whole file. Raises PersonError where it is damaged."""
-        with self._reading():
-            found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok" or self._db.execute("PRAGMA foreign_key_check").fetchone():
-                raise self._damaged(found)
-
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        with self._reading():
-            for pragma in PRAGMAS:
-                self._db.execute(pragma)
-            version = self._version()
-            if version > SCHEMA_VERSION:
-                raise PersonError(
-                    f"{self.path}: a store of version {version}, this copersona knows {SCHEMA_VERSION}; update it"
-                )
-            if self.path.stat().st_size <= CHECK_BELOW:
-                found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise self._damaged(found)
-            self._db.execute("PRAGMA journal_mode=TRUNCATE")
-        if version < SCHEMA_VERSION:
-            with self._transaction():
-                self._migrate()
-
-    def _version(self) -> int:
-        """The schema's version, 0 for a new file. Raises PersonError for another program's database."""
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise PersonError(f"{self.path}: this is another program's database, expected copersona's people store")
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    def _migrate(self) -> None:
-        """Bring the schema up to date, inside the caller's transaction (another process may have just done it)."""
-        from sqlite_utils import Database  # here: it takes long to import and only a new store needs it
-
-        for version, step in enumerate(MIGRATIONS[self._version() :], start=self._version() + 1):
-            step(Database(self._db))
-            self._db.execute(f"PRAGMA user_version={version}")
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """The lock, and SQLite's errors as PersonError."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    raise PersonError(
-                        f"{self.path}: another process is writing to it; try again when it is done"
-                    ) from None
-                raise PersonError(f"{self.path}: {error}") from None
-            except sqlite3.ProgrammingError as error:
-                raise PersonError(f"{self.path}: the store is closed ({error})") from None
-            except sqlite3.DatabaseError as error:
-                raise self._damaged(str(error)) from None
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[None]:
@@ -307,19 +222,6 @@ class PeopleStore(Closing):
             yield
         except OSError as error:
             raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; the write lock is taken at the start, so that two processes wait instead of clash."""
-        with self._reading():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
     def _checked(self, interaction: Interaction) -> Interaction:
         try:
@@ -343,22 +245,3 @@ class PeopleStore(Closing):
         close = difflib.get_close_matches(name, names, n=5)
         hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {len(names):,} people"
         return PersonError(f"nobody here is called {name!r}{hint}")
-
-    def _damaged(self, found: str) -> PersonError:
-        what = " ".join(found.split())
-        return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
-
-
-class PersonReplies:
-    """A person's answers of a language model (`ledger.Replies`), kept in the store and forgotten with the person."""
-
-    def __init__(self, store: PeopleStore, person: str) -> None:
-        self._store, self._person = store, person
-
-    def get(self, key: str) -> Reply | None:
-        found = self._store._reply(self._person, key)
-        return None if found is None else Reply(*json.loads(found))
-
-    def put(self, key: str, reply: Reply) -> None:
-        """Keep an answer. Raises PersonError where the person is not in the store."""
-        self._store._keep_reply(self._person, key, json.dumps(reply))

@@ -1,7 +1,7 @@
 """The persona graph of a bundle: peers and adjacency in SQLite, their vectors memory-mapped beside it.
 
 Also `place`: where a person stands among the peers, and `borrow`: which peers' facets may complete theirs. A peer is
-someone in the population: a pseudonym with facet profiles and edges, no history. Paper, section 3.2; METHOD 0.
+someone in the population: a pseudonym with facet profiles and edges, no history. Paper, section 3.2.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _of_rows(found: Placement, rows: I64) -> Placement:
 
 
 def borrow(labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int) -> tuple[Borrowed, ...]:
-    """Peers' facets for the text branch (METHOD 0, completion).
+    """Peers' facets for the text branch (paper, section 3.2: completion).
 
     A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most
     similar on the

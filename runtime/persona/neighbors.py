@@ -1,7 +1,7 @@
 """Exact nearest neighbours over the persona graph: top-k cosine, blocked, in numpy.
 
 One implementation serves the export, which builds the stored adjacency with it, and the device, which places a new
-person. Vectors are centred unit rows, so a dot product is a cosine. Paper, section 3.2; METHOD 1.4 to 1.7.
+person. Vectors are centred unit rows, so a dot product is a cosine. Paper, section 3.2 and appendix C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from copersona.runtime.common.arrays import F32, I32, I64, Bool, unit_rows
 from copersona.runtime.profile.facets import OMEGA, Reliability
 
-THRESHOLD = 0.35  # on the raw centred cosine, never on the gated weight (METHOD 1.4)
+THRESHOLD = 0.35  # on the raw centred cosine, never on the gated weight, which few pairs would pass
 PER_FACET = 5
 SHARED = 5
 BLOCK = 512  # query rows a block: bounds memory at BLOCK x U floats
@@ -171,7 +171,7 @@ def _join(edges: Edges, rows: I64, layer: int, raw: F32, labels: I32, peer_label
 
 
 def anchors_of(vectors: F32, labels: I32) -> F32:
-    """Anchor of each person: ω-weighted mean of the observed facet vectors, re-normalised (METHOD 1.7).
+    """Anchor of each person: ω-weighted mean of the observed facet vectors, re-normalised.
 
     (..., M, D), (..., M) -> (..., D) float32 unit rows; zeros where nothing is observed.
     """
@@ -193,7 +193,7 @@ def shared_neighbors(anchors: F32, graph_anchors: F32, *, exclude: I32, k: int =
 
 
 def combined_similarity(vectors: F32, labels: I32, peers: F32, peer_labels: I32, *, exclude: I32) -> F32:
-    """(1/M) Σ_m ω(r_u) ω(r_v) cos_m(u, v) over facets observed for both (METHOD 0). -> (Q, U) float32, -inf for
+    """(1/M) Σ_m ω(r_u) ω(r_v) cos_m(u, v) over facets observed for both. -> (Q, U) float32, -inf for
     oneself."""
     total = np.zeros((len(labels), len(peer_labels)), dtype=np.float32)
     for layer in range(labels.shape[1]):

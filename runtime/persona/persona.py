@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.persona.graph import PersonaGraph, Placement
+from copersona.runtime.persona.peer_lines import PeerLine, peer_line
 from copersona.runtime.persona.personalizer import PersonaInputs
-from copersona.runtime.profile.facets import FacetProfile, Profile
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import Centring
-from copersona.runtime.prompt.layout import PeerLine, peer_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def make_persona(
     """Place a profile in the graph. `own_row` is the person's own row if they took part, `peers` how many to show a
     facet, `without` rows of others who are no neighbours here."""
     labels = profile.reliabilities
-    observed = labels >= 2
+    observed = labels >= Reliability.MODERATE
     vectors = centring(profile.vectors, observed)
     placement = graph.place(vectors, labels, own_row=own_row, peers_shown=peers, without=without)
     lines = tuple(

@@ -1,13 +1,14 @@
 """The parametric branch in numpy: gates, message passing, cross-facet attention, projector.
 
-* gate: one monotone scalar a reliability label, shared across facets (paper, appendix C "Monotone label-to-gate
-mapping")
+* gate: one monotone scalar a reliability label, shared across facets (paper, appendix C, "Monotone label-to-gate
+  mapping")
 * message passing: masked mean over the shared neighbours that are observed on the facet, else the layer's mean
-(METHOD 0) * one shared projection with ReLU (equation 11), one cross-facet self-attention with residual, concatenation
-(equation 12) * two-layer projector with Tanh to L x H (appendix C), scaled to the size of the model's token embeddings
+* one shared projection with ReLU (equation 11), one cross-facet self-attention with residual, concatenation
+  (equation 12)
+* two-layer projector with Tanh to L x H (appendix C), scaled to the size of the model's token embeddings
 * a person with nothing observed is the learned "nobody" state, which is also what *no persona* means
 
-`export/personalizer.py` is its torch twin; a parity test and the packing step compare the two.
+`export/training/personalizer.py` is its torch twin; a parity test and the packing step compare the two.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32, Bool, check_f32
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.profile.facets import Reliability
 
 HEADS = 4
 
@@ -73,7 +75,7 @@ class Personalizer:
         facets, width = self.layer_means.shape
         check_f32("own vectors", inputs.own, facets, width)
         check_f32("neighbour vectors", inputs.neighbors, None, facets, width)
-        if not (inputs.labels >= 2).any():
+        if not (inputs.labels >= Reliability.MODERATE).any():
             return self.nobody
         mixed = self._mix(inputs)  # (M, D)
         state = np.maximum(mixed @ self.graph_weight + self.graph_bias, 0)  # (M, G)

@@ -39,7 +39,7 @@ class Reliability(IntEnum):
 
     @property
     def observed(self) -> bool:
-        """Moderate or strong: the facet has an embedding and edges of its own (METHOD 0)."""
+        """Moderate or strong: the facet has an embedding and edges of its own."""
         return self >= Reliability.MODERATE
 
 

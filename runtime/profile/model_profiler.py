@@ -1,6 +1,6 @@
 """History to facet profiles by a language model, checked claim by claim (paper, section 3.1).
 
-The model sees a person's latest interactions; `profile_claims.py` says what it is asked and what of its answer counts.
+The model sees a person's latest interactions; `claims.py` says what it is asked and what of its answer counts.
 What is measured (z, support, the features in a vector) stays as `profiler.py` has it, so both kinds of profile live in
 one graph.
 """

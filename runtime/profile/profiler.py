@@ -2,9 +2,9 @@
 
 For each facet: how the person scores on its features against the population, a one-line summary, up to two quotes that
 stand verbatim in the history, and a reliability from the amount and the split-half consistency of the evidence. The
-same code profiles the population in the export and the person on the device. Paper, section 3.1; METHOD 0 "Embeddings
-that separate": a facet's vector holds the person's own words that bear on the facet beside the features that define
-it.
+same code profiles the population in the export and the person on the device. Paper, section 3.1.
+
+A facet's vector holds the person's own words that bear on the facet beside the features that define it.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class Centring(NamedTuple):
 
 
 def fit_centring(vectors: F32, observed: Bool, neutral: F32) -> Centring:
-    """Means over the people observed on each layer (METHOD 0). (U, M, D), (U, M), (D,) -> Centring."""
+    """Means over the people observed on each layer. (U, M, D), (U, M), (D,) -> Centring."""
     weight = observed[..., None].astype(np.float64)
     means = ((vectors * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)).astype(np.float32)
     centred = neutral - means

@@ -1,6 +1,6 @@
 """The text branch: who the person is and what they wrote, laid out as prompt segments within a token budget.
 
-Order (METHOD 0, "The same text everywhere"): soft prompt, system with the person's facets and their peers', own recent
+Order: soft prompt, system with the person's facets and their peers', own recent
 history as earlier turns, retrieved history, the request; the settings may move facets and peers further back, into a
 system turn of their own. Each segment is normalised and tokenised by itself, in training, evaluation and on the
 device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised with control tokens
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from copersona.runtime.history.interactions import Interaction, clean_text
+from copersona.runtime.persona.peer_lines import PeerLine
 from copersona.runtime.profile.facets import FacetProfile
 from copersona.runtime.prompt.settings import ContextSettings, changed
 
@@ -33,16 +34,6 @@ class Tokens(Protocol):
     def control(self, token: str) -> int:
         """The id of a control token, such as <|im_start|>."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PeerLine:
-    """One peer's facet as shown: a pseudonym is never shown, a number within the prompt is."""
-
-    text: str
-    peer: int
-    facet: int
-    lacking: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +237,8 @@ class Layout:
         return kept, room
 
     def _turn(self, item: Interaction, room: int) -> tuple[int, ...]:
-        """What is shown of an earlier exchange within `room` tokens: of both, the output before the input (METHOD
-        11)."""
+        """What is shown of an earlier exchange within `room` tokens: of both, the output before the
+        input."""
         texts = {"user": self.text(item.request()), "assistant": self.text(item.output)}
         room -= self._frame
         if len(self._shown) == 2 and sum(map(len, texts.values())) > room:
@@ -267,9 +258,3 @@ class Layout:
             cut.append(f"{len(tokens) - self.settings.request_tokens} tokens of the request")
             tokens = tokens[: self.settings.request_tokens]
         return (*self._open["user"], *tokens, *self._close, *self._open["assistant"])
-
-
-def peer_line(facet: int, peer: int, profile: FacetProfile, *, lacking: bool) -> PeerLine:
-    """A peer's facet as one line; where the person's own history is silent, with a quote of theirs if there is one."""
-    quote = f' e.g. "{profile.quotes[0]}"' if lacking and profile.quotes else ""
-    return PeerLine(f"{profile.summary}.{quote}", peer, facet, lacking)

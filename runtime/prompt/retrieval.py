@@ -1,7 +1,7 @@
 """A person's own history by recency, and by likeness to the request: BM25, dense, or a blend of both.
 
-Recency is the default: the paper's own best (Table 5; METHOD 1.12). What is matched is the text that is shown: what the
-person wrote, what it answered, or both (METHOD 11). BM25 is Okapi's (k1 = 1.5, b = 0.75); dense is the cosine of the
+Recency is the default: the paper's own best (Table 5). What is matched is the text that is shown: what the
+person wrote, what it answered, or both. BM25 is Okapi's (k1 = 1.5, b = 0.75); dense is the cosine of the
 bundle's own sentence vectors; the blend is reciprocal rank fusion of the two (Cormack et al. 2009, k = 60).
 """
 

@@ -24,7 +24,7 @@ class ContextSettings:
 
     budget bounds everything; profile and peers are shares of it that roll over to the history when not used.
     recent and matched are the numbers of own interactions by recency and by likeness to the request, as `matcher`
-    judges it. `show` says what of an interaction stands in the prompt, and so what is matched (METHOD 11); `place`
+    judges it. `show` says what of an interaction stands in the prompt, and so what is matched; `place`
     where facets and peers stand. `served` has its part of the budget first: facets and peers, whose shares roll over to
     the history when not used, or own texts, of which facets and peers fill what is left.
 

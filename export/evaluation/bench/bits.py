@@ -19,7 +19,8 @@ import numpy as np
 from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.engine.engine import Engine
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 STRENGTHS = (50.0, 200.0, 1_000.0, 5_000.0)  # tokens that the population counts for against the person's own
 BITS = "bits per byte"

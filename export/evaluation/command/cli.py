@@ -43,7 +43,7 @@ from copersona.runtime.common.errors import ExportError
 @click.option("--seed", default=0, show_default=True, help="Same seed, same values.")
 @foreseen
 def evaluate(folder: Path, run_folder: Path, out: Path, **options: object) -> None:
-    """Measure BUNDLE on what the run held out; writes report.md, report.html, results.json and plots to OUT.
+    """Measure BUNDLE on what the run held out; writes report.md, report.html, results.json.gz and plots to OUT.
 
     What was measured before, with the same bundle and settings, is not measured again: a stopped evaluation goes on.
     """

@@ -18,6 +18,7 @@ from copersona.export.evaluation.bench.bench import TRAINED, Bench
 from copersona.export.evaluation.bench.cases import cases
 from copersona.export.evaluation.experiments.gating import ENOUGH, Gating, gating
 from copersona.export.evaluation.report.claims import Claim, verdict
+from copersona.export.evaluation.report.results_file import read_results
 from copersona.export.measure.completion import hidden_facet_figures
 from copersona.export.run.run import Run
 from copersona.export.steps.pipeline import run_steps
@@ -50,7 +51,7 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
     other, folder = invented_run(run, people), out / "invented"
     asked = replace(options, only=("methods", "twins", "cold"), invented=False, train_=())
     evaluate_bundle(other.path("bundle"), other, folder, asked)
-    body = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    body = read_results(folder)
     with Bench(other, {TRAINED: other.path("bundle")}, threads=options.threads) as bench:
         shares = gating(bench, cases(other, options.limit))
     hidden = hidden_facet_figures(other.settings.seed, other.encode, people=people)

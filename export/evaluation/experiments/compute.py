@@ -20,7 +20,8 @@ from copersona.export.evaluation.experiments.trials import Experiment, Trial
 from copersona.export.evaluation.methods.method import own
 from copersona.runtime.common.progress import track
 from copersona.runtime.engine.engine import Sampling
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 WRITTEN = "lines written"  # by a language model about the person, where a method has one
 

@@ -10,7 +10,8 @@ from copersona.export.evaluation.methods.method import Method, no_soft, own
 from copersona.export.evaluation.methods.switched import episodes_only, soft_only
 from copersona.export.evaluation.variants.rewire import global_order, global_vectors, order_name, random_order, rewired
 from copersona.runtime.common.arrays import I32
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 NOTE = "retrained"
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from copersona.export.evaluation.bench.bench import Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Knowing
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 
 def latest(count: int, *, soft: bool = True) -> Knowing:

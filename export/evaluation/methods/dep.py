@@ -13,7 +13,8 @@ import numpy as np
 from copersona.export.evaluation.bench.bench import Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, own, silent
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 if TYPE_CHECKING:
     from copersona.export.evaluation.variants.dep_inputs import DepCorpus

@@ -23,7 +23,8 @@ from copersona.runtime.common.arrays import F32, F64
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 from copersona.runtime.prompt.retrieval import by_words
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 PAST, CLUSTERS, LEAST = 8, 5, 4  # DPL's own: past items, clusters, other reviewers that an item needs
 AXES = {

@@ -17,7 +17,8 @@ from copersona.export.evaluation.bench.cases import Case
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 Knowing = Callable[[Bench, Session, Case], Known | None]
 """What is known of the person of a case; None is the trained "nobody"."""

@@ -13,7 +13,8 @@ from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, saying
 from copersona.export.evaluation.methods.writer import Lines, ask, written
 from copersona.runtime.history.interactions import History
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 ITEMS, CHARACTERS = 10, 800  # OPPU: up to 10 items of 200 tokens
 PROMPT = """You write a profile of how one person writes, for someone who is to write as they would. You are given

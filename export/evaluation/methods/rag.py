@@ -5,7 +5,8 @@ from __future__ import annotations
 from copersona.export.evaluation.bench.bench import BASE, Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, silent
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 
 def known(bench: Bench, session: Session, case: Case) -> Known:

@@ -15,7 +15,8 @@ from copersona.export.evaluation.methods.method import Method, own, silent
 from copersona.runtime.persona.neighbors import SHARED, Ranked
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.persona.personalizer import Personalizer
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 NOTE = "switched off at inference, not retrained"
 UNGATED = -40.0  # softplus of it is nothing: all gates are that of z_0 = 0, one half

@@ -16,7 +16,8 @@ from copersona.runtime.common.arrays import I32
 from copersona.runtime.history.interactions import History
 from copersona.runtime.persona.neighbors import combined_similarity
 from copersona.runtime.persona.persona import make_persona
-from copersona.runtime.session.session import Known, Session
+from copersona.runtime.people.known import Known
+from copersona.runtime.session.session import Session
 
 
 def asked(bench: Bench, case: Case) -> dict[str, History]:
@@ -53,7 +54,7 @@ def someone(bench: Bench, session: Session, case: Case, row: int) -> Known:
         return known
     graph, count = session.graph, session.context.peers
     persona = make_persona(
-        known.persona.profile, session.centring, graph, own_row=row, peers=count, without=(replaced,)
+        known.persona.profile, session.bundle.centring, graph, own_row=row, peers=count, without=(replaced,)
     )
     return Known(known.history, persona, session.personalizer.soft_prompt(persona.inputs))
 

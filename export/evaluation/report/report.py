@@ -20,6 +20,7 @@ from copersona.export.evaluation.report.claims import Claim, claims
 from copersona.export.evaluation.report.document import Block, Grid, Heading, Picture, Text, markdown, page
 from copersona.export.evaluation.report.plots import plot
 from copersona.export.evaluation.report.results import Comparison, Table, Values, of_texts
+from copersona.export.evaluation.report.results_file import write_results
 
 LOWER = {BITS, "words", "punctuation and case", "end of text"}
 TEST = (
@@ -36,7 +37,7 @@ SMALL = 500_000_000  # parameters below which likeness of texts is said to be de
 def write_report(
     folder: Path, bench: Bench, plan: Plan, tables: Sequence[Table], people: Values, facts: Mapping[str, Any]
 ) -> None:
-    """Write report.md, report.html, plots and results.json."""
+    """Write report.md, report.html, plots and results.json.gz."""
     asked = claims(tables, people)
     head = Heading(f"Evaluation of {facts['bundle'][:12]}", 1)
     blocks: list[Block] = [head, *_facts(facts, tables, people), *_claims(asked)]
@@ -45,7 +46,7 @@ def write_report(
     blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
     write_text(folder / "report.md", markdown(blocks))
     write_text(folder / "report.html", page(blocks, f"Evaluation of {facts['bundle'][:12]}"))
-    write_text(folder / "results.json", json.dumps(results_json(tables, asked, facts), ensure_ascii=False))
+    write_results(folder, results_json(tables, asked, facts))
 
 
 def results_json(tables: Sequence[Table], asked: Sequence[Claim], facts: Mapping[str, Any]) -> dict[str, Any]:

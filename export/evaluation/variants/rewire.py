@@ -17,7 +17,7 @@ from copersona.runtime.persona.neighbors import SHARED, Ranked
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.prompt.layout import peer_line
+from copersona.runtime.persona.peer_lines import peer_line
 
 LATEST = 20  # texts that a global embedding is the mean of
 

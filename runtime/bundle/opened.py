@@ -1,0 +1,130 @@
+"""A verified bundle with its parts at hand: what is small is read at once, encoder and personalizer at first use."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from copersona.runtime.bundle.manifest import Manifest
+from copersona.runtime.bundle.parts import check_parts_once, open_graph_db
+from copersona.runtime.bundle.verify import verify
+from copersona.runtime.common.closing import Closing
+from copersona.runtime.common.errors import BundleError
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.persona.graph import PersonaGraph, map_vectors
+from copersona.runtime.persona.personalizer import Personalizer, load_personalizer
+from copersona.runtime.profile.encoder import Encoder
+from copersona.runtime.profile.facets import FacetSchema, read_schema
+from copersona.runtime.profile.items import pick_words
+from copersona.runtime.profile.profiler import Centring
+from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
+
+
+class Bundle(Closing):
+    """The folder of a finished export, checked and opened. Nothing here writes to it.
+
+    Raises:
+        BundleError: a file is missing, cut, changed or not listed, or parts do not fit together.
+    """
+
+    def __init__(self, folder: Path | str, *, full: bool = False) -> None:
+        self.folder = Path(folder)
+        self.manifest: Manifest = verify(self.folder, full=full)
+        check_parts_once(self.folder, self.manifest, full=full)
+        self.schema: FacetSchema = read_schema(self.path("facets"))
+        self._database: sqlite3.Connection = open_graph_db(self.path("graph"))
+        peers, anchors = map_vectors(self.path("peers"), 3), map_vectors(self.path("anchors"), 2)
+        self.graph = PersonaGraph(self._database, peers, anchors)
+        self.centring = _centring(self.path("arrays"), self.manifest)
+
+    def close(self) -> None:
+        """Give back the graph's file; closing twice is no error."""
+        self._database.close()
+
+    def path(self, role: str) -> Path:
+        """Where the file of a role is. Raises BundleError where the bundle has none."""
+        return self.manifest.path(self.folder, role)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The facet encoder, loaded at first use."""
+        return Encoder(self.path("encoder"), self.path("encoder_tokenizer"))
+
+    @cached_property
+    def encoder_hash(self) -> str:
+        """Hash of the encoder's files: the same, the same vectors."""
+        rows = [self.manifest.file(role) for role in ("encoder", "encoder_tokenizer")]
+        return hashlib.sha256("".join(row.sha256 for row in rows if row).encode()).hexdigest()
+
+    @cached_property
+    def personalizer(self) -> Personalizer:
+        """The parametric branch, loaded at first use."""
+        shapes = self.manifest.shapes
+        return load_personalizer(
+            self.path("personalizer"),
+            facets=shapes.facets,
+            width=shapes.width,
+            soft_tokens=shapes.soft_tokens,
+            model_width=shapes.hidden,
+        )
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of context that the base was trained on."""
+        return int(self.manifest.settings.get("context_length", 2048))
+
+    def context(self, changes: Mapping[str, Any]) -> ContextSettings:
+        """The settings of prompts that the bundle was trained with, and what is to be different this time.
+
+        Raises:
+            BundleError: settings that this version does not know.
+            ValueError: a change that is not known or out of range.
+            ModelError: a prompt that would leave no room for an answer.
+        """
+        try:
+            trained = read_context(self.manifest.settings.get("context", {}))
+        except (TypeError, ValueError) as error:
+            raise BundleError(
+                f"manifest.json: context settings are not known here ({error}); update copersona"
+            ) from error
+        settings = changed(trained, changes)
+        if settings != trained:
+            check_room(settings, self.manifest.shapes.soft_tokens, self.context_length)
+        return settings
+
+    def attach_items(
+        self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
+    ) -> list[Interaction]:
+        """Item words for interactions without an input of their own; an enrolled author's own review is taken out."""
+        done = []
+        for one in interactions:
+            words = one.words
+            if one.input is None and not words and one.item is not None:
+                own = one.output if one.person in enrolled else None
+                words = pick_words(self.graph.item_words(one.item), own)
+            done.append(replace(one, words=words))
+        return done
+
+
+def _centring(path: Path, manifest: Manifest) -> Centring:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    shape = (manifest.shapes.facets, manifest.shapes.width)
+    try:
+        arrays = load_file(path)
+        means, placeholder = arrays["means"], arrays["placeholder"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise BundleError(f"{path}: cannot be read ({error}); export the bundle again") from error
+    if means.shape != shape or placeholder.shape != shape or means.dtype != np.float32:
+        raise BundleError(
+            f"{path}: layer means are {means.shape}, the bundle has {shape}; the files do not fit together"
+        )
+    return Centring(means, placeholder)

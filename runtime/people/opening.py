@@ -1,0 +1,108 @@
+"""How a person is opened: from what is remembered, from what the store keeps of them, or made anew and kept.
+
+The one place that knows how a persona comes from a history, and when one that was kept still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.common.errors import PersonError
+from copersona.runtime.history.interactions import History, outputs
+from copersona.runtime.people.known import Known
+from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
+from copersona.runtime.people.vectors import Vectors
+from copersona.runtime.persona.persona import make_persona
+from copersona.runtime.profile.facets import Profile
+from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.prompt.retrieval import before_recent, document
+from copersona.runtime.prompt.settings import ContextSettings
+
+if TYPE_CHECKING:
+    from copersona.runtime.chat.ledger import Replies
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.profile.model_profiler import ModelProfiler
+
+
+class People:
+    """The people of one bundle, under one set of context settings; profiled by statistics, or by `profiler`."""
+
+    def __init__(self, bundle: Bundle, context: ContextSettings, profiler: ModelProfiler | None = None) -> None:
+        self._bundle, self._context, self._profiler = bundle, context, profiler
+        self._remembered = PersonaMemory()
+        self.vectors = Vectors(lambda text: bundle.encoder.encode(text))
+
+    @property
+    def profiler_name(self) -> str:
+        """The model that people are profiled by; empty for statistics."""
+        return "" if self._profiler is None else self._profiler.by
+
+    def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
+        """A person of whom there is a history, oldest first, and no store. `pseudonym` is their own peer if they took
+        part in training; `replies` is where a model's answers about them are kept.
+
+        Raises:
+            ModelError: profiles are made by a model, and it cannot be reached.
+        """
+        bundle = self._bundle
+        profile = self._profile(outputs(history), replies)
+        own_row = bundle.graph.row(pseudonym)
+        persona = make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=self._context.peers)
+        return Known(history, persona, bundle.personalizer.soft_prompt(persona.inputs))
+
+    def of_store(self, store: PeopleStore, name: str) -> Known:
+        """A person of the store: never their own neighbour, and made only once.
+
+        Raises:
+            PersonError: nobody of that name is there; what is remembered of them is forgotten.
+            ModelError: as `of_history`.
+        """
+        try:
+            history = store.history(name)
+        except PersonError:
+            self._remembered.forget(name)
+            raise
+        bundle_id = self._bundle.manifest.bundle_id
+        peer = store.peer_of(bundle_id, name)
+        key = persona_key(bundle_id, self.profiler_name, self._context.peers, peer, history)
+        known = self._remembered.get(name, key, history)
+        if known is None:
+            found = self._kept(store, name, key) or self._make(store, name, key, history, peer)
+            known = replace(found, history=history, name=name, files=store.prefixes)
+            self._remembered.put(name, key, known)
+        self.recall(store, known)
+        return known
+
+    def recall(self, store: PeopleStore, known: Known) -> None:
+        """Have the vectors that matching will need at hand, from the person's store or encoded and kept there.
+
+        Nothing is done where the settings need none. Raises PersonError where the store cannot be read or written.
+        """
+        older = before_recent(known.history, self._context.recent)
+        if self._context.encodes and older:
+            texts = [document(item, self._context.show) for item in older]
+            self.vectors.recall(texts, store, older[0].person, self._bundle.encoder_hash)
+
+    def _kept(self, store: PeopleStore, name: str, key: str) -> Known | None:
+        """The persona that the store has under this key."""
+        manifest = self._bundle.manifest
+        kept = store.persona(name, manifest.bundle_id)
+        read = None if kept is None or kept.key != key else read_persona(kept, self._bundle.graph, manifest.shapes)
+        return None if read is None else Known((), *read)
+
+    def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Known:
+        """The persona, made anew and kept; not where the model that should profile gave no valid answer."""
+        known = self.of_history(history, pseudonym=peer, replies=store.replies(name))
+        if known.persona.profile.by == self.profiler_name:
+            store.keep_persona(name, self._bundle.manifest.bundle_id, write_persona(key, known.persona, known.soft))
+        return known
+
+    def _profile(self, texts: Sequence[str], replies: Replies | None) -> Profile:
+        encode, schema = self._bundle.encoder.encode, self._bundle.schema
+        if self._profiler is None:
+            return profile_history(texts, schema, encode)
+        profiler = self._profiler if replies is None else self._profiler.remembering(replies)
+        return profiler.profile(texts, schema, encode)

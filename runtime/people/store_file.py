@@ -1,0 +1,135 @@
+"""The file of the people store: opened, checked, migrated, locked, written all or nothing. Knows its tables' steps and
+nothing of what stands in them.
+
+* What was acknowledged survives a kill at any moment: one transaction a call, rollback journal, synchronous=EXTRA.
+  (The write-ahead log of SQLite before 3.51.3 can corrupt a file that two processes write, so it is not used.)
+* A file that cannot be read is never repaired, replaced or written to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from copersona.runtime.common.closing import Closing
+from copersona.runtime.common.errors import PersonError
+from copersona.runtime.common.places import create_private
+from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS, SCHEMA_VERSION
+
+CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
+
+
+class StoreFile(Closing):
+    """One SQLite file that only this user can read. Safe to share between threads."""
+
+    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+        """Open the file, creating it (folder 0700, file 0600) where there is none.
+
+        Raises:
+            PersonError: the file is no store, damaged, of a newer version, or in a folder that cannot be written.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            create_private(self.path)
+            self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
+        try:
+            self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; closing twice is no error."""
+        with self._lock:
+            self._db.close()
+
+    def compact(self) -> bool:
+        """Rewrite the file without its free space; False where another process is using it just now."""
+        with self._reading():
+            try:
+                self._db.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                return False
+        return True
+
+    def check(self) -> None:
+        """Read the whole file. Raises PersonError where it is damaged."""
+        with self._reading():
+            found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if found != "ok" or self._db.execute("PRAGMA foreign_key_check").fetchone():
+                raise self._damaged(found)
+
+    def _open(self) -> None:
+        with self._reading():
+            for pragma in PRAGMAS:
+                self._db.execute(pragma)
+            version = self._version()
+            if version > SCHEMA_VERSION:
+                raise PersonError(
+                    f"{self.path}: a store of version {version}, this copersona knows {SCHEMA_VERSION}; update it"
+                )
+            if self.path.stat().st_size <= CHECK_BELOW:
+                found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise self._damaged(found)
+            self._db.execute("PRAGMA journal_mode=TRUNCATE")
+        if version < SCHEMA_VERSION:
+            with self._transaction():
+                self._migrate()
+
+    def _version(self) -> int:
+        """The schema's version, 0 for a new file. Raises PersonError for another program's database."""
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise PersonError(f"{self.path}: this is another program's database, expected copersona's people store")
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date, inside the caller's transaction (another process may have just done it)."""
+        from sqlite_utils import Database  # here: it takes long to import and only a new store needs it
+
+        for version, step in enumerate(MIGRATIONS[self._version() :], start=self._version() + 1):
+            step(Database(self._db))
+            self._db.execute(f"PRAGMA user_version={version}")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The lock, and SQLite's errors as PersonError."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    raise PersonError(
+                        f"{self.path}: another process is writing to it; try again when it is done"
+                    ) from None
+                raise PersonError(f"{self.path}: {error}") from None
+            except sqlite3.ProgrammingError as error:
+                raise PersonError(f"{self.path}: the store is closed ({error})") from None
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(str(error)) from None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; the write lock is taken at the start, so that two processes wait instead of clash."""
+        with self._reading():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _damaged(self, found: str) -> PersonError:
+        what = " ".join(found.split())
+        return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")

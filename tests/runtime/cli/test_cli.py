@@ -1,0 +1,308 @@
+"""The command line: every command explains itself, foreseen faults are one line and exit code 1, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from copersona.runtime.cli.main import main
+from copersona.runtime.people.store import PeopleStore
+
+QUICK = ("--max-tokens", "8", "--threads", "1")
+GOOD = [
+    {"person": "ana", "output": "I love these strings! They are bright, and they last. Thank you so much!", "time": 1},
+    {"person": "ana", "output": "Nice pick! I would buy it again, it fits my hand.", "time": 2, "title": "Nice"},
+    {"person": "ben", "output": "It hums. The amplifier is 20 W, 4 kg... returned.", "rating": 2.0},
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COPERSONA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def works(*arguments: object) -> str:
+    """Standard output of a call that must succeed."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(*arguments: object) -> str:
+    """The one line on stderr of a call that must fail with exit code 1, nothing on stdout."""
+    result = call(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return write(tmp_path / "history.jsonl", GOOD)
+
+
+@pytest.fixture
+def ana(tiny_bundle: Path, history: Path) -> Path:
+    """The bundle, with ana and ben in the store."""
+    works("people", "import", tiny_bundle, history)
+    return tiny_bundle
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ALL = list(commands(main))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    text = works(*path, "--help")
+    assert text.startswith("Usage: ")
+    assert len(text.split("Options:")[0].split()) > 8
+    assert works(*path, "-h") == text or path[:1] == ("export",)
+
+
+def test_the_commands_are_the_ones_that_the_documentation_names() -> None:
+    assert {" ".join(p) for p in ALL} >= {
+        "ask", "generate", "doctor", "bundle verify", "bundle show", "people import", "people list", "people show",
+        "people forget", "export run", "export measure",
+    }  # fmt: skip
+    assert works("--version").startswith("main, version 0.") or "0." in works("--version")
+
+
+def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Path) -> None:
+    said = json.loads(works("people", "import", tiny_bundle, history, "--json"))
+    assert said == {"people": 2, "new": 3, "known": 0, "enrolled": 0, "empty": 0, "bad": 0}
+    assert json.loads(works("people", "import", tiny_bundle, history, "--json"))["known"] == 3
+    listed = json.loads(works("people", "list", tiny_bundle, "--json"))
+    assert listed == [
+        {"person": "ana", "interactions": 2, "peer": None},
+        {"person": "ben", "interactions": 1, "peer": None},
+    ]
+    assert "ana" in works("people", "list", tiny_bundle)
+    shown = json.loads(works("people", "show", tiny_bundle, "ana", "--json"))
+    assert shown["interactions"] == 2
+    assert len(shown["facets"]) == 5
+    texts = [str(row["output"]) for row in GOOD]
+    for facet in shown["facets"]:
+        assert all(any(quote in text for text in texts) for quote in facet["quotes"])
+        assert 0 < facet["gate"] < 1
+    assert "ana: 2 interactions" in works("people", "show", tiny_bundle, "ana")
+    works("ask", tiny_bundle, "Hi.", "--person", "ana", *QUICK)
+    kept = list((home / "people.prefixes").rglob("*.state"))
+    assert len(kept) == 1
+    states = json.loads(works("people", "show", tiny_bundle, "ana", "--json"))["states"]
+    assert states == {"states": 1, "bytes": kept[0].stat().st_size}
+    gone = json.loads(works("people", "forget", "ana", "--json"))
+    assert gone["interactions"] == 2
+    assert not list((home / "people.prefixes").rglob("*"))
+    assert [row["person"] for row in json.loads(works("people", "list", tiny_bundle, "--json"))] == ["ben"]
+    assert b"these strings" not in b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
+    assert "ana" in fails("people", "forget", "ana")
+    assert [row["person"] for row in json.loads(works("people", "list", "--json"))] == ["ben"]  # of no bundle
+
+
+def test_people_who_took_part_are_enrolled_by_their_pseudonym(
+    tiny_run: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    names = json.loads((tiny_run / "pseudonyms.json").read_text())
+    person = next(iter(names))
+    rows = [json.loads(line) for line in (tiny_run / "histories.jsonl").read_text().splitlines()]
+    path = write(tmp_path / "one.jsonl", [row for row in rows if row["person"] == person])
+    said = works("people", "import", tiny_bundle, path, "--enrolled-as", tiny_run / "pseudonyms.json", "--json")
+    assert json.loads(said)["enrolled"] == 1
+    listed = json.loads(works("people", "list", tiny_bundle, "--json"))
+    assert listed[0]["peer"] == names[person]
+    shown = json.loads(works("people", "show", tiny_bundle, person, "--json"))
+    assert names[person] not in json.dumps(shown)
+    write(tmp_path / "bad.json", [{"ana": 7}])
+    assert "person to pseudonym" in fails("people", "import", tiny_bundle, path, "--enrolled-as", tmp_path / "bad.json")
+    assert "gone.json" in fails("people", "import", tiny_bundle, path, "--enrolled-as", tmp_path / "gone.json")
+
+
+def test_ask_answers_as_the_person_and_says_from_what(ana: Path) -> None:
+    body = json.loads(works("ask", ana, "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
+    again = json.loads(works("ask", ana, "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
+    assert body == again
+    assert body["person"] == "ana"
+    assert body["receipt"]["request"] == "Write a review.\nTitle: fine"
+    assert len(body["receipt"]["retrieved"]) >= 1
+    nobody = json.loads(works("ask", ana, "Write a review.", "--person", "ana", "--no-persona", "--json", *QUICK))
+    assert nobody["receipt"]["soft_prompt"] == "nobody"
+    assert nobody["receipt"]["retrieved"] == []
+    assert nobody["person"] is None
+
+
+def test_ask_streams_the_same_text_and_puts_the_receipt_on_stderr(ana: Path) -> None:
+    body = json.loads(works("ask", ana, "Write.", "--person", "ana", "--json", *QUICK))
+    result = call("ask", ana, "Write.", "--person", "ana", "--receipt", *QUICK)
+    assert result.exit_code == 0
+    assert result.stdout.strip() == body["output"]
+    assert json.loads(result.stderr) == body["receipt"]
+
+
+def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
+    ask = ("ask", ana, "Would you buy it?", "--person", "ana", "--json", *QUICK)
+    with PeopleStore() as store:
+        kept = lambda: store._db.execute("SELECT count(*) FROM vectors").fetchone()[0]
+        works(*ask, "--recent", "1", "--matched", "1")
+        assert kept() == 0
+        options = ("--recent", "1", "--matched", "1", "--matcher", "dense", "--show", "both", "--place", "last")
+        receipt = json.loads(works(*ask, *options))["receipt"]
+        assert kept() == 1
+    assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
+    assert {k: receipt["context"][k] for k in ("show", "place", "budget")} == {
+        "show": "both", "place": "last", "budget": 256,
+    }  # fmt: skip
+    assert "no room is left" in fails(*ask, "--budget", "5000")
+    assert call(*ask, "--matcher", "bm52").exit_code == 2
+
+
+def test_generate_answers_a_file_in_its_order(ana: Path, tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "person": p, "input": f"Write {i}."} for i, p in enumerate(["ben", "ana", None, "ben"])]
+    requests, answers = write(tmp_path / "requests.jsonl", rows), tmp_path / "answers.jsonl"
+    works("generate", ana, requests, answers, *QUICK)
+    found = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    assert [{k: row[k] for k in ("id", "person", "input")} for row in found] == rows
+    assert len({answer["receipt"]["sampling"]["seed"] for answer in found}) == 4
+    for row, answer in zip(rows, found, strict=True):
+        options = ["--person", row["person"]] if row["person"] else []
+        options += ["--seed", answer["receipt"]["sampling"]["seed"]]
+        alone = json.loads(works("ask", ana, row["input"], *options, "--json", *QUICK))
+        assert (answer["output"], answer["receipt"]) == (alone["output"], alone["receipt"])
+    before = answers.read_bytes()
+    assert "is there already; go on with it by --resume" in fails("generate", ana, requests, answers, *QUICK)
+    assert answers.read_bytes() == before
+    assert not list(tmp_path.glob("*rejects*"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('{"id": "1", "person": "zoe", "input": "Hi"}', "not one of its 1 lines can be answered; line 1: .*zoe"),
+        ("{broken", "line 1: not JSON"),
+        ("", "holds no requests"),
+    ],
+)
+def test_generate_reads_everything_before_the_first_answer(ana: Path, tmp_path: Path, lines: str, message: str) -> None:
+    import re
+
+    (tmp_path / "requests.jsonl").write_text(lines)
+    said = fails("generate", ana, tmp_path / "requests.jsonl", tmp_path / "answers.jsonl", *QUICK)
+    assert re.search(message, said)
+    assert not list(tmp_path.glob("answers*"))
+
+
+def test_generate_finds_out_at_once_that_the_answers_have_no_place(
+    ana: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = write(tmp_path / "requests.jsonl", [{"id": "1", "person": "ana", "input": "Hi"}])
+    monkeypatch.setattr("copersona.runtime.batch.batch._answer", lambda *_: pytest.fail("an answer was made in vain"))
+    assert "no/such" in fails("generate", ana, requests, tmp_path / "no" / "such" / "answers.jsonl", *QUICK)
+
+
+def test_doctor_finds_this_machine_fit(tiny_bundle: Path, ana: Path) -> None:
+    findings = json.loads(works("doctor", tiny_bundle, "--json"))
+    assert all(f["ok"] for f in findings)
+    assert {"python", "llama-cpp-python", "sqlite", "people store", "bundle"} <= {f["what"] for f in findings}
+    assert "2 people" in next(f["found"] for f in findings if f["what"] == "people store")
+    assert "FAIL" not in works("doctor")
+
+
+def test_doctor_fails_on_a_broken_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bundle, copy)
+    (copy / "facets.json").write_text("{}")
+    result = call("doctor", copy)
+    assert result.exit_code == 1
+    assert "FAIL bundle: " in result.stdout
+    assert "facets.json" in result.stdout
+
+
+def test_bundle_show_and_verify(tiny_bundle: Path) -> None:
+    shown = json.loads(works("bundle", "show", tiny_bundle, "--json"))
+    assert len(shown["facets"]) == shown["shapes"]["facets"] == 5
+    text = works("bundle", "show", tiny_bundle)
+    assert "soft tokens" in text
+    assert "prompts: 4 latest, 0 by bm25, outputs shown, facets first, up to 256 tokens" in text
+    assert json.loads(works("bundle", "verify", tiny_bundle, "--json"))["whole"] is True
+
+
+def test_nothing_of_a_person_is_readable_by_others(ana: Path, home: Path) -> None:
+    for path in home.rglob("people*"):
+        assert os.stat(path).st_mode & 0o077 == 0
+    with PeopleStore() as store:
+        assert len(store.history("ana")) == 2
+
+
+def claims(body: dict[str, Any]) -> str:
+    """A model that says one thing of everyone, quotes their last words and makes up a quote."""
+    data = json.JSONDecoder().raw_decode(body["messages"][1]["content"])[0]
+    said = {}
+    for name, texts in data["people"].items():
+        claim = {"note": "calm", "quotes": [texts[-1][-30:], "nobody wrote this ever"], "reliability": "moderate"}
+        said[name] = {f: {"value": facet["values"][0], **claim} for f, facet in data["facets"].items()}
+    return json.dumps(said)
+
+
+def test_the_owner_may_have_people_profiled_by_a_model(
+    tiny_bundle: Path, ana: Path, home: Path, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("A_KEY", "sk-canary-77")
+    chat_server.answer = claims
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester", "--profile-key-env", "A_KEY")
+    body = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK, *by))
+    assert body["receipt"]["versions"]["profiler"] == "tester, profile 1"
+    assert all(f["summary"].endswith("(calm)") for f in body["receipt"]["facets"])
+    assert {q for f in body["receipt"]["facets"] for q in f["quotes"]} == {GOOD[1]["output"][-30:]}
+    shown = json.loads(works("people", "show", tiny_bundle, "ana", "--json", *by))
+    assert "calm" in shown["facets"][0]["summary"]
+    assert len(chat_server.bodies) == 1  # remembered with the person
+    assert "ben" not in str(chat_server.bodies)
+    plain = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK))
+    assert plain["receipt"]["versions"]["profiler"] == "1"
+    works("people", "forget", "ana")
+    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert b"nobody wrote this" not in kept
+    assert b"sk-canary" not in kept
+
+
+def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
+    tiny_bundle: Path, ana: Path, chat_server: Any
+) -> None:
+    assert "--profile-endpoint URL --profile-model NAME" in fails(
+        "ask", tiny_bundle, "Write.", "--person", "ana", "--profile-endpoint", chat_server.url
+    )
+    chat_server.answer = lambda body: (401, {}, b"")
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
+    assert "answers 401; check the key" in fails("people", "show", tiny_bundle, "ana", *by)
