@@ -1,43 +1,61 @@
 # make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
-# make test   everything from nothing: environment, linters, types, tests
+# make test   everything from nothing: environments, tests without torch, linters, types, all tests
+# make test-runtime  what needs only the runtime, in an environment that has only the runtime
 # make check  linters and types only
+# make docs   docs/commands.md, docs/api.md and docs/house.svg from the code
 # make demo-bundle DATA=DIR [TOKENS=16000000] the demo's base and bundle from scratch, into assets/demo/bundle; goes on where it stopped
 PYTHON ?= python3
 VENV ?= .venv
+RUNTIME_VENV ?= .venv-runtime
 BIN := $(VENV)/bin
+WHEELS := $(VENV)/wheels
 # Parts of llama.cpp that the engine never uses; a third less to compile.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
 DATA ?= ../shared/data
 TOKENS ?= 16000000
+CODE := runtime export assets tests benchmarks docs
 
-.PHONY: install demo demo-bundle test check types lint clean
+.PHONY: install demo demo-bundle docs test test-runtime check types lint clean
 
-define environment
+define compiler
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || { \
 	  echo "error: llama-cpp-python is built from source and no C++ compiler was found; install one (Debian: apt-get install g++, macOS: xcode-select --install)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" "setuptools>=77" wheel
 endef
+
+# $(call environment,FOLDER)
+define environment
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade "pip>=24" "setuptools>=77" wheel
+endef
+
+# Built once, used by every environment.
+$(WHEELS)/.done: constraints.txt
+	$(compiler)
+	$(call environment,$(VENV))
+	@echo "building llama-cpp-python from source: 5 to 10 minutes the first time, nothing to do meanwhile"
+	$(BIN)/python -m pip wheel --no-deps -c constraints.txt --wheel-dir $(WHEELS) llama-cpp-python
+	touch $@
 
 install: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml constraints.txt
-	$(environment)
-	@echo "installing; building llama-cpp-python takes 5 to 10 minutes the first time"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[export,test]"
+$(VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
+	@echo "installing the runtime, the export and the tests' packages"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[export,test]"
 	touch $@ $(VENV)/.runtime
 
 # What only answers: no torch, no tests. A full installation counts as one.
 demo: $(VENV)/.runtime
 	@$(BIN)/copersona demo $(DEMO_ARGS)
 
-$(VENV)/.runtime: pyproject.toml constraints.txt
-	$(environment)
-	@echo "1 of 2: building llama-cpp-python from source: 5 to 10 minutes the first time, nothing to do meanwhile"
-	$(BIN)/python -m pip install -c constraints.txt llama-cpp-python
-	@echo "2 of 2: the rest of the runtime: numpy, ONNX Runtime and small packages, under a minute"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+$(VENV)/.runtime: pyproject.toml constraints.txt $(WHEELS)/.done
+	@echo "installing the runtime: numpy, ONNX Runtime and small packages, under a minute"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e .
+	touch $@
+
+$(RUNTIME_VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
+	$(call environment,$(RUNTIME_VENV))
+	$(RUNTIME_VENV)/bin/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[test-runtime]"
 	touch $@
 
 demo-bundle: install
@@ -49,9 +67,12 @@ demo-bundle: install
 	cp -r runs/demo/bundle assets/demo/bundle
 	$(BIN)/copersona bundle verify assets/demo/bundle
 
+docs: install
+	$(BIN)/python docs/generate.py
+
 lint: install
-	$(BIN)/ruff check runtime export assets tests benchmarks
-	$(BIN)/ruff format --check runtime export assets tests benchmarks
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
 
 # mypy does not see editable installs, so it reads an installed copy.
 types: install
@@ -62,8 +83,11 @@ types: install
 
 check: lint types
 
-test: check
+test-runtime: $(RUNTIME_VENV)/.done
+	$(RUNTIME_VENV)/bin/python -m pytest -m "not export" $(PYTEST_ARGS)
+
+test: test-runtime check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

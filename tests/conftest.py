@@ -192,7 +192,7 @@ def tiny_run(tiny_base: Path, encoder_dir: Path, tmp_path_factory: pytest.TempPa
     from copersona.export.run.run import Run, RunSettings
     from copersona.export.steps.pipeline import run_steps
     from copersona.export.steps.steps import STEPS
-    from copersona.export.training.train import TrainSettings
+    from copersona.export.training.settings import TrainSettings
     from copersona.runtime.prompt.settings import ContextSettings
 
     people = ROOT / "assets" / "invented" / "people.jsonl"

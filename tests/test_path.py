@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copersona.export.population.profile import State
 from copersona.export.run.run import Run
 from copersona.export.run.situations import read_centring, run_graph, situations, training_states
-from copersona.export.run.situations import test_states as states_at_test
 from copersona.export.steps.pipeline import read_marker, run_steps
 from copersona.export.steps.steps import STEPS
 from copersona.export.training.examples import Dropout, FileTokens, make_example
@@ -49,6 +49,11 @@ def session(tiny_bundle: Path) -> Iterator[Session]:
 def enrolled(run: Run) -> str:
     """A training person with a long history."""
     return max(run.people, key=lambda p: len(run.known[p]))
+
+
+def states_at_test(run: Run) -> list[State]:
+    """Test targets of everyone, new people included."""
+    return [State(p, split.known + 1) for p, split in run.splits.items() if split.held_out]
 
 
 def newcomer(run: Run) -> str:
@@ -360,13 +365,13 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
 
 def test_how_own_texts_give_way_in_training_counts_only_where_they_come_first(run: Run) -> None:
     from copersona.export.steps.pipeline import step_key
-    from copersona.export.training.train import fingerprint
+    from copersona.export.run.training import training_key
 
     def keys(served: str, texts: float) -> tuple[str, str]:
         context = replace(run.settings.context, served=served)
         train = replace(run.settings.train, dropout=replace(run.settings.train.dropout, texts=texts))
         other = Run(run.folder, replace(run.settings, train=train, context=context))
-        return step_key(other, "train"), fingerprint(train, context, Path(run.settings.base))
+        return step_key(other, "train"), training_key(other)
 
     assert keys("facets", 0.5) == keys("facets", 0.0)
     assert not {*keys("texts", 0.5)} & {*keys("texts", 0.0)}

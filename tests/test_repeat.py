@@ -10,7 +10,7 @@ import pytest
 
 from copersona.export.run.run import Run, RunSettings
 from copersona.export.steps.steps import discover_facets, graph, prepare, profile, train
-from copersona.export.training.train import TrainSettings
+from copersona.export.training.settings import TrainSettings
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.profile.encoder import Encoder

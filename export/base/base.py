@@ -20,7 +20,7 @@ from copersona.export.base.pretrain import Pretraining, PretrainSettings, tokens
 from copersona.export.base.stream import Corpus, Mix, Stream, build_stream
 from copersona.export.base.text import BaseText
 from copersona.export.base.tokenizer import train_tokenizer
-from copersona.export.base.turns import Turns
+from copersona.export.base.turns import Documents
 from copersona.export.common.files import replacing, write_text
 from copersona.export.training.examples import FileTokens
 from copersona.export.training.kept import Kept, write_kept
@@ -140,7 +140,7 @@ def _stream(folder: Path, text: BaseText, tokens: FileTokens, recipe: Recipe, sa
     if not path.exists():
         say("text to tokens ...")
         corpus = Corpus(text.posts(), text.histories(), text.questions())
-        made = build_stream(corpus, Turns(tokens), recipe.tokens + 1, recipe.mix, recipe.train.seed)
+        made = build_stream(corpus, Documents(tokens), recipe.tokens + 1, recipe.mix, recipe.train.seed)
         with replacing(path) as part, part.open("wb") as file:
             np.save(file, made)
     row: Stream = np.load(path)

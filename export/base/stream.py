@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from copersona.export.base.text import Question
-from copersona.export.base.turns import QUESTION_AFTER, Turns, chunks, person_document, question_document
+from copersona.export.base.turns import QUESTION_AFTER, Documents, chunks, person_document, question_document
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History
 
@@ -46,7 +46,7 @@ class Corpus:
                 raise ExportError(f"there are no {name} to train on; look at the files in the data folder")
 
 
-def build_stream(corpus: Corpus, turns: Turns, total: int, mix: Mix, seed: int) -> Stream:
+def build_stream(corpus: Corpus, turns: Documents, total: int, mix: Mix, seed: int) -> Stream:
     """`total` tokens. (total,) uint32."""
     corpus.check()
     questions = _questions(corpus, seed)
@@ -76,13 +76,15 @@ def _epochs(name: str, seed: int) -> Iterator[random.Random]:
         epoch += 1
 
 
-def _post_documents(corpus: Corpus, turns: Turns, seed: int) -> Iterator[list[int]]:
+def _post_documents(corpus: Corpus, turns: Documents, seed: int) -> Iterator[list[int]]:
     for draw in _epochs("posts", seed):
         for place in draw.sample(range(len(corpus.posts)), len(corpus.posts)):
             yield [*turns.plain(corpus.posts[place]), turns.end]
 
 
-def _person_documents(corpus: Corpus, turns: Turns, questions: Iterator[Question], seed: int) -> Iterator[list[int]]:
+def _person_documents(
+    corpus: Corpus, turns: Documents, questions: Iterator[Question], seed: int
+) -> Iterator[list[int]]:
     """Every person once an epoch; long histories in runs, each a document of its own."""
     runs = [run for history in corpus.people for run in chunks(turns, history)]
     for draw in _epochs("people", seed):
@@ -97,7 +99,7 @@ def _questions(corpus: Corpus, seed: int) -> Iterator[Question]:
         yield from draw.sample(corpus.questions, len(corpus.questions))
 
 
-def _question_documents(turns: Turns, questions: Iterator[Question], seed: int) -> Iterator[list[int]]:
+def _question_documents(turns: Documents, questions: Iterator[Question], seed: int) -> Iterator[list[int]]:
     draw = random.Random(f"{seed}:question documents")
     for question in questions:
         yield question_document(turns, question, draw)

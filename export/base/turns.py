@@ -12,8 +12,9 @@ import random
 from collections.abc import Iterator, Sequence
 
 from copersona.export.base.text import Question
+from copersona.runtime.engine.turns import Tokens, Turns
 from copersona.runtime.history.interactions import History, Interaction, clean_text, without_fields
-from copersona.runtime.prompt.layout import INSTRUCTION, Tokens
+from copersona.runtime.prompt.layout import INSTRUCTION
 
 END = "<|endoftext|>"
 LONGEST = 1_900  # tokens of one document of a person: what fits a window of 2,048 with a question behind it
@@ -24,20 +25,16 @@ QUESTION_AFTER = 0.3  # share of people's documents with a question behind them
 QUESTION_SYSTEM = 0.4
 
 
-class Turns:
-    """Turns, as `Layout` writes them; a test holds the two together."""
+class Documents:
+    """Whole turns of documents for one tokenizer, as the runtime's prompts have them."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-        newline = tuple(tokens.tokenize("\n"))
-        start, end = tokens.control("<|im_start|>"), tokens.control("<|im_end|>")
-        self._open = {role: (start, *tokens.tokenize(role), *newline) for role in ("system", "user", "assistant")}
-        self._close = (end, *newline)
+        self._tokens, self._turns = tokens, Turns(tokens)
         self.end = tokens.control(END)
 
     def turn(self, role: str, text: str) -> tuple[int, ...]:
         """One whole turn with the line end behind it."""
-        return (*self._open[role], *self.plain(text), *self._close)
+        return (*self._turns.open[role], *self.plain(text), *self._turns.close)
 
     def exchange(self, request: str, answer: str) -> tuple[int, ...]:
         return (*self.turn("user", request), *self.turn("assistant", answer))
@@ -47,7 +44,7 @@ class Turns:
 
 
 def person_document(
-    turns: Turns, history: Sequence[Interaction], draw: random.Random, question: Question | None = None
+    turns: Documents, history: Sequence[Interaction], draw: random.Random, question: Question | None = None
 ) -> list[int]:
     """What one person wrote, oldest first, with a question behind it if one is given."""
     document = list(turns.turn("system", INSTRUCTION)) if draw.random() < SYSTEM else []
@@ -62,7 +59,7 @@ def person_document(
     return [*document, turns.end]
 
 
-def question_document(turns: Turns, question: Question, draw: random.Random) -> list[int]:
+def question_document(turns: Documents, question: Question, draw: random.Random) -> list[int]:
     """A question and its answer, alone or behind the system turn of nobody in particular."""
     head = turns.turn("system", INSTRUCTION) if draw.random() < QUESTION_SYSTEM else ()
     return [*head, *turns.exchange(question.text, question.answers[0]), turns.end]
@@ -73,7 +70,7 @@ def _with_fewer_fields(item: Interaction, draw: random.Random) -> Interaction:
     return without_fields(item, item=dropped[0], rating=dropped[1], title=dropped[2])
 
 
-def chunks(turns: Turns, history: History, longest: int = LONGEST) -> Iterator[tuple[Interaction, ...]]:
+def chunks(turns: Documents, history: History, longest: int = LONGEST) -> Iterator[tuple[Interaction, ...]]:
     """Runs of a person's interactions of at most `longest` tokens, requests included; a longer one stands alone."""
     run: list[Interaction] = []
     size = 0

@@ -12,13 +12,13 @@ import click
 from copersona.export.cli.base import base as base_command
 from copersona.export.cli.base import measure_base
 from copersona.export.cli.base import unpack as unpack_command
-from copersona.export.cli.model_options import model_choice, model_options
+from copersona.export.cli.model_options import model_choice
+from copersona.export.cli.run_options import run_settings
 from copersona.export.common.extra import ready
 from copersona.export.common.figures import report_lines, sizes
 from copersona.runtime.cli.commands import AS_JSON, foreseen
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.common.errors import ExportError
-from copersona.runtime.prompt.settings import ContextSettings
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 HISTORIES = click.argument(
@@ -93,51 +93,17 @@ export.add_command(unpack_command)
 @click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
 @AS_JSON
 @foreseen
-def run(
-    histories: tuple[Path, ...],
-    format_: str,
-    metadata: Path | None,
-    base: str,
-    encoder: str,
-    out: Path,
-    preset: str,
-    epochs: int | None,
-    soft_tokens: int | None,
-    checkpoint_seconds: float | None,
-    keep: Path | None,
-    no_peer_quotes: bool,
-    context: dict[str, Any],
-    as_json: bool,
-    **options: Any,
-) -> None:
+def run(out: Path, as_json: bool, **options: Any) -> None:
     """Do all steps: prepare, encoder, discover, profile, graph, train, convert, bundle.
 
     HISTORIES are files of what people wrote. What is done already and not stale is skipped; a step that was interrupted
     starts again, training goes on from its last checkpoint.
     """
     ready()
-    from copersona.export.common.hub import model_folder
-    from copersona.export.run.run import Run, RunSettings, paper_settings
+    from copersona.export.run.run import Run
     from copersona.export.steps.steps import STEPS
 
-    options, model = model_options(options)
-    settings = RunSettings(
-        histories=tuple(str(p.resolve()) for p in histories),
-        format=format_,
-        base=str(model_folder(base)),
-        encoder=str(model_folder(encoder)),
-        keep=None if keep is None else str(keep.resolve()),
-        peer_quotes=not no_peer_quotes,
-        metadata=None if metadata is None else str(metadata.resolve()),
-        model=model,
-        context=ContextSettings(**context),
-        **options,
-    )
-    settings = paper_settings(settings) if preset == "paper" else settings
-    changes: dict[str, Any] = {"epochs": epochs, "soft_tokens": soft_tokens, "checkpoint_seconds": checkpoint_seconds}
-    changes["seed"] = settings.seed
-    train = replace(settings.train, **{k: v for k, v in changes.items() if v is not None})
-    work = Run(out, replace(settings, train=train))
+    work = Run(out, run_settings(**options))
     out.mkdir(parents=True, exist_ok=True)
     work.save_settings()
     _execute(work, tuple(STEPS), as_json)

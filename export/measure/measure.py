@@ -32,10 +32,10 @@ from copersona.export.run.situations import read_centring
 from copersona.runtime.common.arrays import F64
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import track
+from copersona.runtime.people.known import Known
 from copersona.runtime.persona.neighbors import PER_FACET
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import Profile
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session, open_bundle
 
 Figures = dict[str, Any]

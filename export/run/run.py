@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,9 @@ from copersona.export.common.vectors import VectorFile
 from copersona.export.data.items import ItemTable, attach_words
 from copersona.export.data.splits import Splits, known_history, read_splits, training_people
 from copersona.export.population.profile import State, stack, states_of
-from copersona.export.training.examples import FileTokens
+from copersona.export.training.examples import Dropout, FileTokens
 from copersona.export.training.kept import Kept, read_kept
-from copersona.export.training.train import PAPER, TrainSettings
+from copersona.export.training.settings import TrainSettings
 from copersona.runtime.chat.ledger import Ledger
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
@@ -75,7 +75,7 @@ class RunSettings:
         try:
             body: dict[str, Any] = json.loads(text)
             train = body.pop("train")
-            dropout = type(PAPER.dropout)(**train.pop("dropout"))
+            dropout = Dropout(**train.pop("dropout"))
             body["histories"] = tuple(body["histories"])
             context = read_context(body.pop("context"))
             body["model"] = ModelSettings(**body.pop("model", {}))
@@ -217,8 +217,3 @@ def read_profiles(stem: Path) -> list[Profile]:
     lines = stem.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
     rows = zip(lines, arrays["vectors"], arrays["z"], strict=True)
     return [Profile(profile_from_json(line), vectors, z) for line, vectors, z in rows]
-
-
-def paper_settings(settings: RunSettings) -> RunSettings:
-    """The same run with the paper's training settings (appendix C)."""
-    return replace(settings, train=replace(PAPER, seed=settings.seed))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
 
 from copersona.export.population.profile import State
 from copersona.export.run.run import Run
 from copersona.export.training.examples import Situation
+from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.progress import track
 from copersona.runtime.persona.graph import PersonaGraph, map_vectors
 from copersona.runtime.persona.persona import make_persona
@@ -44,6 +48,26 @@ def situations(run: Run, states: list[State], graph: PersonaGraph, centring: Cen
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a run trains on, what it validates on, and the layers' means, (M, D) float32."""
+
+    training: list[Situation]
+    validation: list[Situation]
+    means: F32
+
+
+def run_targets(run: Run) -> Targets:
+    """The targets of a run, placed in its graph."""
+    with run_graph(run) as graph:
+        centring = read_centring(run)
+        training = situations(run, training_states(run), graph, centring, "training targets")
+        held = validation_states(run, run.settings.train.validation)
+        validation = situations(run, held, graph, centring, "validation targets")
+        means = np.ascontiguousarray(graph.peers.mean(axis=1), dtype=np.float32)
+    return Targets(training, validation, means)
+
+
 def training_states(run: Run) -> list[State]:
     """Targets of training people before validation."""
     return [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].known]
@@ -54,8 +78,3 @@ def validation_states(run: Run, limit: int) -> list[State]:
     people = [p for p in run.people if run.splits[p].held_out]
     step = max(len(people) // max(limit, 1), 1)
     return [State(p, run.splits[p].known) for p in people[::step][:limit]]
-
-
-def test_states(run: Run) -> list[State]:
-    """Test targets of everyone, new people included."""
-    return [State(p, s.known + 1) for p, s in run.splits.items() if s.held_out]

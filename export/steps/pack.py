@@ -17,7 +17,7 @@ import numpy as np
 from copersona.export.common.files import replacing_folder
 from copersona.export.common.hub import model_name
 from copersona.export.convert.encoder import encoder_name
-from copersona.export.discovery.discover_model import PROMPT as FACETS_PROMPT
+from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
 from copersona.export.measure.parity import Figures, all_checks, base_config, failures
 from copersona.export.run.run import Run, RunSettings
 from copersona.runtime.bundle.manifest import Shapes

@@ -19,10 +19,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from copersona.export.common.files import restore, room_for, sha256, weight_hashes, write_text
-from copersona.export.discovery.discover_model import PROMPT as FACETS_PROMPT
+from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
 from copersona.export.run.run import Run
 from copersona.export.steps.steps import STEPS, Report, check_inputs
-from copersona.export.training.train import train_key
+from copersona.export.training.settings import train_key
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import SOURCES
 from copersona.runtime.history.lamp import outputs_path, read_questions

@@ -43,14 +43,14 @@ from copersona.export.population.profile import (
     with_weight,
 )
 from copersona.export.run.run import Run, write_profiles
-from copersona.export.run.situations import read_centring, run_graph, situations, training_states, validation_states
-from copersona.export.training.kept import kept_key, read_kept
+from copersona.export.run.situations import run_targets
+from copersona.export.training.kept import read_kept
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import history_line, load_history
 from copersona.runtime.history.interactions import group_by_person
-from copersona.runtime.profile.facets import Profile, schema_to_json
+from copersona.runtime.profile.facets import Profile, Reliability, schema_to_json
 from copersona.runtime.profile.model_profiler import ModelProfiler
-from copersona.runtime.prompt.settings import check_room, context_key
+from copersona.runtime.prompt.settings import check_room
 
 Report = Mapping[str, Any]
 """Figures of a step, plain JSON; kept with the step's marker and shown at the end."""
@@ -172,7 +172,7 @@ def graph(run: Run) -> Report:
     profiles = [run.profiles[State(p, run.splits[p].known)] for p in run.people]
     vectors, labels = stack(profiles)
     centring = centre_population(vectors, labels, run.schema, run.encode)
-    centred = centring(vectors, labels >= 2)
+    centred = centring(vectors, labels >= Reliability.MODERATE)
     names = pseudonyms_for(run.people, run.settings.seed)
     built = build_graph(run.people, names, profiles, centred, labels, quotes=run.settings.peer_quotes)
     write_text(run.path("pseudonyms.json"), json.dumps(names, ensure_ascii=False, indent=1))
@@ -201,34 +201,13 @@ def _held_out_truth(run: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def train(run: Run) -> Report:
     """LoRA and personalizer, jointly; goes on from a checkpoint of the same data and settings."""
-    import torch
-
-    from copersona.export.convert.gguf import load_causal_lm
-    from copersona.export.training.personalizer import PersonalizerShape
-    from copersona.export.training.train import Trainer, fingerprint
+    from copersona.export.run.training import train_run, training_device
 
     run.close_models()
-    settings = run.settings.train
-    with run_graph(run) as graph:
-        centring = read_centring(run)
-        training = situations(run, training_states(run), graph, centring, "training targets")
-        validation = situations(run, validation_states(run, settings.validation), graph, centring, "validation targets")
-        means = np.ascontiguousarray(graph.peers.mean(axis=1), dtype=np.float32)
-    base = load_causal_lm(Path(run.settings.base))
-    shape = PersonalizerShape(
-        len(run.schema), means.shape[1], settings.graph, settings.hidden, settings.soft_tokens, base.config.hidden_size
-    )
-    folder = run.path("train")
-    folder.mkdir(exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(base, run.layout, run.encode, shape, means, settings, folder, device)
-    parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors", "profiles.jsonl")]
-    parts += [json.dumps(context_key(run.settings.context)), *kept_key(run.kept)]
-    result = trainer.run(
-        training, validation, fingerprint(settings, run.settings.context, Path(run.settings.base), *parts), run.kept
-    )
-    counts = {"targets": len(training), "kept": len(run.kept), "validation targets": len(validation)}
-    return {**counts, "device": device.type, **asdict(result)}
+    targets = run_targets(run)
+    result = train_run(run, targets, run.path("train"))
+    counts = {"targets": len(targets.training), "kept": len(run.kept), "validation targets": len(targets.validation)}
+    return {**counts, "device": training_device().type, **asdict(result)}
 
 
 def convert(run: Run) -> Report:

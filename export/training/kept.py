@@ -7,8 +7,8 @@ what is known about the world.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.export.common.files import write_text
@@ -54,11 +54,6 @@ def write_kept(path: Path, rows: Iterable[Kept]) -> None:
     """Write what `read_kept` reads."""
     lines = (json.dumps({"input": row.input, "output": row.output}, ensure_ascii=False) for row in rows)
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def kept_key(rows: Sequence[Kept]) -> list[str]:
-    """What a checkpoint's fingerprint holds of them: nothing where there are none, as before there could be any."""
-    return [json.dumps([astuple(row) for row in rows])] if rows else []
 
 
 def kept_example(kept: Kept, layout: Layout, answer_tokens: int) -> Example:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,7 @@ from torch.nn import functional
 
 from copersona.export.training.examples import Example
 from copersona.export.training.personalizer import TorchPersonalizer, batch_personas
-
-if TYPE_CHECKING:
-    from copersona.export.training.train import TrainSettings
+from copersona.export.training.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)

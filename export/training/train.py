@@ -1,4 +1,4 @@
-"""Joint training of LoRA and the soft-prompt personalizer (paper, sections 3.3 and 3.4; METHOD 0 and 1).
+"""Joint training of LoRA and the soft-prompt personalizer (CoPersona, section 3.4 and appendix C).
 
 * AdamW with two learning rates, cosine schedule with warm-up, gradient clipping; CPU and CUDA
 * a checkpoint every few minutes, written whole; a rerun goes on from it and ends with the same weights
@@ -7,84 +7,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from copersona.export.common.files import replacing, replacing_folder, weight_hashes, write_text
+from copersona.export.common.files import replacing, replacing_folder, write_text
 from copersona.export.training.examples import Dropout, Example, Situation, batches, make_example
 from copersona.export.training.kept import Kept, kept_example
 from copersona.export.training.personalized import PersonalizedModel, Switches
 from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer
+from copersona.export.training.settings import NOBODY, TrainResult, TrainSettings
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import track
 from copersona.runtime.profile.profiler import Encode
 from copersona.runtime.prompt.layout import Layout
-from copersona.runtime.prompt.settings import ContextSettings
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """Training settings; the defaults suit small bases, `PAPER` is the paper's appendix C."""
-
-    epochs: int = 3
-    batch: int = 4
-    accumulate: int = 2
-    lr: float = 1e-3  # personalizer and graph
-    lora_lr: float = 1e-3  # chosen on validation with the small base (docs/measured.md)
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0  # masks on every projection are slow on a CPU; PAPER has 0.05
-    weight_decay: float = 0.01
-    warmup: float = 0.06
-    clip: float = 1.0
-    graph: int = 256
-    hidden: int = 256
-    soft_tokens: int = 20
-    answer_tokens: int = 320
-    validation: int = 200
-    checkpoint_seconds: float = 180.0
-    seed: int = 0
-    dropout: Dropout = field(default_factory=Dropout)
-
-
-NOBODY = Dropout(persona=1.0, context=1.0, field=0.0)  # who is asked is all that is left out
-
-PAPER = TrainSettings(
-    epochs=10,
-    batch=1,
-    accumulate=4,
-    lr=2e-5,
-    lora_lr=2e-5,
-    lora_dropout=0.05,
-    graph=512,
-    hidden=512,
-    answer_tokens=2048,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What training came to; losses are nats a token over the validation targets."""
-
-    best_loss: float
-    best_step: int
-    first_loss: float
-    nobody_loss: float
-    stranger_loss: float
-    steps: int
-    seconds: float
-    gates: tuple[float, ...]
 
 
 class Trainer:
@@ -299,18 +243,3 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
-
-
-def train_key(settings: TrainSettings, context: ContextSettings) -> dict[str, Any]:
-    """The settings as a key of what is trained with them: without a rate that has no effect, which older runs do not
-    have."""
-    found = asdict(settings)
-    if context.served == "facets":
-        del found["dropout"]["texts"]
-    return found
-
-
-def fingerprint(settings: TrainSettings, context: ContextSettings, base: Path, *parts: str) -> str:
-    """Hash of all that a checkpoint depends on; of the base, its weights."""
-    body = json.dumps([train_key(settings, context), weight_hashes(base), *parts], sort_keys=True)
-    return hashlib.sha256(body.encode()).hexdigest()

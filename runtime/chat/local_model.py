@@ -13,7 +13,9 @@ from copersona.runtime.chat.ask import Ask, Reply
 from copersona.runtime.chat.grammar import grammar_of
 from copersona.runtime.common.errors import BundleError, ModelError, ModelRefused
 from copersona.runtime.common.hashes import file_sha256
-from copersona.runtime.engine.engine import Engine, Sampling
+from copersona.runtime.engine.engine import Engine
+from copersona.runtime.engine.sampling import Sampling
+from copersona.runtime.engine.turns import Turns
 
 CONTEXT = 16_384  # positions; less where the model was trained on less
 
@@ -37,7 +39,7 @@ class LocalModel:
         self._name = local_name(path)
         self._engine = Engine(path, n_ctx=CONTEXT, threads=threads)
         self._lock = threading.Lock()
-        self._start, self._end = (self._engine.control(token) for token in ("<|im_start|>", "<|im_end|>"))
+        self._turns = Turns(self._engine)
 
     @property
     def name(self) -> str:
@@ -61,9 +63,7 @@ class LocalModel:
         self._engine.close()
 
     def _layout(self, ask: Ask) -> list[int]:
-        newline = self._engine.tokenize("\n")
         tokens: list[int] = []
         for message in ask.messages:
-            tokens += [self._start, *self._engine.tokenize(message.role), *newline]
-            tokens += [*self._engine.tokenize(message.content), self._end, *newline]
-        return [*tokens, self._start, *self._engine.tokenize("assistant"), *newline]
+            tokens += [*self._turns.open[message.role], *self._engine.tokenize(message.content), *self._turns.close]
+        return [*tokens, *self._turns.open["assistant"]]

@@ -4,15 +4,16 @@ Order: soft prompt, system with the person's facets and their peers', own recent
 history as earlier turns, retrieved history, the request; the settings may move facets and peers further back, into a
 system turn of their own. Each segment is normalised and tokenised by itself, in training, evaluation and on the
 device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised with control tokens
-off; only this file writes turns. Knows nothing of how tokens are run.
+off. Knows nothing of how tokens are run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from copersona.runtime.engine.turns import Tokens, Turns
 from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.persona.peer_lines import PeerLine
 from copersona.runtime.profile.facets import FacetProfile
@@ -22,18 +23,6 @@ INSTRUCTION = "Write as this person would."
 CAUTION = "Other people, similar but not the same; they may differ:"
 CUT = " ..."
 LEAST_TURN = 16  # tokens of an earlier exchange below which showing it is no use
-
-
-class Tokens(Protocol):
-    """What the layout needs of a tokenizer."""
-
-    def tokenize(self, text: str) -> list[int]:
-        """Tokens of plain text; control tokens inside it stay text."""
-        ...
-
-    def control(self, token: str) -> int:
-        """The id of a control token, such as <|im_start|>."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +81,8 @@ class Layout:
     def __init__(self, tokens: Tokens, settings: ContextSettings) -> None:
         self._tokens = tokens
         self.settings = settings
-        self._start, self._end = tokens.control("<|im_start|>"), tokens.control("<|im_end|>")
-        self._newline = tuple(tokens.tokenize("\n"))
-        roles = ("system", "user", "assistant")
-        self._open = {role: (self._start, *tokens.tokenize(role), *self._newline) for role in roles}
-        self._close = (self._end, *self._newline)
+        turns = Turns(tokens)
+        self._open, self._close, self._end, self._newline = turns.open, turns.close, turns.end, turns.newline
         self._shown = {"inputs": ("user",), "outputs": ("assistant",), "both": ("user", "assistant")}[settings.show]
         self._frame = sum(len(self._open[role]) + len(self._close) for role in self._shown)
 

@@ -24,8 +24,8 @@ from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.engine.engine import build_info
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.people.known import Known
+from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.session.session import Session, open_bundle
 
 TRAINED, BASE = "trained", "base"

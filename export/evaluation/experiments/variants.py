@@ -15,23 +15,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from copersona.export.common.files import scratch, sha256, write_text
 from copersona.export.evaluation.methods.method import silent
 from copersona.export.evaluation.methods.switched import UNGATED
 from copersona.export.evaluation.variants.rewire import global_order, global_vectors, order_name, random_order, rewired
 from copersona.export.evaluation.variants.variant_bundles import VERSION, folder_of, key_of, pack_variant
 from copersona.export.run.run import Run
+from copersona.export.run.situations import Targets, run_graph, run_targets
 from copersona.export.steps.pipeline import read_marker, step_key
 from copersona.export.training.examples import Situation
-from copersona.export.training.kept import kept_key
 from copersona.runtime.bundle.verify import open_manifest
-from copersona.runtime.common.arrays import F32, I32
+from copersona.runtime.common.arrays import I32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import note
 from copersona.runtime.persona.graph import PersonaGraph
-from copersona.runtime.prompt.settings import context_key
 
 Text = Literal["all", "history", "none"]
 Wiring = Literal["facets", "random", "global"]
@@ -96,23 +93,9 @@ class VariantTrainer:
         self.run, self.bundle = run, bundle
 
     @cached_property
-    def placed(self) -> tuple[list[Situation], list[Situation], F32]:
-        """Training and validation targets as the run trained on them, and the layers' means."""
-        from copersona.export.run.situations import (
-            read_centring,
-            run_graph,
-            situations,
-            training_states,
-            validation_states,
-        )
-
-        with run_graph(self.run) as graph:
-            centring = read_centring(self.run)
-            training = situations(self.run, training_states(self.run), graph, centring, "training targets")
-            held = validation_states(self.run, self.run.settings.train.validation)
-            validation = situations(self.run, held, graph, centring, "validation targets")
-            means = np.ascontiguousarray(graph.peers.mean(axis=1), dtype=np.float32)
-        return training, validation, means
+    def targets(self) -> Targets:
+        """As the run trained on them."""
+        return run_targets(self.run)
 
     def train(self, variant: Variant) -> Path:
         """The bundle of a variant, trained if it is not there.
@@ -137,39 +120,24 @@ class VariantTrainer:
             return pack_variant(self.run, self.bundle, variant.name, merged, personalizer)
 
     def _train(self, variant: Variant, folder: Path) -> None:
-        import torch
-
-        from copersona.export.convert.gguf import load_causal_lm
-        from copersona.export.run.situations import run_graph
+        from copersona.export.run.training import Make, Shape, personalizer_shape, train_run
         from copersona.export.training.personalized import Switches
-        from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer
-        from copersona.export.training.train import Trainer, fingerprint
+        from copersona.export.training.personalizer import TorchPersonalizer
 
-        run, settings = self.run, self.run.settings.train
-        training, validation, means = self.placed
+        run, targets = self.run, self.targets
         with run_graph(run) as graph:
             alter = self._alter(variant, graph)
-            training, validation = [alter(s) for s in training], [alter(s) for s in validation]
-        base = load_causal_lm(Path(run.settings.base))
-        shape = PersonalizerShape(
-            *(len(run.schema), means.shape[1], settings.graph, settings.hidden, settings.soft_tokens),
-            base.config.hidden_size,
-        )
-        make: Callable[..., TorchPersonalizer] = TorchPersonalizer
+            training, validation = ([alter(s) for s in part] for part in (targets.training, targets.validation))
+        shape: Shape = personalizer_shape
+        make: Make = TorchPersonalizer
         if variant.dep:
             from copersona.export.evaluation.variants.dep_model import DepPersonalizer, dep_shape
 
-            shape, make = dep_shape(len(run.encode("x")), base.config.hidden_size), DepPersonalizer
-        folder.mkdir(exist_ok=True)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            shape, make = lambda run, means, width: dep_shape(len(run.encode("x")), width), DepPersonalizer
+        changed = replace(targets, training=training, validation=validation)
         switches = Switches(variant.soft, variant.lora, variant.frozen)
-        trainer = Trainer(
-            base, run.layout, run.encode, shape, means, settings, folder, device, switches=switches, make=make
-        )
-        parts = [sha256(run.path(name)) for name in ("graph.sqlite", "peers.npy", "profiles.safetensors")]
-        body = json.dumps([VERSION, asdict(variant), context_key(run.settings.context)], sort_keys=True)
-        key = fingerprint(settings, run.settings.context, Path(run.settings.base), *parts, body, *kept_key(run.kept))
-        result = trainer.run(training, validation, key, run.kept)
+        parts = (VERSION, asdict(variant))
+        result = train_run(run, changed, folder, *parts, switches=switches, shape=shape, make=make)
         write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
 
     def _alter(self, variant: Variant, graph: PersonaGraph) -> Callable[[Situation], Situation]:

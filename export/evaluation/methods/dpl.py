@@ -21,9 +21,9 @@ from copersona.export.evaluation.methods.pag import CHARACTERS, texts
 from copersona.export.evaluation.methods.writer import Lines, ask, written
 from copersona.runtime.common.arrays import F32, F64
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.known import Known
 from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 from copersona.runtime.prompt.retrieval import by_words
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 PAST, CLUSTERS, LEAST = 8, 5, 4  # DPL's own: past items, clusters, other reviewers that an item needs

@@ -15,9 +15,9 @@ import numpy as np
 from copersona.export.evaluation.bench.bench import TRAINED, Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.people.known import Known
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 Knowing = Callable[[Bench, Session, Case], Known | None]

@@ -12,10 +12,10 @@ import numpy as np
 from copersona.export.evaluation.bench.bench import Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, own, silent
+from copersona.runtime.people.known import Known
 from copersona.runtime.persona.neighbors import SHARED, Ranked
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.persona.personalizer import Personalizer
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 NOTE = "switched off at inference, not retrained"

@@ -14,9 +14,9 @@ from copersona.export.evaluation.bench.cases import Case, cases
 from copersona.export.evaluation.methods.method import Knowing, Method, own
 from copersona.runtime.common.arrays import I32
 from copersona.runtime.history.interactions import History
+from copersona.runtime.people.known import Known
 from copersona.runtime.persona.neighbors import combined_similarity
 from copersona.runtime.persona.persona import make_persona
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 

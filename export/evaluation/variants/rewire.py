@@ -14,10 +14,10 @@ from copersona.runtime.common.arrays import F32, I32, unit_rows
 from copersona.runtime.history.interactions import History, Interaction, clean_text
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph
 from copersona.runtime.persona.neighbors import SHARED, Ranked
+from copersona.runtime.persona.peer_lines import peer_line
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.persona.peer_lines import peer_line
 
 LATEST = 20  # texts that a global embedding is the mean of
 

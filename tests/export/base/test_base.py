@@ -139,10 +139,10 @@ def test_what_is_learnt_by_heart_stands_beside_the_model_and_the_terms_in_it(tex
 
 
 def test_turns_are_those_of_the_runtime(run: Path) -> None:
-    from copersona.export.base.turns import Turns
+    from copersona.export.base.turns import Documents
 
     tokens = tokens_of(run)
-    turns, layout = Turns(tokens), Layout(tokens, ContextSettings())
+    turns, layout = Documents(tokens), Layout(tokens, ContextSettings())
     nobody = layout.prompt("What now?").tokens
     head = (*turns.turn("system", "Write as this person would."), *turns.exchange("What now?", "Home."))
     assert list(head)[: len(nobody)] == nobody
@@ -151,10 +151,10 @@ def test_turns_are_those_of_the_runtime(run: Path) -> None:
 
 def test_a_persons_document_is_in_order_and_ends(run: Path) -> None:
     from copersona.export.base.text import Question
-    from copersona.export.base.turns import Turns, person_document
+    from copersona.export.base.turns import Documents, person_document
 
     tokens = tokens_of(run)
-    turns = Turns(tokens)
+    turns = Documents(tokens)
     history = [Interaction("p", f"text number {i}", title=f"title {i}") for i in range(3)]
     question = Question("q", "who is it?", ("Name", "Other"))
     end, begin = tokens.control("<|endoftext|>"), tokens.control("<|im_start|>")
@@ -170,9 +170,9 @@ def test_a_persons_document_is_in_order_and_ends(run: Path) -> None:
 
 
 def test_long_histories_are_cut_between_interactions(run: Path) -> None:
-    from copersona.export.base.turns import Turns, chunks
+    from copersona.export.base.turns import Documents, chunks
 
-    turns = Turns(tokens_of(run))
+    turns = Documents(tokens_of(run))
     history = tuple(Interaction("p", f"text number {i}", title="t") for i in range(7))
     one = len(turns.exchange(history[0].request(), history[0].output))
     runs = list(chunks(turns, history, 3 * one))
@@ -183,10 +183,10 @@ def test_long_histories_are_cut_between_interactions(run: Path) -> None:
 
 def test_the_row_is_the_same_again_and_mixed_as_asked(text: Any, run: Path) -> None:
     from copersona.export.base.stream import Corpus, Mix, build_stream
-    from copersona.export.base.turns import Turns
+    from copersona.export.base.turns import Documents
 
     corpus = Corpus(text.posts(), text.histories(), text.questions())
-    turns = Turns(tokens_of(run))
+    turns = Documents(tokens_of(run))
     row = build_stream(corpus, turns, 20_000, Mix(), 0)
     assert (row == build_stream(corpus, turns, 20_000, Mix(), 0)).all()
     assert not (row == build_stream(corpus, turns, 20_000, Mix(), 1)).all()

@@ -1,4 +1,4 @@
-"""The figures of a report as a file: read back as written, the same bytes twice, and those of the docs give their figures."""
+"""The figures of a report as a file: read back as written, the same bytes twice; those of the docs give its figures."""
 
 from __future__ import annotations
 

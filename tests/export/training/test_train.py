@@ -57,7 +57,8 @@ def _trainer(tiny_base: Path, folder: Path, **changes: Any) -> Any:
     from copersona.export.convert.gguf import load_causal_lm
     from copersona.export.training.examples import FileTokens
     from copersona.export.training.personalizer import PersonalizerShape
-    from copersona.export.training.train import Trainer, TrainSettings
+    from copersona.export.training.settings import TrainSettings
+    from copersona.export.training.train import Trainer
 
     settings = replace(
         TrainSettings(), epochs=2, batch=2, accumulate=2, graph=8, hidden=8, soft_tokens=3, answer_tokens=40, **changes
@@ -147,7 +148,7 @@ def test_training_moves_lora_and_personalizer_and_lowers_the_loss(tiny_base: Pat
 def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_text(
     tiny_base: Path, tmp_path: Path
 ) -> None:
-    from copersona.export.training.train import NOBODY
+    from copersona.export.training.settings import NOBODY
 
     trainer = _trainer(tiny_base, tmp_path / "d")
     situation = _situations(1)[0]

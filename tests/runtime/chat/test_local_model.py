@@ -19,7 +19,6 @@ from copersona.runtime.profile.claims import make_ask, read_claims
 from copersona.runtime.profile.facets import Facet, FacetSchema, Feature
 from copersona.runtime.profile.model_profiler import ModelProfiler
 
-
 KINDS = ('a "b"', "ü", "x\\y")
 LIST = {"type": "array", "items": {"type": "integer", "enum": [1, 20]}, "minItems": 1, "maxItems": 3}
 FORM = object_schema(
