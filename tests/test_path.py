@@ -364,8 +364,8 @@ def test_changed_settings_make_their_step_and_the_later_ones_stale(run: Run) -> 
 
 
 def test_how_own_texts_give_way_in_training_counts_only_where_they_come_first(run: Run) -> None:
-    from copersona.export.steps.pipeline import step_key
     from copersona.export.run.training import training_key
+    from copersona.export.steps.pipeline import step_key
 
     def keys(served: str, texts: float) -> tuple[str, str]:
         context = replace(run.settings.context, served=served)

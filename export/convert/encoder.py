@@ -1,6 +1,6 @@
 """A sentence-transformers folder to the encoder that ships: ONNX through optimum, then int8 per channel.
 
-Per channel is essential, and so is `reduce_range`, by which processors without VNNI agree (METHOD 0; MEASURED 6). The
+Per channel is essential, and so is `reduce_range`, by which processors with and without VNNI give the same vectors. The
 feed-forward outputs of the first half of the layers stay float: their inputs have outliers that eight bits cannot hold
 (all-MiniLM-L6-v2 misses a mean cosine of 0.99 with them in int8; docs/measured.md has the figure without, for 5 MB).
 """

@@ -157,7 +157,7 @@ def prepare_files(
 def prepare_reviews(
     interactions: Iterable[Interaction], thresholds: Thresholds, metadata: Metadata | None = None
 ) -> Prepared:
-    """METHOD: DPL's steps 1 to 4. Raises ExportError when nothing is left."""
+    """DPL's preprocessing up to its splits (CoPersona, appendix A). Raises ExportError when nothing is left."""
     people: dict[str, list[Interaction]] = {}
     for one in interactions:
         people.setdefault(one.person, []).append(one if metadata is None else metadata.name(one))

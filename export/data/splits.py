@@ -1,4 +1,4 @@
-"""Who and what is trained on: one `splits.json` that every step reads (METHOD 0, "Order and splits").
+"""Who and what is trained on: one `splits.json` that every step reads.
 
 A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people
 with fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*:

@@ -21,7 +21,7 @@ from copersona.export.data.items import ItemTable
 from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD, Edges, anchors_of, facet_edges
-from copersona.runtime.profile.facets import FacetProfile, Profile, profile_to_json
+from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability, profile_to_json
 
 _PRIVATE = re.compile(
     r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.-]+|(?<!\w)@\w+|\+?\d[\d\s().-]{6,}\d|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}/\S*|\b\S+\.(?:com|net|org)\b\S*",
@@ -133,7 +133,7 @@ def layer_figures(graph: Graph, names: Sequence[str]) -> list[LayerFigures]:
     """Degree and share of pairs over the threshold, layer by layer."""
     figures = []
     for m, name in enumerate(names):
-        seen = graph.labels[:, m] >= 2
+        seen = graph.labels[:, m] >= Reliability.MODERATE
         vectors = graph.vectors[m, seen]
         pairs = len(vectors) * (len(vectors) - 1)
         over = sum(int((vectors[i : i + 512] @ vectors.T >= THRESHOLD).sum()) for i in range(0, len(vectors), 512))
@@ -144,7 +144,7 @@ def layer_figures(graph: Graph, names: Sequence[str]) -> list[LayerFigures]:
 
 def facet_biased(labels: I32) -> float:
     """Share of people with at least one facet supported no more than moderately (Table 4). labels (U, M)."""
-    return float((labels < 3).any(axis=1).mean())
+    return float((labels < Reliability.STRONG).any(axis=1).mean())
 
 
 def neighbor_gain(graph: Graph, truth: F64, seed: int) -> F64:

@@ -2,7 +2,7 @@
 
 A *state* is a person's history up to a cut: the profile of what they had written by then. Training people's states at
 validation are the peers of the graph; states at earlier cuts feed training targets, which may see only what came
-strictly before them (METHOD 0). The profiler is the runtime's own; the encoder is the one that ships, one text at a
+strictly before them. The profiler is the runtime's own; the encoder is the one that ships, one text at a
 time.
 """
 
@@ -18,7 +18,7 @@ from copersona.export.data.splits import FIRST_TARGET, Splits
 from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.common.progress import track
 from copersona.runtime.history.interactions import History, outputs
-from copersona.runtime.profile.facets import FacetSchema, Profile
+from copersona.runtime.profile.facets import FacetSchema, Profile, Reliability
 from copersona.runtime.profile.model_profiler import ModelProfiler
 from copersona.runtime.profile.profiler import (
     Centring,
@@ -86,7 +86,7 @@ def stack(profiles: Sequence[Profile]) -> tuple[F32, I32]:
 
 def centre_population(vectors: F32, labels: I32, schema: FacetSchema, encode: Encode) -> Centring:
     """Layer means over the peers (U, M, D) and the centred placeholder."""
-    return fit_centring(vectors, labels >= 2, placeholder_vector(schema, encode))
+    return fit_centring(vectors, labels >= Reliability.MODERATE, placeholder_vector(schema, encode))
 
 
 def halves(
@@ -119,7 +119,8 @@ def facet_aucs(
     sides = []
     for half in (odd, even):
         vectors, labels = stack(half)
-        sides.append((centring(vectors, labels >= 2), labels >= 2))
+        seen = labels >= Reliability.MODERATE
+        sides.append((centring(vectors, seen), seen))
     (left, left_seen), (right, right_seen) = sides
     figures = {}
     for m, name in enumerate(schema.names):

@@ -1,7 +1,7 @@
 """Training examples: a target, what is known of its author by then, and the prompt as the runtime lays it out.
 
 The prompt is built by the runtime's own `Layout` on the same tokens. Dropping the persona, the text context and single
-input fields at random is what makes their absence at run time something the model has seen (METHOD 0).
+input fields at random is what makes their absence at run time something the model has seen.
 """
 
 from __future__ import annotations

@@ -126,13 +126,13 @@ def people_list(folder: Path | None, as_json: bool) -> None:
 @foreseen
 def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
-    from copersona.runtime.people.prefix_files import Kept
+    from copersona.runtime.people.prefix_files import KeptStates
 
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
         gates = session.personalizer.gates()
         names = session.graph.pseudonyms
-        states = Kept(0, 0) if known.files is None else known.files.kept(person)
+        states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
         rows: list[dict[str, Any]] = []
         for m, facet in enumerate(known.persona.profile.facets):
             lent = [b for b in known.persona.placement.borrowed if b.facet == m]

@@ -238,11 +238,11 @@ class Engine(Closing):
         return self._turn
 
     def _check_turn(self, turn: int) -> None:
-        if turn != self._turn or not self._context.close.alive:
+        if turn != self._turn or self._context.closed:
             raise ModelError("the engine was used for something else before this generation was at its end")
 
     def _check_open(self) -> None:
-        if not self._context.close.alive:
+        if self._context.closed:
             raise ModelError("the engine is closed")
 
     def _check_input(self, soft: F32 | None, tokens: TokenIds) -> tuple[F32, I32]:

@@ -19,7 +19,7 @@ from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import History, Interaction
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.tables import Kept
+from copersona.runtime.people.tables import KeptPersona
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
@@ -38,7 +38,7 @@ def persona_key(bundle_id: str, profiler: str, peers: int, peer: str | None, his
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 
-def write_persona(key: str, persona: Persona, soft: F32) -> Kept:
+def write_persona(key: str, persona: Persona, soft: F32) -> KeptPersona:
     """The row of a persona and its soft prompt (L, H) float32."""
     from safetensors.numpy import save
 
@@ -63,10 +63,10 @@ def write_persona(key: str, persona: Persona, soft: F32) -> Kept:
         **{f"combined.{name}": array for name, array in placement.combined._asdict().items()},
     }
     raw = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    return Kept(key, _digest(key, texts, raw), texts, raw)
+    return KeptPersona(key, _digest(key, texts, raw), texts, raw)
 
 
-def read_persona(kept: Kept, graph: PersonaGraph, shapes: Shapes) -> tuple[Persona, F32] | None:
+def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> tuple[Persona, F32] | None:
     """Inverse of `write_persona`; None where the row is not what was written, or not for a bundle of these shapes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load

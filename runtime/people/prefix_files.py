@@ -25,7 +25,7 @@ HEAD = len(MAGIC) + 64  # magic, key, sha256 of key and state
 SUFFIX = ".state"
 
 
-class Kept(NamedTuple):
+class KeptStates(NamedTuple):
     """How many states of a person are on disk, and their bytes."""
 
     states: int
@@ -96,10 +96,10 @@ class PrefixFiles:
             if folder.name not in kept:
                 _remove(Path(folder.path))
 
-    def kept(self, person: str) -> Kept:
+    def kept(self, person: str) -> KeptStates:
         """What there is of a person."""
         sizes = [entry.stat().st_size for entry in _entries(self.folder / _folder_name(person))]
-        return Kept(len(sizes), sum(sizes))
+        return KeptStates(len(sizes), sum(sizes))
 
     def _path(self, person: str, key: str) -> Path:
         return self.folder / _folder_name(person) / f"{key}{SUFFIX}"

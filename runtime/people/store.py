@@ -29,7 +29,7 @@ from copersona.runtime.people.tables import (
     KEEP_PERSONA,
     KEEP_VECTOR,
     PEOPLE,
-    Kept,
+    KeptPersona,
     from_row,
     row,
 )
@@ -200,14 +200,14 @@ class PeopleStore(StoreFile):
         with self._transaction():
             self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
 
-    def persona(self, person: str, bundle_id: str) -> Kept | None:
+    def persona(self, person: str, bundle_id: str) -> KeptPersona | None:
         """What `keep_persona` kept of the person for this bundle."""
         query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
         with self._reading():
             found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
-        return None if found is None else Kept(*found)
+        return None if found is None else KeptPersona(*found)
 
-    def keep_persona(self, person: str, bundle_id: str, kept: Kept) -> None:
+    def keep_persona(self, person: str, bundle_id: str, kept: KeptPersona) -> None:
         """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
         nothing."""
         with self._transaction():

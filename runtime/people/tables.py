@@ -43,7 +43,7 @@ GROUP BY name ORDER BY name
 """
 
 
-class Kept(NamedTuple):
+class KeptPersona(NamedTuple):
     """What was computed of a person: the key of what it was made from, the hash of it all, texts as JSON, arrays as
     safetensors."""
 

@@ -1,4 +1,5 @@
-"""DEP: vectors of the person's reviews and of their differences from others', as embeddings before the text (METHOD 4).
+"""DEP (arXiv 2507.20849): vectors of the person's reviews and of their differences from others', as embeddings before
+the text.
 
 The language model is the frozen base; what is trained is in the variant `dep` of the run.
 """

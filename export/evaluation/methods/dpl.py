@@ -1,4 +1,4 @@
-"""DPL: what sets the person apart from others who wrote of the same things (METHOD 3).
+"""DPL: what sets the person apart from others who wrote of the same things (Qiu et al., ACL 2025).
 
 Up to 8 past interactions like the request; of each, up to 4 contrasting peers: other reviews of the item are clustered
 by their vectors, the person's own cluster is left out, and from each other one comes the review nearest its centre. A

@@ -1,4 +1,4 @@
-"""PAG: a summary of the person's history, written once, before their retrieved interactions (METHOD 6).
+"""PAG: a summary of the person's history, written once, before their retrieved interactions (arXiv 2310.20081).
 
 The summary is a language model's where one is given; the statistical writer's otherwise, which says of each facet that
 the history supports what the profiler measured.

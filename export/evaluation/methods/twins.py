@@ -1,5 +1,5 @@
 """Someone else's persona in the place of one's own: the most similar other's, those of ranks in between, the least
-similar's, a random one's (PRIME's profile replacement, METHOD 13).
+similar's, a random one's (the profile replacement of PRIME, arXiv 2507.04607).
 
 Others are the peers who are asked too, so that as much is known of them as of the person, ranked by the combined
 similarity that the device itself ranks by. Persona and context are both the other's.

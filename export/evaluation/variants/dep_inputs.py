@@ -1,5 +1,5 @@
 """DEP's vectors of a person: of each of the latest reviews of items that others reviewed too, its own vector and its
-difference from theirs (METHOD 4).
+difference from theirs (arXiv 2507.20849).
 
 d_i = Σ_r w_r (e_ui - e_ri) with w = softmax(‖μ_u - μ_r‖ / Σ_r ‖μ_u - μ_r‖): those who differ more overall weigh more.
 """
@@ -14,6 +14,7 @@ from copersona.export.run.run import Run
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import History, clean_text
 from copersona.runtime.persona.personalizer import PersonaInputs
+from copersona.runtime.profile.facets import Reliability
 
 REVIEWS = 8
 
@@ -57,7 +58,7 @@ class DepCorpus:
         for place, (own, gap) in enumerate(reversed(rows)):
             vectors[0, place], vectors[1, place] = own, gap
         there = np.arange(REVIEWS) < len(rows)
-        return PersonaInputs(vectors[0], there.astype(np.int32) * 3, vectors[1:], there[None])
+        return PersonaInputs(vectors[0], there.astype(np.int32) * Reliability.STRONG, vectors[1:], there[None])
 
     def _difference(self, own: F32, mean: F32, others: list[tuple[str, F32]]) -> F32:
         apart = np.array([np.linalg.norm(mean - self._means[who]) for who, _ in others])

@@ -1,8 +1,8 @@
 """DEP's trained part: a sparse autoencoder over review and difference vectors, and two alignments into the model.
 
-As METHOD 4, adapted: the vectors stand in front of the prompt as one segment of embeddings, not inside the texts that
-they are of, so that the tokenizer stays as it is and a stock llama.cpp takes them; steps and learning rate are the
-run's, the language model is frozen. The activations' mean is clamped to (0, 1) for the sparsity penalty.
+As in DEP (arXiv 2507.20849), adapted: the vectors stand in front of the prompt as one segment of embeddings, not inside
+the texts that they are of, so that the tokenizer stays as it is and a stock llama.cpp takes them; steps and learning
+rate are the run's, the language model is frozen. The activations' mean is clamped to (0, 1) for the sparsity penalty.
 """
 
 from __future__ import annotations

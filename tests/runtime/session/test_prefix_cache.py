@@ -11,7 +11,7 @@ import pytest
 
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.people.prefix_files import HEAD, Kept, PrefixFiles
+from copersona.runtime.people.prefix_files import HEAD, KeptStates, PrefixFiles
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
@@ -47,8 +47,8 @@ def test_a_state_comes_back(files: PrefixFiles) -> None:
     np.testing.assert_array_equal(got, state())
     assert files.read("ann", OTHER) is None
     assert files.read("bob", KEY) is None
-    assert files.kept("ann") == Kept(1, HEAD + 5_000)
-    assert files.kept("bob") == Kept(0, 0)
+    assert files.kept("ann") == KeptStates(1, HEAD + 5_000)
+    assert files.kept("bob") == KeptStates(0, 0)
 
 
 def test_only_this_user_reads_it_and_names_are_not_in_it(files: PrefixFiles) -> None:
@@ -111,7 +111,7 @@ def test_forgotten_means_no_file_left(store: PeopleStore, files: PrefixFiles) ->
     for person in ("ann", "bob"):
         files.write(person, KEY, state(), MANY)
     store.forget("ann")
-    assert files.kept("ann") == Kept(0, 0)
+    assert files.kept("ann") == KeptStates(0, 0)
     assert files.kept("bob").states == 1
     assert len(list(files.folder.iterdir())) == 1
     store.forget("bob")
