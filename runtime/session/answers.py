@@ -33,6 +33,7 @@ class Score:
 
     @property
     def bits_per_byte(self) -> float:
+        """Bits a UTF-8 byte of the text."""
         return self.bits / max(self.bytes, 1)
 
 
@@ -54,6 +55,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """What came so far, without blanks around it."""
         return "".join(self._parts).strip()
 
     @cached_property
