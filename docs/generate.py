@@ -144,7 +144,7 @@ def prose(text: str) -> str:
 ROW, TOP, LEFT, BOX = 44, 64, 190, 560
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#333}.name{font-weight:600}.small{font-size:11px;fill:#777}"
-    ".box{fill:#fafafa;stroke:#ddd}.route{fill:#eaf2fb;stroke:#5b8fc9}.step{fill:#2f6db0;font-weight:600}"
+    ".box{fill:#fafafa;stroke:#ddd}.route{fill:#eaf2fb;stroke:#5b8fc9}.step{fill:#2f6db0;font-weight:600;stroke:#fff;stroke-width:5;paint-order:stroke}"
     ".arrow{fill:none;stroke:#9aa5b1;stroke-width:1;opacity:.45}.way{fill:none;stroke:#2f6db0;stroke-width:2}"
 )
 
@@ -196,7 +196,7 @@ def room(name: str, y: int) -> str:
     """A package's box: its name, how many files, the first sentence of its contract."""
     folder = RUNTIME / name
     contract = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-    line = textwrap.shorten(contract.split("\n")[0], 70, placeholder=" ...")
+    line = textwrap.shorten(contract.split("\n")[0], 82, placeholder=" ...")
     files = len(list(folder.glob("*.py"))) - 1
     kind = "box route" if name in ROUTE else "box"
     step = f'<text x="{LEFT - 16}" y="{y + 5}" class="step">{ROUTE.index(name) + 1}</text>' if name in ROUTE else ""

@@ -27,6 +27,7 @@ from copersona.runtime.common.errors import (
 from copersona.runtime.history.interactions import History, Interaction
 
 if TYPE_CHECKING:
+    from copersona.runtime.demo.data import demo_folder
     from copersona.runtime.engine.sampling import Sampling
     from copersona.runtime.history.importers import read_history
     from copersona.runtime.people.known import Known
@@ -56,6 +57,7 @@ __all__ = [
     "Score",
     "Session",
     "__version__",
+    "demo_folder",
     "open_bundle",
     "read_history",
 ]
@@ -69,6 +71,7 @@ _LAZY = {
     "Sampling": "engine.sampling",
     "Score": "session.answers",
     "Session": "session.session",
+    "demo_folder": "demo.data",
     "open_bundle": "session.session",
     "read_history": "history.importers",
 }

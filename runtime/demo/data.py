@@ -34,7 +34,7 @@ YOU = "you"  # whoever sits at the keyboard; without a text, nobody
 REQUEST = render_input(item="acoustic guitar", rating=4, title="My new guitar")
 
 
-def assets() -> Path:
+def demo_folder() -> Path:
     """The folder of the demo's people and, where there is one, its bundle."""
     from copersona import assets as package
 
@@ -43,7 +43,7 @@ def assets() -> Path:
 
 def demo_bundle(given: Path | None) -> Path:
     """The bundle to show. Raises BundleError where none was given and none came with the package."""
-    folder = given or assets() / "bundle"
+    folder = given or demo_folder() / "bundle"
     if given is None and not (folder / "manifest.json").is_file():
         raise BundleError(
             f"{folder}: no bundle came with this copy; make one with `copersona export run` (docs/guide.md) and name "
@@ -133,7 +133,7 @@ class Demo(Closing):
 
     def __init__(self, session: Session, people: Path | None = None, *, latest: int | None = None) -> None:
         self.session, self.latest = session, latest
-        loaded = load_history([people or assets() / "people.jsonl"])
+        loaded = load_history([people or demo_folder() / "people.jsonl"])
         self._scratch = tempfile.TemporaryDirectory(prefix="copersona-demo-")
         try:
             self._store = PeopleStore(Path(self._scratch.name) / "people.sqlite")

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import BundleError, PersonError
 from copersona.runtime.common.terminal import printable
-from copersona.runtime.demo.data import REQUEST, YOU, Demo, assets, demo_bundle, distance, mean_distance
+from copersona.runtime.demo.data import REQUEST, YOU, Demo, demo_bundle, demo_folder, distance, mean_distance
 from copersona.runtime.demo.screen import PlainScreen, RichScreen, make_screen, moved, peer_name, why
 from copersona.runtime.engine.engine import Sampling
 from copersona.runtime.history.importers import load_history
@@ -59,13 +59,13 @@ def call(bundle: Path, *options: object, typed: str = "") -> Result:
 
 
 def test_the_people_are_invented_many_enough_and_fit_to_read() -> None:
-    path = assets() / "people.jsonl"
+    path = demo_folder() / "people.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert all(row["invented"] is True for row in rows)
     people = group_by_person(load_history([path]).interactions)
     assert list(people) == INVENTED
     assert all(6 <= len(history) <= 12 for history in people.values())
-    assert "do not exist" in (assets() / "README.md").read_text(encoding="utf-8")
+    assert "do not exist" in (demo_folder() / "README.md").read_text(encoding="utf-8")
 
 
 def test_json_holds_everyone_and_nobody(tiny_bundle: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_screen_without_a_terminal_writes_what_its_encoding_can() -> None:
 
 
 def test_without_a_bundle_one_line_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("copersona.runtime.demo.data.assets", lambda: tmp_path)
+    monkeypatch.setattr("copersona.runtime.demo.data.demo_folder", lambda: tmp_path)
     with pytest.raises(BundleError, match="copersona demo --bundle"):
         demo_bundle(None)
     result = CliRunner().invoke(main, ["demo", "--once"])
