@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from copersona import runtime
-from copersona.runtime.cli.main import doctor
+from copersona.runtime.cli import doctor
 from copersona.runtime.common.errors import ModelError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,7 +139,7 @@ def test_a_bundle_answers_where_the_exports_packages_are_not_installed(tiny_bund
 @pytest.fixture
 def without_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine on which llama-cpp-python was never installed and no compiler is there."""
-    from copersona.runtime.engine.engine import llama
+    from copersona.runtime.engine import llama
 
     real = importlib.metadata.version
 
@@ -189,7 +189,7 @@ def test_the_engine_says_in_one_line_that_llama_cpp_is_missing(tiny_gguf: Path) 
     "fault", [OSError("libllama.so:\ncannot open"), RuntimeError("no such\ninstruction"), OSError()]
 )
 def test_a_llama_cpp_that_does_not_load_is_one_line(fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    from copersona.runtime.engine.engine import llama
+    from copersona.runtime.engine import llama
 
     def load() -> None:
         raise fault

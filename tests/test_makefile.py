@@ -46,6 +46,8 @@ def test_the_demo_is_not_installed_twice(tmp_path: Path) -> None:
     command.parent.mkdir(parents=True)
     command.write_text('#!/bin/sh\necho "ran $*"\n')
     command.chmod(0o755)
+    (tmp_path / "venv/wheels").mkdir()
+    (tmp_path / "venv/wheels/.done").touch()
     (tmp_path / "venv/.runtime").touch()
     done = make("demo", f"VENV={tmp_path / 'venv'}", "DEMO_ARGS=--once --seed 3")
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from copersona.export.base.card import TERMS
 from copersona.export.base.tokenizer import save_for_transformers
-from copersona.export.common.files import write_text
+from copersona.export.common.files import replacing_folder, write_text
 
 LONGEST = 2_048
 
@@ -62,14 +61,11 @@ def new_model(shape: Shape, vocabulary: int, seed: int) -> Any:
 
 
 def save_folder(model: Any, tokenizer_file: Path, folder: Path, card: str) -> None:
-    """Write the folder beside its place and rename it, so that a kill leaves the old or the new one."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.config.use_cache = True
-    model.save_pretrained(part, safe_serialization=True)
-    model.config.use_cache = False
-    save_for_transformers(tokenizer_file, part)
-    write_text(part / "README.md", card)
-    write_text(part / "LICENSE", TERMS)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    """Write the folder whole or not at all."""
+    with replacing_folder(folder) as part:
+        model.config.use_cache = True
+        model.save_pretrained(part, safe_serialization=True)
+        model.config.use_cache = False
+        save_for_transformers(tokenizer_file, part)
+        write_text(part / "README.md", card)
+        write_text(part / "LICENSE", TERMS)

@@ -210,7 +210,7 @@ class Pretraining:
         self.model.load_state_dict(body["weights"])
         for optimizer, state in zip(self.optimizers, body["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        self.step, self.skipped, self.seconds = int(body["step"]), int(body.get("skipped", 0)), float(body["seconds"])
+        self.step, self.skipped, self.seconds = int(body["step"]), int(body["skipped"]), float(body["seconds"])
 
 
 def tokens_per_second(model: Any, settings: PretrainSettings, steps: int = 2) -> float:

@@ -24,7 +24,7 @@ from copersona.runtime.history.interactions import History, clean_text, group_by
 
 POSTS = "english_blog_text.jsonl.xz"
 QUESTIONS = "qa/webquestions_trainmodel.json"
-LISTS = Path(__file__).resolve().parent.parent / "assets" / "base"
+LISTS = Path(__file__).resolve().parents[2] / "assets" / "base"
 SEED = 0  # of the splits; the default of `copersona export run`
 SHORT = 40  # characters below which two people may well have written the same
 

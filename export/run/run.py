@@ -7,6 +7,7 @@ clusters.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -78,7 +79,7 @@ class RunSettings:
             dropout = Dropout(**train.pop("dropout"))
             body["histories"] = tuple(body["histories"])
             context = read_context(body.pop("context"))
-            body["model"] = ModelSettings(**body.pop("model", {}))
+            body["model"] = ModelSettings(**body.pop("model"))
             return cls(**body, train=TrainSettings(**train, dropout=dropout), context=context)
         except (ValueError, TypeError, KeyError) as error:
             raise ExportError(f"{source}: not the settings of an export ({error}); use a new run folder") from error
@@ -90,6 +91,8 @@ class Run:
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder, self.settings = folder, settings
         self._ledgers: dict[str, Ledger] = {}
+        self._vectors: VectorFile | None = None
+        self._opening = threading.Lock()  # texts are encoded in several threads
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -107,9 +110,10 @@ class Run:
 
     def forget(self) -> None:
         """Drop what was read, after a step has rewritten it."""
-        if "vectors" in self.__dict__:
-            self.vectors.close()
-        for name in [n for n, v in vars(type(self)).items() if isinstance(v, cached_property)]:
+        if self._vectors is not None:
+            self._vectors.close()
+            self._vectors = None
+        for name in [n for n, v in vars(Run).items() if isinstance(v, cached_property)]:
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -173,11 +177,6 @@ class Run:
         """Prompts on the base model's tokens."""
         return Layout(FileTokens(Path(self.settings.base) / "tokenizer.json"), self.settings.context)
 
-    @cached_property
-    def vectors(self) -> VectorFile:
-        """The shipped encoder, remembering what it has encoded; see `encode`."""
-        return VectorFile(self.path("vectors.sqlite"), sha256(self.path("encoder.onnx")), self.encoder.encode)
-
     def ledger(self, name: str) -> Ledger:
         """The calls of this process to the language model `name`. Raises ExportError or ModelError."""
         if name not in self._ledgers:
@@ -191,11 +190,16 @@ class Run:
     @property
     def encoded(self) -> int:
         """How many texts were encoded, not found on disk, since the last `forget`."""
-        return self.vectors.encoded if "vectors" in self.__dict__ else 0
+        return 0 if self._vectors is None else self._vectors.encoded
 
     def encode(self, text: str) -> F32:
         """The vector of a text by the shipped encoder, (E,) float32; encoded once in the life of the run folder."""
-        return self.vectors(text)
+        with self._opening:
+            if self._vectors is None:
+                encoder = sha256(self.path("encoder.onnx"))
+                self._vectors = VectorFile(self.path("vectors.sqlite"), encoder, self.encoder.encode)
+            vectors = self._vectors
+        return vectors(text)
 
 
 def write_profiles(stem: Path, profiles: list[Profile]) -> None:

@@ -27,7 +27,6 @@ from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import SOURCES
 from copersona.runtime.history.lamp import outputs_path, read_questions
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
-from copersona.runtime.prompt.settings import context_key
 
 PROMPTS = {"facets_model": FACETS_PROMPT, "profiles_model": PROFILES_PROMPT}
 CODE_VERSION = 1  # raise it when a step's output changes for the same input
@@ -51,15 +50,6 @@ DEPENDS = {
     "convert": ("quantize",),
     "bundle": ("context_length",),
 }
-LATER: dict[str, Any] = {
-    "metadata": None,
-    "skip_bad": False,
-    "facets_model": None,
-    "profiles_model": None,
-    "people_per_call": 4,
-    "keep": None,
-}
-"""Settings that came after the first runs; at these values a key leaves them out, so that those runs stay valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +121,9 @@ def step_key(run: Run, step: str) -> str:
     """Hash of what a step depends on. An edited facets.json makes later steps stale, never the discovery that wrote
     it."""
     settings = asdict(run.settings)
-    settings["context"] = context_key(run.settings.context)
     settings["train"] = train_key(run.settings.train, run.settings.context)
-    counted = {n: settings[n] for n in DEPENDS[step] if n not in LATER or settings[n] != LATER[n]}
-    parts: list[Any] = [CODE_VERSION, step, counted | {PROMPTS[n]: True for n in PROMPTS if n in counted}]
+    counted = {n: settings[n] for n in DEPENDS[step]}
+    parts: list[Any] = [CODE_VERSION, step, counted | {PROMPTS[n]: True for n in PROMPTS if counted.get(n) is not None}]
     parts += [step_key(run, before) for before in UPSTREAM[step]]
     if step == "prepare":
         parts += [sha256(path) for path in _inputs(run) if path.is_file()]

@@ -105,24 +105,17 @@ def _check_pair(bundle: Path, run: Run) -> None:
     row = manifest.file("graph")
     if row is None or row.sha256 != sha256(run.path("graph.sqlite")):
         raise ExportError(f"{bundle}: its graph is not the one in {run.folder}; give the run that it was packed from")
-    ours, theirs = asdict(run.settings.train), manifest.settings.get("training", {})
+    ours, theirs = asdict(run.settings.train), manifest.settings["training"]
     differs = sorted(
-        [f"training {name}" for name in ours.keys() & theirs.keys() - WHEN if not _agree(theirs[name], ours[name])]
-        + ["context"] * (read_context(manifest.settings.get("context", {})) != run.settings.context)
-        + ["quantize"] * (manifest.settings.get("export", {}).get("quantize") != run.settings.quantize)
+        [f"training {name}" for name in ours.keys() - WHEN if theirs[name] != ours[name]]
+        + ["context"] * (read_context(manifest.settings["context"]) != run.settings.context)
+        + ["quantize"] * (manifest.settings["export"]["quantize"] != run.settings.quantize)
     )
     if differs:
         raise ExportError(
             f"{bundle}: {run.folder} has other settings by now ({', '.join(differs)}), what is retrained would have "
             "those; finish the export, or give the run its settings back"
         )
-
-
-def _agree(before: Any, now: Any) -> bool:
-    """Whether a setting is as it was; fields that came later do not count."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return all(_agree(before[name], now[name]) for name in before.keys() & now.keys())
-    return bool(before == now)
 
 
 def _ledger(endpoint: str | None, name: str | None, gguf: Path | None, key: str | None, folder: Path) -> Ledger | None:

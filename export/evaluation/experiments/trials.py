@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from copersona.export.evaluation.bench.bench import Bench
@@ -15,7 +15,7 @@ from copersona.export.evaluation.bench.texts import TEXT_METRICS
 from copersona.export.evaluation.methods.method import Method
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.engine.engine import Sampling
-from copersona.runtime.prompt.settings import changed, context_key, read_context
+from copersona.runtime.prompt.settings import changed, read_context
 
 VERSION = 2  # raise it when a value changes for the same input
 Plot = Literal["", "line", "bars"]
@@ -49,10 +49,10 @@ class Trial:
     def key(self, bench: Bench, *parts: Any) -> str:
         """Hash of everything that the values depend on; what is generated adds `parts`."""
         manifest = open_manifest(bench.bundles[self.model])
-        context = changed(read_context(manifest.settings.get("context", {})), self.settings)
+        context = changed(read_context(manifest.settings["context"]), self.settings)
         method = [self.method.name, self.method.version, self.method.writer] if self.method else ["unigram", 1]
-        room = manifest.settings.get("context_length")
-        body = [VERSION, manifest.bundle_id, room, context_key(context), method, bench.seed, bench.basis, *parts]
+        room = manifest.settings["context_length"]
+        body = [VERSION, manifest.bundle_id, room, asdict(context), method, bench.seed, bench.basis, *parts]
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
     def asks(self, case: Case) -> bool:

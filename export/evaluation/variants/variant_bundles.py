@@ -28,8 +28,8 @@ def base_bundle(run: Run, bundle: Path) -> Path:
 def key_of(bundle: Path, name: str) -> dict[str, str | int]:
     """What the manifest of a variant says of where it comes from."""
     manifest = open_manifest(bundle)
-    room = {name: value for name, value in manifest.settings.items() if name == "context_length"}
-    return {"variant": name, "variant_of": manifest.bundle_id, "variant_version": VERSION, **room}
+    room = int(manifest.settings["context_length"])
+    return {"variant": name, "variant_of": manifest.bundle_id, "variant_version": VERSION, "context_length": room}
 
 
 def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None, trained: str = "") -> Path:

@@ -233,7 +233,7 @@ def test_going_on_with_a_finished_folder_changes_nothing_and_other_plans_are_ref
 def test_the_plan_comes_from_the_speed_where_hours_are_given(text: Any, data: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from copersona.export.base.base import base
+    from copersona.export.base import base
     from copersona.export.base.folder import Shape, new_model
     from copersona.export.base.pretrain import PretrainSettings
 

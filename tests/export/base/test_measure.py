@@ -89,7 +89,7 @@ def held() -> Any:
 
 
 def test_models_are_measured_once_and_compared_in_pairs(tiny_base: Path, tiny_gguf: Path, tmp_path: Path) -> None:
-    from copersona.export.base.base import measure as base_measure
+    from copersona.export.base import measure as base_measure
 
     out = tmp_path / "base.json"
     models = {"folder": tiny_base, "file": tiny_gguf}
@@ -106,7 +106,7 @@ def test_models_are_measured_once_and_compared_in_pairs(tiny_base: Path, tiny_gg
 
 
 def test_of_a_bundle_the_questions_are_asked(tiny_bundle: Path, tmp_path: Path) -> None:
-    from copersona.export.base.base import measure as base_measure
+    from copersona.export.base import measure as base_measure
 
     figures = base_measure.measure_all({"bundle": tiny_bundle}, held(), tmp_path / "base.json")
     assert figures == {"bundle": {"questions": {"right": 0, "asked": 2, "share": 0.0}}}

@@ -79,7 +79,7 @@ def test_windows_hold_the_row_in_order_and_the_last_ones_are_longer(tmp_path: Pa
 def test_the_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path: Path, monkeypatch: Any) -> None:
     import torch
 
-    from copersona.export.base.base import pretrain
+    from copersona.export.base import pretrain
 
     monkeypatch.setattr(pretrain, "HEAD_ROWS", 7)
     one = training(tmp_path / "run")

@@ -46,7 +46,7 @@ def fell(done: Prepared) -> dict[str, int]:
 
 
 def test_the_thresholds_are_those_of_the_papers() -> None:
-    """DPL's as METHOD 3 gives them; table 7 in its own order of columns: video games, sports, music."""
+    """DPL's own; table 7 in its own order of columns: video games, sports, music."""
     assert astuple(PRESETS["dpl"]) == (200, 100, 2000, 8, 18, 500, 10, 5, 8)
     columns = {"min_review": (110, 90, 90), "min_description": (60, 50, 50), "min_users_per_item": (4, 3, 3),
                "min_reviews_per_user": (8, 5, 5), "holdout": (4, 3, 3), "min_profile": (6, 4, 4)}  # fmt: skip

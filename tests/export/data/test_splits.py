@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from copersona.export.data.splits import (
+    Splits,
     is_new,
     known_history,
     make_splits,
@@ -19,7 +20,7 @@ from copersona.export.data.splits import (
     training_people,
     write_splits,
 )
-from copersona.export.population.profile import states_of
+from copersona.export.population.profile import State, states_of
 from copersona.export.run.run import Run, RunSettings
 from copersona.export.run.situations import (
     read_centring,
@@ -27,9 +28,6 @@ from copersona.export.run.situations import (
     situations,
     training_states,
     validation_states,
-)
-from copersona.export.run.situations import (
-    test_states as states_at_test,
 )
 from copersona.export.steps.steps import discover_facets, graph, prepare, profile
 from copersona.export.training.examples import Dropout, make_example
@@ -172,9 +170,13 @@ def words_of_run(run: CanaryRun) -> dict[str, list[str]]:
     return {p: [i.output.split()[-1] for i in h] for p, h in run.histories.items()}
 
 
+def states_at_test(splits: Splits) -> list[State]:
+    return [State(p, split.known + 1) for p, split in splits.items() if split.held_out]
+
+
 def prompts(run: CanaryRun, placed: PersonaGraph) -> list[tuple[str, int, str]]:
     """Person, cut and prompt of every training, validation and test target."""
-    states = [*training_states(run), *validation_states(run, 10**6), *states_at_test(run)]
+    states = [*training_states(run), *validation_states(run, 10**6), *states_at_test(run.splits)]
     found = situations(run, states, placed, read_centring(run), "targets")
     rows = []
     for situation in found:

@@ -33,6 +33,7 @@ from copersona.runtime.bundle.verify import (
 from copersona.runtime.common import hashes
 from copersona.runtime.common.errors import BundleError, ModelError
 from copersona.runtime.filecheck import gguf_check
+from copersona.runtime.filecheck.gguf_check import check_gguf
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.personalizer import tensor_shapes
 from copersona.runtime.profile.facets import Facet, FacetSchema, Feature, schema_to_json
@@ -529,4 +530,6 @@ def test_parts_that_failed_are_refused_each_time(bundle: Path, width: SimpleName
 
 def test_a_real_model_of_another_width(bundle: Path, tiny_gguf: Path) -> None:
     shutil.copyfile(tiny_gguf, bundle / "model.gguf")
-    assert "model.gguf: the model's width: found 64, the manifest has 16" in unfit(bundle)
+    width = check_gguf(tiny_gguf).width
+    assert width != 16
+    assert f"model.gguf: the model's width: found {width}, the manifest has 16" in unfit(bundle)

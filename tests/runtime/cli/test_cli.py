@@ -13,6 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.people.store import PeopleStore
 
@@ -82,9 +83,15 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 
 ALL = list(commands(main))
+EXPLAINED = [
+    pytest.param(
+        path, id=" ".join(path), marks=[pytest.mark.export] if path[:1] in (("export",), ("evaluate",)) else []
+    )
+    for path in ALL
+]
 
 
-@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@pytest.mark.parametrize("path", EXPLAINED)
 def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     text = works(*path, "--help")
     assert text.startswith("Usage: ")
@@ -172,6 +179,7 @@ def test_ask_streams_the_same_text_and_puts_the_receipt_on_stderr(ana: Path) -> 
 
 
 def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
+    trained = open_manifest(ana).settings["context"]["budget"]
     ask = ("ask", ana, "Would you buy it?", "--person", "ana", "--json", *QUICK)
     with PeopleStore() as store:
         kept = lambda: store._db.execute("SELECT count(*) FROM vectors").fetchone()[0]
@@ -182,7 +190,7 @@ def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
         assert kept() == 1
     assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
     assert {k: receipt["context"][k] for k in ("show", "place", "budget")} == {
-        "show": "both", "place": "last", "budget": 256,
+        "show": "both", "place": "last", "budget": trained,
     }  # fmt: skip
     assert "no room is left" in fails(*ask, "--budget", "5000")
     assert call(*ask, "--matcher", "bm52").exit_code == 2
@@ -254,7 +262,8 @@ def test_bundle_show_and_verify(tiny_bundle: Path) -> None:
     assert len(shown["facets"]) == shown["shapes"]["facets"] == 5
     text = works("bundle", "show", tiny_bundle)
     assert "soft tokens" in text
-    assert "prompts: 4 latest, 0 by bm25, outputs shown, facets first, up to 256 tokens" in text
+    budget = open_manifest(tiny_bundle).settings["context"]["budget"]
+    assert f"prompts: 4 latest, 0 by bm25, outputs shown, facets first, up to {budget} tokens" in text
     assert json.loads(works("bundle", "verify", tiny_bundle, "--json"))["whole"] is True
 
 

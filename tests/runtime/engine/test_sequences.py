@@ -14,6 +14,7 @@ from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.engine import Engine, Prefix, Sampling, Wanted, quantize
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.engine.sequences import Generation, Sequences
+from copersona.runtime.filecheck.gguf_check import check_gguf
 from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
 WARM = Sampling(temperature=1.2, top_p=0.98, max_tokens=20, seed=5)
@@ -209,7 +210,7 @@ def test_those_left_close_ranks_and_go_on_as_alone(small: Path, monkeypatch: pyt
 
 
 def test_what_is_refused_does_not_stop_the_others(small: Path) -> None:
-    broken = np.full((2, 64), np.nan, np.float32)
+    broken = np.full((2, check_gguf(small).width), np.nan, np.float32)
     asked = [
         (0, Wanted(None, [5, 6], Sampling(0, 1.0, 4))),
         (1, Wanted(None, [5] * 200, WARM)),

@@ -57,6 +57,7 @@ def test_facts_of_a_good_file(tmp_path: Path) -> None:
     assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}")
 
 
+@pytest.mark.export
 def test_facts_of_an_exported_model(tiny_gguf: Path) -> None:
     facts = check_gguf(tiny_gguf)
     assert (facts.width, facts.layers, facts.heads, facts.kv_heads, facts.context) == (64, 2, 4, 2, 1_024)

@@ -127,7 +127,7 @@ def test_the_threshold_is_on_the_raw_cosine_not_on_the_gated_weight() -> None:
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_placeholder_has_no_edges_at_either_end(label: int) -> None:
-    """Two placeholders have cosine 1; that is no evidence (METHOD 1.5)."""
+    """Two placeholders have cosine 1; that is no evidence."""
     edges = facet_edges(*one_layer([3, label, label], (A, A, A)), exclude=np.arange(3, dtype=np.int32))
     assert (edges.index == -1).all()
     assert not edges.weight.any()
