@@ -19,10 +19,9 @@ from copersona.export.run.situations import read_centring, run_graph, situations
 from copersona.export.steps.pipeline import read_marker, run_steps
 from copersona.export.steps.steps import STEPS
 from copersona.export.training.examples import Dropout, FileTokens, make_example
-from copersona.runtime.bundle.verify import open_manifest, verify
+from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.engine.engine import Sampling
-from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.persona.personalizer import PersonaInputs
 from copersona.runtime.profile.facets import profile_to_json
@@ -176,27 +175,6 @@ def test_where_own_texts_come_first_half_of_the_training_shows_facets_first(run:
     found = prompts(texts, rates)
     assert set(found) == {always, never}
     assert 15 <= found.count(always) <= 45
-
-
-def test_a_bundle_from_before_shows_whole_exchanges_as_it_was_trained(tiny_bundle: Path, tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    shutil.copytree(tiny_bundle, old)
-    manifest = open_manifest(old)
-    context = {k: v for k, v in manifest.settings["context"].items() if k not in ("matcher", "show", "place", "served")}
-    (old / "manifest.json").write_text(
-        replace(manifest, settings={**manifest.settings, "context": context}).to_json(), encoding="utf-8"
-    )
-    with open_bundle(old, threads=1) as opened:
-        assert (opened.context.matcher, opened.context.show, opened.context.place) == ("bm25", "both", "first")
-        item = Interaction("ana", "Nice!", "How is it?")
-        prompt = opened.prompt("And this?", opened.know((item,)))
-        frame = opened.layout.prompt("And this?").tokens
-        shown = opened.engine.detokenize(prompt.tokens)
-        assert len(prompt.tokens) > len(frame)
-        assert "How is it?" in shown
-        assert "Nice!" in shown
-    with open_bundle(old, threads=1, context={"show": "outputs"}) as opened:
-        assert "How is it?" not in opened.engine.detokenize(opened.prompt("And?", opened.know((item,))).tokens)
 
 
 def test_a_context_that_does_not_fit_is_refused_when_the_bundle_is_opened(tiny_bundle: Path) -> None:
@@ -375,15 +353,6 @@ def test_how_own_texts_give_way_in_training_counts_only_where_they_come_first(ru
 
     assert keys("facets", 0.5) == keys("facets", 0.0)
     assert not {*keys("texts", 0.5)} & {*keys("texts", 0.0)}
-
-
-def test_the_settings_of_a_run_from_before_mean_what_they_meant(run: Run, tmp_path: Path) -> None:
-    body = json.loads(run.path("settings.json").read_text(encoding="utf-8"))
-    assert body["context"]["show"] == "outputs"
-    for later in ("matcher", "show", "place", "served"):
-        del body["context"][later]
-    (tmp_path / "settings.json").write_text(json.dumps(body), encoding="utf-8")
-    assert Run.open(tmp_path).settings.context == replace(run.settings.context, show="both")
 
 
 def test_a_context_longer_than_the_base_was_trained_on_is_refused_before_the_first_step(

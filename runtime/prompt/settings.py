@@ -14,9 +14,6 @@ Place = Literal["first", "middle", "last"]
 Served = Literal["facets", "texts"]
 NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}
 
-BEFORE = {"matcher": "bm25", "show": "both", "place": "first", "served": "facets"}
-"""What settings written before these fields meant: their models were trained so."""
-
 
 @dataclass(frozen=True, slots=True)
 class ContextSettings:
@@ -60,12 +57,12 @@ class ContextSettings:
 
 
 def read_context(body: Mapping[str, Any]) -> ContextSettings:
-    """Settings from the JSON of a manifest or a run; fields that came later mean there what they meant before.
+    """Settings from the JSON of a manifest or a run; a field that is left out has its default.
 
     Raises:
         ValueError: a field that is not known or out of range.
     """
-    return changed(ContextSettings(), {**BEFORE, **body})
+    return changed(ContextSettings(), body)
 
 
 def changed(settings: ContextSettings, changes: Mapping[str, Any]) -> ContextSettings:
@@ -75,11 +72,6 @@ def changed(settings: ContextSettings, changes: Mapping[str, Any]) -> ContextSet
     if unknown:
         raise ValueError(f"{', '.join(unknown)}: no context settings; known are {', '.join(known)}")
     return replace(settings, **changes)
-
-
-def context_key(settings: ContextSettings) -> dict[str, Any]:
-    """The settings as a key of what was made with them: later fields only where they differ from what was before."""
-    return {name: value for name, value in asdict(settings).items() if BEFORE.get(name) != value}
 
 
 def check_room(settings: ContextSettings, soft_tokens: int, trained: int) -> None:

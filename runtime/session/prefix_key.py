@@ -1,17 +1,18 @@
-"""The key of the state after a prompt's beginning: a hash of everything that the state, or whose it is, depends on."""
+"""The key of a kept state of the model: a hash of what was decoded, by which engine, and for whom it was made."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
-from copersona.runtime.prompt.settings import ContextSettings, context_key
+from copersona.runtime.prompt.settings import ContextSettings
 
 VERSION = 1  # of how a beginning is decoded and kept
 
@@ -31,7 +32,7 @@ def prefix_key(
         "bundle": manifest.bundle_id,
         "files": {row.role: row.sha256 for row in manifest.files},
         "profiler": profiler or str(PROFILER_VERSION),
-        "context": context_key(settings),
+        "context": asdict(settings),
         "shape": soft.shape,
     }
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8"))

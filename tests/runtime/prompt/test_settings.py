@@ -1,4 +1,4 @@
-"""Settings of the context: what is refused, how older files of them are read, what a run's key holds."""
+"""Settings of the context: what is refused, what is written and read back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 
 from copersona.runtime.common.errors import ModelError
-from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, context_key, read_context
-
-OLD = {
-    "budget": 512, "profile_tokens": 128, "peer_tokens": 128, "item_tokens": 192, "request_tokens": 256, "recent": 4,
-    "matched": 0, "peers": 3,
-}  # fmt: skip
-"""As a manifest held them before there was a choice of matcher, of what is shown and of where facets stand."""
+from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
 
 @pytest.mark.parametrize(
@@ -44,21 +38,9 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_named() -> None:
         changed(ContextSettings(), {"recnet": 2})
 
 
-def test_settings_from_before_mean_what_they_meant() -> None:
-    settings = read_context(OLD)
-    assert (settings.matcher, settings.show, settings.place, settings.served) == ("bm25", "both", "first", "facets")
-    assert read_context({}).show == "both"
-    assert ContextSettings().show == "outputs"
-
-
 def test_what_is_written_is_read_back() -> None:
     for settings in (ContextSettings(), ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last", "texts")):
         assert read_context(json.loads(json.dumps(asdict(settings)))) == settings
-
-
-def test_the_key_of_settings_from_before_is_what_it_was() -> None:
-    assert json.dumps(context_key(read_context(OLD))) == json.dumps(OLD)
-    assert context_key(ContextSettings(place="last")) == {**OLD, "show": "outputs", "place": "last"}
 
 
 def test_a_prompt_must_leave_room_for_an_answer() -> None:
