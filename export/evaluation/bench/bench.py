@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.session.session import Session, open_bundle
 
+T = TypeVar("T")
 TRAINED, BASE = "trained", "base"
 KEYED = ("facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "arrays", "personalizer")
 VALIDATION = 100  # people whose validation text sets the unigram model's strength
@@ -53,8 +54,7 @@ class Bench(Closing):
         self._open: tuple[str, Session] | None = None
         self._known: dict[str, Known] = {}
         self._alphabets: dict[str, Alphabet] = {}
-        self.memory: dict[Any, Any] = {}
-        """What a method wants to remember, under a key that names the method."""
+        self._made: dict[tuple[Hashable, ...], object] = {}
 
     def close(self) -> None:
         """Close the bundle that is open."""
@@ -77,6 +77,13 @@ class Bench(Closing):
         opened = open_bundle(self.bundles[model], threads=self._threads, context=context)
         self._open = (wanted, opened)
         return opened
+
+    def once(self, make: Callable[[], T], *key: Hashable) -> T:
+        """What `make` gives, made the first time that this key is asked for; the key begins with the asking function's
+        name, so that one key always has one type."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(T, self._made[key])
 
     def know(self, session: Session, history: History, pseudonym: str | None) -> Known:
         """`Session.know`, remembered."""
@@ -121,18 +128,17 @@ class Bench(Closing):
 
     def unigram(self, session: Session) -> Unigram:
         """The adaptive unigram reference over the session's tokens."""
-        if "unigram" not in self.memory:
-            answer, run = session.layout.answer, self.run
-            texts = [answer(item.output) for history in run.known.values() for item in history]
-            held = [p for p in run.people if run.splits[p].held_out][:VALIDATION]
-            validation = [
-                ([answer(i.output) for i in run.known[p]], answer(run.histories[p][run.splits[p].known].output))
-                for p in held
-            ]
-            alphabet = self.alphabet(session)
-            self.memory["unigram"] = fit_unigram(texts, validation, session.engine.vocabulary, alphabet)
-        model: Unigram = self.memory["unigram"]
-        return model
+        return self.once(lambda: self._fit_unigram(session), "unigram")
+
+    def _fit_unigram(self, session: Session) -> Unigram:
+        answer, run = session.layout.answer, self.run
+        texts = [answer(item.output) for history in run.known.values() for item in history]
+        held = [p for p in run.people if run.splits[p].held_out][:VALIDATION]
+        validation = [
+            ([answer(i.output) for i in run.known[p]], answer(run.histories[p][run.splits[p].known].output))
+            for p in held
+        ]
+        return fit_unigram(texts, validation, session.engine.vocabulary, self.alphabet(session))
 
     def draw(self, *names: object) -> np.random.Generator:
         """A generator that depends on the seed and these names alone."""

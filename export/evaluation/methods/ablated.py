@@ -32,11 +32,10 @@ def random_peers(bench: Bench, session: Session, case: Case) -> Known:
 
 
 def global_peers(bench: Bench, session: Session, case: Case) -> Known:
-    if "global peers" not in bench.memory:
-        histories = [bench.by_pseudonym[name] for name in session.graph.pseudonyms]
-        bench.memory["global peers"] = global_vectors(histories, bench.vector)
+    histories = [bench.by_pseudonym[name] for name in session.graph.pseudonyms]
+    vectors = bench.once(lambda: global_vectors(histories, bench.vector), "global peers")
     row = session.graph.row(case.pseudonym)
-    order = global_order(case.history, bench.vector, bench.memory["global peers"], row)
+    order = global_order(case.history, bench.vector, vectors, row)
     return _with_order(bench, session, case, order)
 
 

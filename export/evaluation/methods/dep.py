@@ -25,24 +25,21 @@ NOTE = "adapted: vectors stand before the prompt, this run's encoder, as many st
 
 
 def _parts(bench: Bench) -> tuple[DepCorpus, DepPersonalizer]:
-    if "dep" not in bench.memory:
-        from safetensors.torch import load_file
+    from safetensors.torch import load_file
 
-        from copersona.export.evaluation.variants.dep_inputs import DepCorpus
-        from copersona.export.evaluation.variants.dep_model import DepPersonalizer, dep_shape
-        from copersona.export.evaluation.variants.variant_bundles import folder_of
+    from copersona.export.evaluation.variants.dep_inputs import DepCorpus
+    from copersona.export.evaluation.variants.dep_model import DepPersonalizer, dep_shape
+    from copersona.export.evaluation.variants.variant_bundles import folder_of
 
-        weights = load_file(folder_of(bench.run, "dep") / "train" / "best" / "personalizer.safetensors")
-        shape = dep_shape(weights["encoder.weight"].shape[1], weights["blank"].shape[1])
-        model = DepPersonalizer(shape, np.zeros((0, 0), np.float32), 1.0)
-        model.load_state_dict(weights)
-        bench.memory["dep"] = DepCorpus(bench.run), model
-    corpus, model = bench.memory["dep"]
-    return corpus, model
+    weights = load_file(folder_of(bench.run, "dep") / "train" / "best" / "personalizer.safetensors")
+    shape = dep_shape(weights["encoder.weight"].shape[1], weights["blank"].shape[1])
+    model = DepPersonalizer(shape, np.zeros((0, 0), np.float32), 1.0)
+    model.load_state_dict(weights)
+    return DepCorpus(bench.run), model
 
 
 def known(bench: Bench, session: Session, case: Case) -> Known:
-    corpus, model = _parts(bench)
+    corpus, model = bench.once(lambda: _parts(bench), "dep")
     person = own(bench, session, case)
     soft = model.rows(corpus.inputs(case.history, case.pseudonym))
     return Known(case.history, silent(replace(person.persona, inputs=None)), soft)

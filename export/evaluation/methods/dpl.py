@@ -8,7 +8,6 @@ writer says which measured features lean the same way over the items.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,10 +73,12 @@ def _contrast(bench: Bench, item: Interaction, others: Sequence[str]) -> list[st
 
 def spread(bench: Bench) -> F64:
     """Standard deviation of each style feature between texts of the population, (S,)."""
-    if "style spread" not in bench.memory:
-        rows = [item.output for history in bench.run.known.values() for item in history[:2]][:2_000]
-        bench.memory["style spread"] = style_matrix(rows).std(axis=0).astype(np.float64) + 1e-6
-    found: F64 = bench.memory["style spread"]
+    return bench.once(lambda: _spread(bench), "spread")
+
+
+def _spread(bench: Bench) -> F64:
+    rows = [item.output for history in bench.run.known.values() for item in history[:2]][:2_000]
+    found: F64 = style_matrix(rows).std(axis=0).astype(np.float64) + 1e-6
     return found
 
 
@@ -115,10 +116,8 @@ def profile(bench: Bench, session: Session, case: Case) -> Lines:
 
 
 def known(bench: Bench, session: Session, case: Case) -> Known:
-    key = json.dumps(["dpl", case.person, *(i.digest for i in case.history)])
-    if key not in bench.memory:
-        bench.memory[key] = profile(bench, session, case)
-    return Known(case.history, saying(own(bench, session, case).persona, bench.memory[key]), no_soft(session))
+    lines = bench.once(lambda: profile(bench, session, case), "dpl", case.person, *(i.digest for i in case.history))
+    return Known(case.history, saying(own(bench, session, case).persona, lines), no_soft(session))
 
 
 def dpl(bench: Bench) -> Method:

@@ -6,8 +6,6 @@ the history supports what the profiler measured.
 
 from __future__ import annotations
 
-import json
-
 from copersona.export.evaluation.bench.bench import Bench
 from copersona.export.evaluation.bench.cases import Case
 from copersona.export.evaluation.methods.method import Method, no_soft, own, saying
@@ -36,10 +34,8 @@ def texts(history: History) -> list[str]:
 
 
 def known(bench: Bench, session: Session, case: Case) -> Known:
-    key = json.dumps(["pag", case.person, *(i.digest for i in case.history)])
-    if key not in bench.memory:
-        bench.memory[key] = summary(bench, session, case)
-    return Known(case.history, saying(own(bench, session, case).persona, bench.memory[key]), no_soft(session))
+    lines = bench.once(lambda: summary(bench, session, case), "pag", case.person, *(i.digest for i in case.history))
+    return Known(case.history, saying(own(bench, session, case).persona, lines), no_soft(session))
 
 
 def pag(bench: Bench) -> Method:

@@ -22,27 +22,28 @@ from copersona.runtime.session.session import Session
 
 def asked(bench: Bench, case: Case) -> dict[str, History]:
     """Pseudonym to what is known of everyone who is asked as the case is."""
-    key = ("asked", case.validation)
-    if key not in bench.memory:
-        everybody = cases(bench.run, validation=case.validation)
-        bench.memory[key] = {one.pseudonym: one.history for one in everybody if one.pseudonym is not None}
-    found: dict[str, History] = bench.memory[key]
-    return found
+
+    def everybody() -> dict[str, History]:
+        found = cases(bench.run, validation=case.validation)
+        return {one.pseudonym: one.history for one in found if one.pseudonym is not None}
+
+    return bench.once(everybody, "asked", case.validation)
 
 
 def ranked(bench: Bench, session: Session, case: Case) -> I32:
     """Rows of all others, the most similar first; ties by row."""
-    key = ("ranked", session.manifest.bundle_id, case.person)
-    if key not in bench.memory:
-        persona, graph = own(bench, session, case).persona, session.graph
-        exclude = np.array([graph.row(case.pseudonym)], np.int32)
-        scores = combined_similarity(
-            persona.vectors[None], persona.labels[None], graph.peers, graph.labels, exclude=exclude
-        )[0]
-        order = np.argsort(-scores, kind="stable").astype(np.int32)
-        there = np.array([name in asked(bench, case) for name in graph.pseudonyms])
-        bench.memory[key] = order[np.isfinite(scores[order]) & there[order]]
-    found: I32 = bench.memory[key]
+    return bench.once(lambda: _ranked(bench, session, case), "ranked", session.manifest.bundle_id, case.person)
+
+
+def _ranked(bench: Bench, session: Session, case: Case) -> I32:
+    persona, graph = own(bench, session, case).persona, session.graph
+    exclude = np.array([graph.row(case.pseudonym)], np.int32)
+    scores = combined_similarity(
+        persona.vectors[None], persona.labels[None], graph.peers, graph.labels, exclude=exclude
+    )[0]
+    order = np.argsort(-scores, kind="stable").astype(np.int32)
+    there = np.array([name in asked(bench, case) for name in graph.pseudonyms])
+    found: I32 = order[np.isfinite(scores[order]) & there[order]]
     return found
 
 
