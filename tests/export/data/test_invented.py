@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from copersona.export.cli.main import export
 from copersona.export.data.invented import TOPICS, Invented, invent, truth_row, write_invented
+from copersona.runtime.cli.main import main
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import load_history
@@ -133,11 +133,11 @@ def test_impossible_populations_are_refused(wrong: Mapping[str, Any]) -> None:
 
 def test_command_writes_the_same_files_again(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "people.jsonl"
-    command = ["invent", str(path), "--people", "20", "--seed", "5", "--json"]
-    first = CliRunner().invoke(export, command, catch_exceptions=False)
+    command = ["export", "invent", str(path), "--people", "20", "--seed", "5", "--json"]
+    first = CliRunner().invoke(main, command, catch_exceptions=False)
     assert json.loads(first.output)["people"] == 20
     before = [path.read_bytes(), path.with_name("truth.json").read_bytes()]
-    CliRunner().invoke(export, command, catch_exceptions=False)
+    CliRunner().invoke(main, command, catch_exceptions=False)
     assert before == [path.read_bytes(), path.with_name("truth.json").read_bytes()]
     assert sorted(p.name for p in path.parent.iterdir()) == ["people.jsonl", "truth.json"]
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.export.cli.main import export
 from copersona.export.data.prepare import PRESETS, Prepared, Thresholds, prepare_files, prepare_reviews
+from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.formats import Metadata, Product
 from copersona.runtime.history.importers import load_history
@@ -227,7 +227,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def call(*arguments: object) -> Result:
-    return CliRunner().invoke(export, ["prepare", *map(str, arguments)])
+    return CliRunner().invoke(main, ["export", "prepare", *map(str, arguments)])
 
 
 def test_the_command(tmp_path: Path, files: tuple[Path, Path]) -> None:
