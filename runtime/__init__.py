@@ -8,11 +8,13 @@
         for piece in session.answer("Write a review.\\nTitle: good strings", ana):
             print(piece, end="")
 
-Importing this loads neither the language model's library nor the encoder's; they are loaded at first use.
+Importing this loads neither the language model's library nor the encoder's; they are loaded at first use. It switches
+off the telemetry of onnxruntime for the process, as long as that was not imported before.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from copersona.runtime.common.errors import (
@@ -25,6 +27,10 @@ from copersona.runtime.common.errors import (
     PersonError,
 )
 from copersona.runtime.history.interactions import History, Interaction
+
+os.environ["ORT_DISABLE_TELEMETRY"] = (
+    "1"  # read when onnxruntime is imported; else it writes a device id and looks up its maker
+)
 
 if TYPE_CHECKING:
     from copersona.runtime.demo.data import demo_folder

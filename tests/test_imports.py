@@ -209,3 +209,17 @@ def test_a_llama_cpp_that_does_not_load_is_one_line(fault: Exception, monkeypatc
         assert "does not load" in finding.found
     finally:
         llama.library.cache_clear()
+
+
+def test_onnxruntime_is_told_to_send_nothing_before_it_is_imported(tiny_bundle: Path, tmp_path: Path) -> None:
+    code = """
+import os, sys
+os.environ.pop("ORT_DISABLE_TELEMETRY", None)
+from copersona import runtime
+assert "onnxruntime" not in sys.modules
+assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+with runtime.open_bundle(sys.argv[1]) as session:
+    session.know((runtime.Interaction("ana", "I love these strings, they last."),))
+assert "onnxruntime" in sys.modules
+"""
+    fresh(code, tiny_bundle, home=tmp_path)

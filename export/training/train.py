@@ -207,7 +207,7 @@ class Trainer:
     def _cut_log(self) -> None:
         """Forget what was logged after the checkpoint: those steps are done again."""
         path = self.folder / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         whole = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
         write_text(path, "".join(f"{line}\n" for line in whole))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from copersona.runtime.common.strict_json import strict_json
+from copersona.runtime.common.strict_json import first_object
 
 JsonSchema = Mapping[str, Any]
 """A JSON schema: objects with every property required, arrays, strings, enums and integers."""
@@ -80,17 +80,14 @@ def read_answer(text: str) -> dict[str, Any]:
         ValueError: there is none; the message says what is wrong with it, not what stands in it.
     """
     text = text.rpartition("</think>")[2]
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
+    if "{" not in text:
         raise ValueError("the answer holds no JSON object")
     try:
-        body = strict_json(text[start : end + 1])
+        return first_object(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"the answer is not JSON: {error.msg} at character {error.pos + 1} of the object") from None
     except RecursionError:
         raise ValueError("the answer is nested too deeply") from None
-    assert isinstance(body, dict)
-    return body
 
 
 def object_schema(properties: Mapping[str, JsonSchema]) -> JsonSchema:

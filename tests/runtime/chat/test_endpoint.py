@@ -228,6 +228,24 @@ def test_too_few_calls_are_refused_before_the_first_and_never_overspent(chat_ser
     assert len(chat_server.bodies) == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'I use braces {like these} and answer {"a": {"b": [1]}} with {more} of them }',
+        '{"a": {"b": [1]}} {"a": {"b": [1]}}',
+        'set {1, 2}: {"a": {"b": [1]}}, as said',
+    ],
+)
+def test_the_first_whole_object_is_the_answer_whatever_is_around_it(text: str) -> None:
+    assert read_answer(text) == {"a": {"b": [1]}}
+
+
+@pytest.mark.parametrize("text", ['{"a": {"b": 1}, "c"', '{"a": 1, "a": 2}', '{"a": NaN}'])
+def test_a_part_of_a_broken_object_is_no_answer(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the messages are tested below
+        read_answer(text)
+
+
 def test_an_answer_is_an_object_within_whatever_the_model_says_around_it() -> None:
     assert read_answer("<think>{hm}</think>" + '```json\n{"a": [1]}\n```') == {"a": [1]}
     for text in ("", "no", "}{", '{"a": 1', '{"a": 1, "a": 2}', '{"a": NaN}', "{" * 10_000 + "}"):
