@@ -7,6 +7,7 @@ that was foreseen, 2 for a wrong call.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -27,6 +28,7 @@ from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.people import people
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history.checks import check_text, is_blank
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,6 +125,9 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 @main.command()
 @BUNDLE
 @click.argument("request")
+@click.option(
+    "-e", "--escapes", is_flag=True, help="Read \\n in REQUEST as a line end; without it REQUEST is taken as typed."
+)
 @click.option("--person", help="Who is asking: a name in the people store. Without it, nobody.")
 @click.option("--no-persona", is_flag=True, help="Answer as nobody, to compare.")
 @click.option(
@@ -140,6 +145,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 def ask(
     folder: Path,
     request: str,
+    escapes: bool,
     person: str | None,
     no_persona: bool,
     disk_cache: int | None,
@@ -153,17 +159,18 @@ def ask(
     context: dict[str, Any],
     as_json: bool,
 ) -> None:
-    """Answer REQUEST as a person would, streaming.
+    """Answer REQUEST as a person would, streaming; - reads it from stdin.
 
     \b
-    copersona ask BUNDLE --person ana "Write a review.\\nRating: 4 of 5\\nTitle: good strings"
+    copersona ask BUNDLE --person ana -e "Write a review.\\nRating: 4 of 5\\nTitle: good strings"
     """
     from copersona.runtime.engine.engine import Sampling
 
+    request = _request(request, escapes)
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
         known = None if no_persona or person is None else known_person(session, person)
-        answer = session.answer(request.replace("\\n", "\n"), known, sampling, person=None if known is None else person)
+        answer = session.answer(request, known, sampling)
         for piece in answer:
             if not as_json:
                 click.echo(piece, nl=False)
@@ -175,6 +182,23 @@ def ask(
     click.echo()
     if receipt:
         click.echo(record.to_json(indent=2), err=True)
+
+
+def _request(given: str, escapes: bool) -> str:
+    """What is asked, from the command line or from stdin. Raises HistoryError where it is blank or no text."""
+    text = given.replace("\\n", "\n") if escapes else given
+    if given == "-":
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise HistoryError(f"stdin: byte {error.start + 1} is not UTF-8, expected the request as text") from None
+    if is_blank(text):
+        raise HistoryError("the request is blank; say what is to be written, or give - and write it to stdin")
+    try:
+        check_text("request", text)
+    except ValueError as error:
+        raise HistoryError(f"the request cannot be asked: {error}") from None
+    return text
 
 
 @main.command()

@@ -13,6 +13,8 @@ import gzip
 import json
 import lzma
 import math
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
@@ -109,6 +111,8 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _open(path: str, stack: contextlib.ExitStack) -> Opened:
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+        raise HistoryError(f"{path}: a pipe or a device, which can be read only once; write it to a file first")
     plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115
     start = plain.peek(6)[:6]
     file: Opened = plain

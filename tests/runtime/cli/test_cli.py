@@ -158,8 +158,8 @@ def test_people_who_took_part_are_enrolled_by_their_pseudonym(
 
 
 def test_ask_answers_as_the_person_and_says_from_what(ana: Path) -> None:
-    body = json.loads(works("ask", ana, "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
-    again = json.loads(works("ask", ana, "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
+    body = json.loads(works("ask", ana, "-e", "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
+    again = json.loads(works("ask", ana, "-e", "Write a review.\\nTitle: fine", "--person", "ana", "--json", *QUICK))
     assert body == again
     assert body["person"] == "ana"
     assert body["receipt"]["request"] == "Write a review.\nTitle: fine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -174,3 +175,33 @@ def test_a_store_that_cannot_be_read_is_left_alone(tiny_bundle: Path, home: Path
     result = call("doctor")
     assert result.exit_code == 1
     assert "FAIL people store" in result.stdout
+
+
+@pytest.mark.parametrize(("given", "asked"), [("C:\\new", "C:\\new"), ("a\\nb", "a\\nb")])
+def test_a_request_is_taken_as_typed(given: str, asked: str, tiny_bundle: Path) -> None:
+    body = json.loads(works("ask", tiny_bundle, given, "--json", *QUICK))
+    assert body["receipt"]["request"] == asked
+    escaped = json.loads(works("ask", tiny_bundle, given, "-e", "--json", *QUICK))
+    assert escaped["receipt"]["request"] == asked.replace("\\n", "\n")
+
+
+def test_a_dash_reads_the_request_from_stdin(tiny_bundle: Path) -> None:
+    done = CliRunner().invoke(main, ["ask", str(tiny_bundle), "-", "--json", *map(str, QUICK)], input="One\\n\nTwo é")
+    assert json.loads(done.stdout)["receipt"]["request"] == "One\\n\nTwo é"
+    bad = CliRunner().invoke(main, ["ask", str(tiny_bundle), "-"], input=b"ab\xff")
+    assert (bad.exit_code, bad.stderr) == (1, "error: stdin: byte 3 is not UTF-8, expected the request as text\n")
+
+
+@pytest.mark.parametrize("given", ["", "  \n\t", "\x00\x1b"])
+def test_a_blank_request_is_refused(given: str, tiny_bundle: Path) -> None:
+    assert "the request is blank" in fails("ask", tiny_bundle, given)
+
+
+def test_a_history_through_a_pipe_is_refused_as_no_file(tiny_bundle: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for command in (
+        ("people", "import", tiny_bundle, pipe, "--skip-bad"),
+        ("generate", tiny_bundle, pipe, tmp_path / "a"),
+    ):
+        assert "pipe: a pipe or a device, which can be read only once; write it to a file first" in fails(*command)
