@@ -22,13 +22,21 @@ from copersona.runtime.cli.main import main as root
 
 DOCS = Path(__file__).resolve().parent
 RUNTIME = DOCS.parent / "runtime"
-ORDER = (
-    "common", "history", "filecheck", "engine", "chat", "profile", "persona", "prompt", "bundle", "people", "session",
-    "batch", "demo", "cli",
-)  # fmt: skip
 ROUTE = ("cli", "session", "bundle", "people", "prompt", "engine")  # a test counts them by a trace
 WIDTH = 100  # columns of help texts
 MADE = "<!-- made by docs/generate.py; change the code instead -->"
+
+
+def order() -> tuple[str, ...]:
+    """The packages of the runtime in their order, which stands in tests/test_house.py alone."""
+    tree = ast.parse((RUNTIME.parent / "tests" / "test_house.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RUNTIME":
+            return tuple(ast.literal_eval(node.value))
+    raise SystemExit("tests/test_house.py: no RUNTIME, the order of the packages")
+
+
+ORDER = order()
 
 
 def pages() -> dict[Path, str]:
@@ -78,7 +86,7 @@ def api() -> str:
         if inspect.isclass(found):
             groups["Errors" if issubclass(found, Exception) else "Classes"].append(described(name, found))
         elif callable(found) and not hasattr(found, "__origin__"):
-            groups["Functions"].append(entry("###", signature(name, found), found))
+            groups["Functions"].append(entry("###", name, found, signature(name, found)))
         elif not isinstance(found, str):
             groups["Types"].append(
                 f"### `{name}`\n\n`{str(found).replace('copersona.runtime.history.interactions.', '')}`"
@@ -91,13 +99,14 @@ def api() -> str:
 
 def described(name: str, found: type) -> str:
     """A class: how it is made, what it says of itself, and its own public members."""
-    parts = [entry("###", name if issubclass(found, Exception) else signature(name, found), found)]
+    parts = [entry("###", name, found, "" if issubclass(found, Exception) else signature(name, found))]
     for member, value in members(found):
         if isinstance(value, property) or hasattr(value, "func"):
             getter = value.fget if isinstance(value, property) else value.func
             parts.append(entry("####", f"{name}.{member}", getter))
-        elif inspect.isfunction(value):
-            parts.append(entry("####", signature(f"{name}.{member}", value, skip=1), value))
+        elif inspect.isroutine(value):
+            called, skip = getattr(value, "__func__", value), 0 if isinstance(value, staticmethod) else 1
+            parts.append(entry("####", f"{name}.{member}", called, signature(member, called, skip)))
     return "\n\n".join(parts)
 
 
@@ -113,15 +122,36 @@ def members(found: type) -> Iterator[tuple[str, Any]]:
                     yield member, value
 
 
+class Bare(str):
+    """An annotation that is shown without quotes."""
+
+    __repr__ = str.__str__
+
+
+def bare(annotation: Any) -> Any:
+    return Bare(annotation) if isinstance(annotation, str) else annotation
+
+
 def signature(name: str, found: Any, skip: int = 0) -> str:
-    """`name(parameters) -> result`, as it is written."""
+    """`name(parameters) -> result` as it is written; one parameter a line where that is long."""
     given = inspect.signature(found)
-    rest = given.replace(parameters=list(given.parameters.values())[skip:])
-    return f"{name}{rest}".replace("'", "").replace(" -> None", "")
+    parameters = [p.replace(annotation=bare(p.annotation)) for p in list(given.parameters.values())[skip:]]
+    result = bare(given.return_annotation)
+    line = str(given.replace(parameters=parameters, return_annotation=result)).removesuffix(" -> None")
+    if len(name + line) <= WIDTH:
+        return name + line
+    rows = [str(p) for p in parameters]
+    keywords = [place for place, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY]
+    if keywords and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        rows.insert(keywords[0], "*")
+    end = str(inspect.Signature(return_annotation=result)).removeprefix("(").removesuffix(" -> None")
+    return "\n".join([f"{name}(", *(f"    {row}," for row in rows), end])
 
 
-def entry(level: str, title: str, found: Any) -> str:
-    return f"{level} `{title}`\n\n{prose(inspect.getdoc(found) or '')}".rstrip()
+def entry(level: str, title: str, found: Any, call: str = "") -> str:
+    """A heading, how it is called, and the docstring."""
+    shown = f"```python\n{call}\n```\n\n" if call else ""
+    return f"{level} `{title}`\n\n{shown}{prose(inspect.getdoc(found) or '')}".rstrip()
 
 
 def prose(text: str) -> str:
@@ -142,11 +172,17 @@ def prose(text: str) -> str:
 
 # -- the picture ------------------------------------------------------------------------------------------------------
 
-ROW, TOP, LEFT, BOX = 44, 64, 190, 560
+ROW, TOP, LEFT, BOX, TALL = 52, 66, 132, 640, 42
+LETTERS = 72  # of a contract in a line: fits where system-ui is a wide font too
 STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#333}.name{font-weight:600}.small{font-size:11px;fill:#777}"
-    ".box{fill:#fafafa;stroke:#ddd}.route{fill:#eaf2fb;stroke:#5b8fc9}.step{fill:#2f6db0;font-weight:600;stroke:#fff;stroke-width:5;paint-order:stroke}"
-    ".arrow{fill:none;stroke:#9aa5b1;stroke-width:1;opacity:.45}.way{fill:none;stroke:#2f6db0;stroke-width:2}"
+    "text{font:13px system-ui,sans-serif;fill:#333}.name{font-weight:600}text.small{font-size:11px;fill:#666}"
+    ".box{fill:#fafafa;stroke:#ddd}.route{fill:#eaf2fb;stroke:#5b8fc9}"
+    ".step{fill:#2f6db0;font-weight:600;stroke:#fff;stroke-width:5;paint-order:stroke}"
+    ".arrow{fill:none;stroke:#8d99a6;stroke-width:1;opacity:.5}.way{fill:none;stroke:#2f6db0;stroke-width:2}"
+)
+HEAD = (
+    '<defs><marker id="head" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
+    '<path d="M0,0L6,3L0,6z" fill="#8d99a6"/></marker></defs>'
 )
 
 
@@ -166,10 +202,11 @@ def imports() -> set[tuple[str, str]]:
 def house() -> str:
     """The packages in their order, importers below; arrows on the right, the way of a request on the left."""
     height = TOP + ROW * len(ORDER) + 16
-    middle = {name: TOP + ROW * place + 17 for place, name in enumerate(ORDER)}
+    middle = {name: TOP + ROW * place + TALL // 2 for place, name in enumerate(ORDER)}
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" width="900" height="{height}">',
         f'<style>{STYLE}</style><rect width="900" height="{height}" fill="#fff"/>',
+        HEAD,
         f'<text x="{LEFT}" y="24" class="name">runtime/: a package imports only from those above it</text>',
         f'<text x="{LEFT}" y="44" class="small">blue, numbered: the way of one ask to its first token; '
         "grey: who imports whom, common left out</text>",
@@ -182,9 +219,12 @@ def house() -> str:
 
 
 def arrow(start: int, end: int) -> str:
-    """A curve on the right from an importer up to what it imports."""
-    x, reach = LEFT + BOX, 12 + (start - end) * 0.22
-    return f'<path class="arrow" d="M{x},{start} C{x + reach:.0f},{start} {x + reach:.0f},{end} {x},{end}"/>'
+    """A curve on the right: from the upper half of an importer's box to the lower half of what it imports."""
+    x, start, end = LEFT + BOX, start - 7, end + 7
+    out = x + 14 + (start - end) * 0.2
+    return (
+        f'<path class="arrow" marker-end="url(#head)" d="M{x},{start} C{out:.0f},{start} {out:.0f},{end} {x},{end}"/>'
+    )
 
 
 def way(start: int, end: int) -> str:
@@ -194,19 +234,24 @@ def way(start: int, end: int) -> str:
 
 
 def room(name: str, y: int) -> str:
-    """A package's box: its name, how many files, the first sentence of its contract."""
+    """A package's box: its name, the first line of its contract, how many files."""
     folder = RUNTIME / name
     contract = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
-    line = textwrap.shorten(contract.split("\n")[0], 82, placeholder=" ...")
+    lines = textwrap.wrap(contract.partition("\n")[0].replace("`", ""), LETTERS)
+    first = y + 4 - 7 * (len(lines) - 1)
+    told = "".join(small(LEFT + 92, first + 14 * place, line) for place, line in enumerate(lines))
     files = len(list(folder.glob("*.py"))) - 1
     kind = "box route" if name in ROUTE else "box"
     step = f'<text x="{LEFT - 16}" y="{y + 5}" class="step">{ROUTE.index(name) + 1}</text>' if name in ROUTE else ""
     return (
-        f'<rect x="{LEFT}" y="{y - 17}" width="{BOX}" height="34" rx="5" class="{kind}"/>{step}'
-        f'<text x="{LEFT + 12}" y="{y + 5}" class="name">{name}</text>'
-        f'<text x="{LEFT + 92}" y="{y + 4}" class="small">{escape(line)}</text>'
-        f'<text x="{LEFT + BOX - 12}" y="{y + 4}" class="small" text-anchor="end">{files}</text>'
+        f'<rect x="{LEFT}" y="{y - TALL // 2}" width="{BOX}" height="{TALL}" rx="5" class="{kind}"/>{step}'
+        f'<text x="{LEFT + 12}" y="{y + 5}" class="name">{name}</text>{told}'
+        + small(LEFT + BOX - 12, y + 4, f"{files} files", ' text-anchor="end"')
     )
+
+
+def small(x: int, y: int, text: str, more: str = "") -> str:
+    return f'<text x="{x}" y="{y}" class="small"{more}>{escape(text)}</text>'
 
 
 def main() -> None:

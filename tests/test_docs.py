@@ -27,12 +27,10 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.export
 def test_the_pages_are_what_the_code_says(generate: ModuleType) -> None:
     assert [path.name for path in generate.stale()] == [], "run: make docs"
 
 
-@pytest.mark.export
 def test_a_stale_page_is_named(generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "DOCS", tmp_path)
     for path, text in generate.pages().items():
@@ -55,3 +53,45 @@ def test_every_public_name_is_described(generate: ModuleType) -> None:
         assert f"`{name}" in page or f".{name}`" in page, name
         found = getattr(runtime, name)
         assert isinstance(found, str) or name == "History" or found.__doc__, name
+
+
+def test_the_pages_are_the_same_on_any_terminal(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = generate.pages()
+    monkeypatch.setenv("COLUMNS", "300")
+    assert generate.pages() == narrow
+
+
+def test_a_signature_is_shown_as_it_is_written(generate: ModuleType) -> None:
+    def short(path: Path | str, format: str = "jsonl", *, full: bool = False) -> None: ...
+
+    def long(self: object, first: dict[str, int], second: int = 3, *, third: str = "x" * 60) -> tuple[str, ...]: ...
+
+    assert generate.signature("short", short) == "short(path: Path | str, format: str = 'jsonl', *, full: bool = False)"
+    assert generate.signature("long", long, skip=1).splitlines() == [
+        "long(",
+        "    first: dict[str, int],",
+        "    second: int = 3,",
+        "    *,",
+        f"    third: str = '{'x' * 60}',",
+        ") -> tuple[str, ...]",
+    ]
+
+
+def test_class_methods_and_static_methods_are_described_too(generate: ModuleType) -> None:
+    class Shop:
+        """A shop."""
+
+        @classmethod
+        def open(cls, name: str) -> None:
+            """Open it."""
+
+        @staticmethod
+        def price(of: str) -> int:
+            """What it costs."""
+            return 1
+
+    Shop.__module__ = "copersona.shop"
+    page = generate.described("Shop", Shop)
+    assert "`Shop.open`\n\n```python\nopen(name: str)\n```\n\nOpen it." in page
+    assert "price(of: str) -> int" in page
