@@ -34,6 +34,7 @@ from copersona.export.base.score import (
     score_bands,
 )
 from copersona.export.base.text import BaseText
+from copersona.export.common.figures import Figures
 from copersona.export.common.files import sha256, write_text
 from copersona.export.common.statistics import mean_interval
 from copersona.export.convert.gguf import write_gguf
@@ -46,7 +47,6 @@ from copersona.runtime.prompt.layout import Layout
 from copersona.runtime.prompt.settings import ContextSettings
 from copersona.runtime.session.session import open_bundle
 
-Figures = dict[str, Any]
 CONTEXT = ContextSettings(budget=384, recent=4)
 ASKED = 300
 SAMPLES = (

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+Figures = dict[str, Any]
+"""Figures by name, plain JSON: what a command prints and a file keeps."""
+
 
 def sizes(folder: Path) -> list[tuple[str, int]]:
     """What takes the room, in bytes: the run folder, its bundle and the bundle's files, the largest first."""

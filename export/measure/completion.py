@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from copersona.export.common.figures import Figures
 from copersona.export.common.statistics import mean_interval
 from copersona.export.population.graph import build_graph, pseudonyms_for, write_graph
 from copersona.export.population.profile import State, centre_population, stack, with_weight
@@ -36,9 +37,6 @@ from copersona.runtime.profile.profiler import Encode, facet_score, measure, pro
 SHOWN = 3  # peers shown for a facet that is lacking, as on the device
 RANDOM_DRAWS = 20  # draws of random peers a person, averaged
 LEAST = 2  # people that an interval needs
-
-Figures = Mapping[str, Any]
-"""Plain JSON: errors, intervals and counts of one facet."""
 
 
 @dataclass(frozen=True, slots=True)

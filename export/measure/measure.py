@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from copersona.export.common.figures import Figures
 from copersona.export.common.files import write_text
 from copersona.export.common.statistics import mean_interval
 from copersona.export.measure.parity import (
@@ -37,8 +38,6 @@ from copersona.runtime.persona.neighbors import PER_FACET
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import Profile
 from copersona.runtime.session.session import Session, open_bundle
-
-Figures = dict[str, Any]
 
 
 def measure_run(run: Run, *, people: int | None = None, only: Sequence[str] = ()) -> Figures:

@@ -35,10 +35,10 @@ BARS = {
 }
 POSITIONS = 200
 
-Figures = dict[str, float]
+Agreement = dict[str, float]
 
 
-def failures(figures: Figures) -> list[str]:
+def failures(figures: Agreement) -> list[str]:
     """Checks that miss their bar, one line each."""
     missed = []
     for name, (bar, side) in BARS.items():
@@ -79,7 +79,7 @@ def sample_personas(run: Run, count: int) -> list[Persona]:
     return done
 
 
-def check_personalizer(run: Run, personas: Sequence[Persona]) -> Figures:
+def check_personalizer(run: Run, personas: Sequence[Persona]) -> Agreement:
     """Numpy against its torch twin on real personas and on nobody."""
     import torch
     from safetensors.torch import load_file
@@ -101,7 +101,7 @@ def check_personalizer(run: Run, personas: Sequence[Persona]) -> Figures:
     return {"personalizer max abs difference": float(np.abs(ours - theirs).max())}
 
 
-def check_model(run: Run, personas: Sequence[Persona], texts: Sequence[str]) -> Figures:
+def check_model(run: Run, personas: Sequence[Persona], texts: Sequence[str]) -> Agreement:
     """Merged GGUF in F32 (exact) and as shipped against the trained torch model, soft prompt in front, 200
     positions."""
     import torch
@@ -141,7 +141,7 @@ def _torch_logits(model: Any, soft: F32, tokens: Sequence[int], torch: Any) -> F
     return logits
 
 
-def check_tokens(run: Run, texts: Sequence[str]) -> Figures:
+def check_tokens(run: Run, texts: Sequence[str]) -> Agreement:
     """Engine against `tokenizer.json`, on texts of the run and on text that looks like control tokens."""
     ours = FileTokens(Path(run.settings.base) / "tokenizer.json")
     hard = [*texts, "<|im_end|>\n<|im_start|>system", "naïve café — “quoted” 漢字 🎸 e\u0301", "  tabs\t and   spaces "]
@@ -150,7 +150,7 @@ def check_tokens(run: Run, texts: Sequence[str]) -> Figures:
     return {"tokens equal": float(np.mean(same)), "texts tokenised": float(len(same))}
 
 
-def check_neighbors(run: Run, count: int = 1000) -> Figures:
+def check_neighbors(run: Run, count: int = 1000) -> Agreement:
     """Neighbours from the stored vectors against the stored adjacency, ties of 1e-6 aside."""
     with run_graph(run) as graph:
         rows = np.arange(min(count, len(graph.labels)), dtype=np.int32)
@@ -161,7 +161,7 @@ def check_neighbors(run: Run, count: int = 1000) -> Figures:
     return {"neighbours equal": float(np.mean(same)), "people compared": float(len(same))}
 
 
-def check_encoder(run: Run, count: int) -> Figures:
+def check_encoder(run: Run, count: int) -> Agreement:
     """The shipped encoder against sentence-transformers, one sentence at a time."""
     texts = [item.output for p in run.people for item in run.known[p]]
     found = [s for text in texts for s in sentences_of(text)]
@@ -174,7 +174,7 @@ def check_encoder(run: Run, count: int) -> Figures:
     }
 
 
-def all_checks(run: Run, *, sentences: int = 100) -> Figures:
+def all_checks(run: Run, *, sentences: int = 100) -> Agreement:
     """Every check of a run that is ready to be packed."""
     personas = sample_personas(run, 50)
     texts = [item.output for person in run.people[:50] for item in run.known[person][:2]]

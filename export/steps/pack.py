@@ -18,7 +18,7 @@ from copersona.export.common.files import replacing_folder
 from copersona.export.common.hub import model_name
 from copersona.export.convert.encoder import encoder_name
 from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
-from copersona.export.measure.parity import Figures, all_checks, base_config, failures
+from copersona.export.measure.parity import Agreement, all_checks, base_config, failures
 from copersona.export.run.run import Run, RunSettings
 from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.bundle.parts import check_parts
@@ -87,7 +87,7 @@ def shapes(run: Run) -> Shapes:
     return Shapes(facets, peers, width, PER_FACET, run.settings.train.soft_tokens, hidden)
 
 
-def manifest_settings(run: Run, figures: Figures) -> dict[str, Any]:
+def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
     """What the manifest says beside files and shapes; no path of the machine that exported."""
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model"):
@@ -116,7 +116,7 @@ def made_by(settings: RunSettings) -> dict[str, str]:
     return {part: "statistics" if name is None else f"{name}, {prompt}" for part, (name, prompt) in names.items()}
 
 
-def model_card(run: Run, figures: Figures) -> str:
+def model_card(run: Run, figures: Agreement) -> str:
     """The bundle's README: what it holds, what it was made from, what was checked."""
     names = "\n".join(f"- **{f.name}**: {f.definition}" for f in run.schema.facets)
     checks = "\n".join(f"| {name} | {value:.6g} |" for name, value in figures.items())

@@ -7,7 +7,6 @@ that was foreseen, 2 for a wrong call.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -27,8 +26,8 @@ from copersona.runtime.cli.commands import (
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.people import people
+from copersona.runtime.cli.request import read_request
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.history.checks import check_text, is_blank
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -166,7 +165,7 @@ def ask(
     """
     from copersona.runtime.engine.engine import Sampling
 
-    request = _request(request, escapes)
+    request = read_request(request, escapes=escapes)
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
         known = None if no_persona or person is None else known_person(session, person)
@@ -182,23 +181,6 @@ def ask(
     click.echo()
     if receipt:
         click.echo(record.to_json(indent=2), err=True)
-
-
-def _request(given: str, escapes: bool) -> str:
-    """What is asked, from the command line or from stdin. Raises HistoryError where it is blank or no text."""
-    text = given.replace("\\n", "\n") if escapes else given
-    if given == "-":
-        try:
-            text = sys.stdin.buffer.read().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise HistoryError(f"stdin: byte {error.start + 1} is not UTF-8, expected the request as text") from None
-    if is_blank(text):
-        raise HistoryError("the request is blank; say what is to be written, or give - and write it to stdin")
-    try:
-        check_text("request", text)
-    except ValueError as error:
-        raise HistoryError(f"the request cannot be asked: {error}") from None
-    return text
 
 
 @main.command()

@@ -14,7 +14,7 @@ from typing import Any
 
 from copersona.runtime.common.errors import ExportError
 
-Figures = Mapping[str, float]
+Metrics = Mapping[str, float]
 """Metric to value, of one person under one trial."""
 
 
@@ -50,7 +50,7 @@ class ValueStore:
         """What is known of a person under the trial with this key; empty where nothing is."""
         return self._rows.get((key, person), {})
 
-    def put(self, key: str, method: str, condition: str, person: str, values: Figures) -> None:
+    def put(self, key: str, method: str, condition: str, person: str, values: Metrics) -> None:
         """Keep values; a kill after this loses at most what the system has not written yet."""
         row = {"key": key, "method": method, "condition": condition, "person": person}
         self._file.write(json.dumps({**row, "values": dict(values)}, ensure_ascii=False).encode() + b"\n")

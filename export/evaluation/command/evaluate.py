@@ -22,6 +22,7 @@ from copersona.export.evaluation.experiments.compute import Plan, measure, measu
 from copersona.export.evaluation.experiments.experiments import EXPERIMENTS
 from copersona.export.evaluation.experiments.gating import gating
 from copersona.export.evaluation.experiments.variants import FACETS, VARIANTS, made, make_variants, results
+from copersona.export.evaluation.report.facts import Base, Facts
 from copersona.export.evaluation.report.groups import CUTS, grouped
 from copersona.export.evaluation.report.report import write_report
 from copersona.export.evaluation.report.results import Table, about_people, collect, near_against_far, restricted
@@ -91,7 +92,7 @@ def evaluate_bundle(bundle: Path, run: Run, out: Path, options: Options) -> str:
         people = about_people(bench, store, plan)
         tables = [collect(bench, store, experiment, plan) for experiment in asked]
         shares = {} if options.only else gating(bench, plan.cases).rows
-    facts = {**_facts(bundle, run, plan, options, bundles), "gating": shares}
+    facts = _facts(bundle, run, plan, options, bundles, shares)
     write_report(out, bench, plan, [*tables, *_derived(tables, people)], people, facts)
     if options.invented:
         from copersona.export.evaluation.command.control import control
@@ -166,34 +167,38 @@ def _derived(tables: Sequence[Table], people: Any) -> list[Table]:
     return found
 
 
-def _facts(bundle: Path, run: Run, plan: Plan, options: Options, bundles: Mapping[str, Path]) -> dict[str, Any]:
+def _facts(
+    bundle: Path,
+    run: Run,
+    plan: Plan,
+    options: Options,
+    bundles: Mapping[str, Path],
+    gating: Mapping[str, Mapping[str, float]],
+) -> Facts:
     manifest = open_manifest(bundle)
     settings = asdict(run.settings)
     for private in ("histories", "base", "encoder", "workers", "model", "metadata"):
         settings.pop(private)
     settings["keep"] = run.settings.keep is not None
     packages = ("copersona", "torch", "transformers", "peft", "numpy", "onnxruntime")
-    return {
-        "bundle": manifest.bundle_id,
-        "dataset": ", ".join(Path(name).name for name in run.settings.histories),
-        "people": len(plan.cases),
-        "new people": sum(case.new for case in plan.cases),
-        "limit": options.limit,
-        "validation": options.validation,
-        "profiles by": run.settings.profiles_model,
-        "base": {
-            "name": model_name(Path(run.settings.base)),
-            "parameters": parameters(Path(run.settings.base)),
-            "training": options.base_training,
-            "precision": run.settings.quantize,
-        },
-        "training": _training(run),
-        "settings": settings,
-        "seed": options.seed,
-        "versions": {name: version(name) for name in packages} | {"engine": build_info()},
-        "variants": results(run, tuple(bundles)),
-        "hashes": _hashes(run, bundles),
-    }
+    base = Path(run.settings.base)
+    return Facts(
+        bundle=manifest.bundle_id,
+        dataset=", ".join(Path(name).name for name in run.settings.histories),
+        people=len(plan.cases),
+        new_people=sum(case.new for case in plan.cases),
+        limit=options.limit,
+        validation=options.validation,
+        profiles_by=run.settings.profiles_model,
+        base=Base(model_name(base), parameters(base), options.base_training, run.settings.quantize),
+        training=_training(run),
+        settings=settings,
+        seed=options.seed,
+        versions={name: version(name) for name in packages} | {"engine": build_info()},
+        variants=results(run, tuple(bundles)),
+        hashes=_hashes(run, bundles),
+        gating=gating,
+    )
 
 
 def _hashes(run: Run, bundles: Mapping[str, Path]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from copersona.export.evaluation.bench.texts import SHORT, TEXT_METRICS
 from copersona.export.evaluation.experiments.compute import Plan
 from copersona.export.evaluation.report.claims import Claim, claims
 from copersona.export.evaluation.report.document import Block, Grid, Heading, Picture, Text, markdown, page
+from copersona.export.evaluation.report.facts import Facts
 from copersona.export.evaluation.report.plots import plot
 from copersona.export.evaluation.report.results import Comparison, Table, Values, of_texts
 from copersona.export.evaluation.report.results_file import write_results
@@ -34,31 +35,29 @@ VALIDATION = (
 SMALL = 500_000_000  # parameters below which likeness of texts is said to be descriptive
 
 
-def write_report(
-    folder: Path, bench: Bench, plan: Plan, tables: Sequence[Table], people: Values, facts: Mapping[str, Any]
-) -> None:
+def write_report(folder: Path, bench: Bench, plan: Plan, tables: Sequence[Table], people: Values, facts: Facts) -> None:
     """Write report.md, report.html, plots and results.json.gz."""
     asked = claims(tables, people)
-    head = Heading(f"Evaluation of {facts['bundle'][:12]}", 1)
+    head = Heading(f"Evaluation of {facts.bundle[:12]}", 1)
     blocks: list[Block] = [head, *_facts(facts, tables, people), *_claims(asked)]
     for table in tables:
         blocks += _section(folder, table)
-    blocks += [*_gating(facts["gating"]), *_people(people), *_making(plan, facts)]
+    blocks += [*_gating(facts.gating), *_people(people), *_making(plan, facts)]
     write_text(folder / "report.md", markdown(blocks))
-    write_text(folder / "report.html", page(blocks, f"Evaluation of {facts['bundle'][:12]}"))
+    write_text(folder / "report.html", page(blocks, f"Evaluation of {facts.bundle[:12]}"))
     write_results(folder, results_json(tables, asked, facts))
 
 
-def results_json(tables: Sequence[Table], asked: Sequence[Claim], facts: Mapping[str, Any]) -> dict[str, Any]:
+def results_json(tables: Sequence[Table], asked: Sequence[Claim], facts: Facts) -> dict[str, Any]:
     """Everything as figures: comparisons, and each person's values by table and row, to five decimals."""
     return {
-        "dataset": facts["dataset"],
-        "people": facts["people"],
-        "base": facts["base"],
+        "dataset": facts.dataset,
+        "people": facts.people,
+        "base": asdict(facts.base),
         "comparisons": [c.to_json() for table in tables for c in table.comparisons],
         "claims": [asdict(claim) for claim in asked],
         "values": {table.experiment.name: {row.label: _rounded(row.values) for row in table.rows} for table in tables},
-        "facts": dict(facts),
+        "facts": facts.to_json(),
     }
 
 
@@ -66,20 +65,20 @@ def _rounded(values: Values) -> dict[str, dict[str, float]]:
     return {person: {name: round(value, 5) for name, value in row.items()} for person, row in values.items()}
 
 
-def _facts(facts: Mapping[str, Any], tables: Sequence[Table], people: Values) -> list[Block]:
-    base = facts["base"]
+def _facts(facts: Facts, tables: Sequence[Table], people: Values) -> list[Block]:
+    base = facts.base
     lines = [
-        f"{facts['people']} people of {facts['dataset']}, {facts['new people']} of them seen by no step of the export.",
-        VALIDATION if facts["validation"] else TEST,
+        f"{facts.people} people of {facts.dataset}, {facts.new_people} of them seen by no step of the export.",
+        VALIDATION if facts.validation else TEST,
         "The rating and the title of the target are given to the model with the item, in every condition, "
         "as in the paper.",
-        f"Base: {base['name']}, {base['parameters']:,} parameters, {base['training']}; then {facts['training']}.",
+        f"Base: {base.name}, {base.parameters:,} parameters, {base.training}; then {facts.training}.",
     ]
-    if facts["profiles by"]:
+    if facts.profiles_by:
         lines.append("Training had profiles by a language model; people are known here by statistics alone.")
-    if facts["limit"]:
-        lines.insert(0, f"LIMITED to {facts['people']} people (--limit): to try things out, not to conclude from.")
-    if base["parameters"] < SMALL:
+    if facts.limit:
+        lines.insert(0, f"LIMITED to {facts.people} people (--limit): to try things out, not to conclude from.")
+    if base.parameters < SMALL:
         lines.append(
             "The base is small: what it generates is far from fluent, so likeness of texts (ROUGE, METEOR, BLEU, "
             "BERTScore) is descriptive only. Bits per byte of the true text is what the conclusions rest on."
@@ -223,17 +222,17 @@ def _people(people: Values) -> list[Block]:
     return [Heading("The data (the paper's Table 4)"), Grid(head, [cells])]
 
 
-def _making(plan: Plan, facts: Mapping[str, Any]) -> list[Block]:
+def _making(plan: Plan, facts: Facts) -> list[Block]:
     """Settings, seeds, hashes, versions, and what the metrics are."""
     rows: dict[str, Any] = {
-        "bundle": facts["bundle"],
-        "run settings": json.dumps(facts["settings"], ensure_ascii=False),
+        "bundle": facts.bundle,
+        "run settings": json.dumps(facts.settings, ensure_ascii=False),
         "decoding": json.dumps(asdict(plan.sampling)),
         "texts generated for": f"{len(plan.texts)} people",
         "judge": plan.judge.name if plan.judge else "none",
-        "versions": ", ".join(f"{name} {value}" for name, value in facts["versions"].items()),
-        **facts["hashes"],
-        **{f"variant {name}": json.dumps(value) for name, value in facts["variants"].items()},
+        "versions": ", ".join(f"{name} {value}" for name, value in facts.versions.items()),
+        **facts.hashes,
+        **{f"variant {name}": json.dumps(value) for name, value in facts.variants.items()},
     }
     meanings = [*names().items(), *(plan.metrics.signatures().items() if plan.metrics else ())]
     return [

@@ -1,0 +1,36 @@
+"""A request as it was typed, or as it comes from stdin."""
+
+from __future__ import annotations
+
+import sys
+
+from copersona.runtime.common.errors import HistoryError
+
+LONGEST = 200_000  # characters
+
+
+def read_request(given: str, *, escapes: bool) -> str:
+    """What is asked: `given` as typed, with `escapes` its \\n as line ends, or for - what stdin holds.
+
+    Raises:
+        HistoryError: it is blank, too long, or no text.
+    """
+    try:
+        text = _from_stdin() if given == "-" else given.replace("\\n", "\n") if escapes else given
+        text.encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HistoryError(f"stdin: byte {error.start + 1} is not UTF-8, expected the request as text") from None
+    except UnicodeEncodeError as error:
+        raise HistoryError(f"the request is no text: half a character at character {error.start + 1}") from None
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise HistoryError("the request is blank; say what is to be written, or give - and write it to stdin")
+    if len(text) > LONGEST:
+        raise HistoryError(f"the request has more than {LONGEST:,} characters; shorten it")
+    return text
+
+
+def _from_stdin() -> str:
+    raw = sys.stdin.buffer.read(4 * LONGEST + 1)  # a character has four bytes at most
+    if len(raw) > 4 * LONGEST:
+        raise HistoryError(f"stdin: more than {LONGEST:,} characters; shorten the request")
+    return raw.decode("utf-8")
