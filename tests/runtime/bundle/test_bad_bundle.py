@@ -77,7 +77,9 @@ def test_the_copy_that_the_others_spoil_is_whole(bundle: Path) -> None:
     result = CliRunner().invoke(main, ["bundle", "verify", str(bundle)])
     assert result.exit_code == 0, result.output
     assert "whole" in result.stdout
-    assert sorted(p.name for p in bundle.iterdir() if not p.name.startswith("LICENSE")) == sorted(NAMES)
+    licences = {row.path for row in open_manifest(bundle).files if row.role == "licence"}
+    assert licences
+    assert {p.name for p in bundle.iterdir()} == {*NAMES, *licences}
 
 
 @pytest.mark.parametrize("name", EVERY)
