@@ -23,7 +23,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
     """The modules of that folder, which is no package: a script there finds its neighbours by name."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     before = set(sys.modules)
-    names = ("report", "rows", "settings", "shapes", "engine")
+    names = ("against", "report", "rows", "settings", "shapes", "engine")
     yield {name: importlib.import_module(name) for name in names}
     for name in set(names) - before:
         del sys.modules[name]
@@ -89,3 +89,38 @@ def test_llama_bench_is_a_reference_where_it_is_installed(
         (row,) = parts.against_llama_bench(engine, tmp_path / "a", settings)
     assert row.reference == 12.5
     assert row.value > 0
+
+
+def test_two_bundles_that_differ_in_their_moment_alone_are_the_same(
+    modules: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    path = tmp_path / "manifest.json"
+    hashes = []
+    for body in (
+        {"created": "yesterday", "sha256": "a", "files": [1]},
+        {"created": "today", "sha256": "b", "files": [1]},
+        {"created": "today", "sha256": "b", "files": [2]},
+    ):
+        path.write_text(json.dumps(body), encoding="utf-8")
+        hashes.append(modules["against"].file_hash(path))
+    assert hashes[0] == hashes[1]
+    assert hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("answers", [("one", "one"), ("one", "two")])
+def test_a_change_of_answers_or_of_time_is_told(
+    answers: tuple[str, str], modules: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    against = modules["against"]
+
+    class Version:
+        def __init__(self, answer: str, milliseconds: float) -> None:
+            self.demo = lambda bundle: answer
+            self.milliseconds = lambda code, bundle: milliseconds
+
+    asked = type("Asked", (), {"base": None, "encoder": None, "rounds": 2})
+    same = answers[0] == answers[1]
+    assert against.against(Version(answers[0], 10.0), Version(answers[1], 10.0), asked) is same
+    assert ("answers of the demo: the same" in capsys.readouterr().out) is same
+    assert not against.against(Version("one", 11.0), Version("one", 10.0), asked)
+    assert "MISSED" in capsys.readouterr().out

@@ -202,13 +202,13 @@ def test_the_vectors_of_a_person_are_kept_with_them(run: Run, tiny_bundle: Path,
     with PeopleStore(tmp_path / "people.sqlite") as store:
         store.add(history)
         with open_bundle(tiny_bundle, threads=1) as plain:
-            plain.people.recall(store, plain.know(history))
+            plain.personas.recall(store, plain.know(history))
             assert store.vectors(person, plain.bundle.encoder_hash) == {}
         prompts = []
         for _ in range(2):
             with open_bundle(tiny_bundle, threads=1, context=change) as opened:
                 known = opened.know(store.history(person))
-                opened.people.recall(store, known)
+                opened.personas.recall(store, known)
                 assert len(store.vectors(person, opened.bundle.encoder_hash)) == len({i.output for i in history[:-1]})
                 prompts.append(opened.prompt("Write.", known).tokens)
         assert prompts[0] == prompts[1]

@@ -121,7 +121,7 @@ def _made_from(session: Session, requests: Path, sampling: Sampling, personas: b
         "sampling": asdict(sampling),
         "context": asdict(session.context),
         "personas": personas,
-        "profiler": session.people.profiler_name,
+        "profiler": session.personas.profiler_name,
     }
 
 

@@ -173,7 +173,7 @@ class Demo(Closing):
         """Begin the answer of a person, or of nobody. Raises ModelError, PersonError."""
         known = None if person is None else self._known(person)
         if known is not None:
-            self.session.people.recall(self._store, known)
+            self.session.personas.recall(self._store, known)
         return self.session.answer(request, known, sampling, person=person)
 
     def shown(self, answer: Answer) -> Shown:

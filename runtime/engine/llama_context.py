@@ -83,16 +83,16 @@ class LlamaContext:
         self._memory = llama.llama_get_memory(self.raw)
         self._tokens, self._rows = _Batch(llama, self.batch, 0), _Batch(llama, self.batch, width)
         self.make = f"{exact_build()}; {'f32' if exact else 'f16'} cache, no flash attention, {sequences} streams"
-        self._release = weakref.finalize(self, _release, llama, model, self.raw)
+        self._finalizer = weakref.finalize(self, _release, llama, model, self.raw)
 
     def close(self) -> None:
         """Give the model's memory back, once; done too when this is no longer used."""
-        self._release()
+        self._finalizer()
 
     @property
     def closed(self) -> bool:
         """Whether the memory was given back."""
-        return not self._release.alive
+        return not self._finalizer.alive
 
     def _params(self, threads: int, exact: bool) -> Any:
         params = self._llama.llama_context_default_params()

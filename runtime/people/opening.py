@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from copersona.runtime.profile.model_profiler import ModelProfiler
 
 
-class People:
+class Personas:
     """The people of one bundle, under one set of context settings; profiled by statistics, or by `profiler`."""
 
     def __init__(self, bundle: Bundle, context: ContextSettings, profiler: ModelProfiler | None = None) -> None:

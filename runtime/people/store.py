@@ -1,11 +1,9 @@
 """The people on this device and what they wrote, in one SQLite file that only this user can read.
 
-* What was acknowledged survives a kill at any moment: one transaction a call, rollback journal, synchronous=EXTRA.
-  (The write-ahead log of SQLite before 3.51.3 can corrupt a file that two processes write, so it is not used.)
 * Forgotten means gone: deleted bytes are overwritten and the file is rewritten.
 * An import is idempotent: an interaction is known by its digest.
 
-A store that cannot be read is never repaired, replaced or written to. Knows nothing of bundles but their ids.
+`store_file.py` keeps the file through kills and damage. Knows nothing of bundles but their ids.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.engine.sequences import Prefix
 from copersona.runtime.history.interactions import History, Interaction
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.opening import People
+from copersona.runtime.people.opening import Personas
 from copersona.runtime.persona.graph import PersonaGraph
 from copersona.runtime.persona.personalizer import Personalizer
 from copersona.runtime.profile.encoder import Encoder
@@ -68,7 +68,7 @@ class Session(Closing):
     ) -> None:
         self.bundle = bundle
         self.context = bundle.context(context or {})
-        self.people = People(bundle, self.context, profiler)
+        self.personas = Personas(bundle, self.context, profiler)
         self._threads, self._sequences = threads, sequences
         self._engine: Engine | None = None
         self._limits = cache or CacheLimits()
@@ -133,7 +133,7 @@ class Session(Closing):
             ModelError: profiles are made by a model, and it cannot be reached.
         """
         try:
-            return self.people.of_store(store, name)
+            return self.personas.of_store(store, name)
         except PersonError:
             self.prefixes.forget(name)
             raise
@@ -145,7 +145,7 @@ class Session(Closing):
         Raises:
             ModelError: profiles are made by a model, and it cannot be reached.
         """
-        return self.people.of_history(history, pseudonym=pseudonym, replies=replies)
+        return self.personas.of_history(history, pseudonym=pseudonym, replies=replies)
 
     def attach_items(
         self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
@@ -158,7 +158,7 @@ class Session(Closing):
         fixed = self._prepared(known).fixed
         if known is None:
             return self.layout.complete(fixed, request)
-        return request_prompt(self.layout, fixed, request, known.history, self.people.vectors)
+        return request_prompt(self.layout, fixed, request, known.history, self.personas.vectors)
 
     def _prepared(self, known: Known | None) -> _Ready:
         """What all prompts of this person, or of nobody, have in common; made once."""

@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.people.store import PeopleStore
+
+from .conftest import call, fails, works
 
 QUICK = ("--max-tokens", "8", "--threads", "1")
 GOOD = [
@@ -23,35 +24,6 @@ GOOD = [
     {"person": "ana", "output": "Nice pick! I would buy it again, it fits my hand.", "time": 2, "title": "Nice"},
     {"person": "ben", "output": "It hums. The amplifier is 20 W, 4 kg... returned.", "rating": 2.0},
 ]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COPERSONA_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def works(*arguments: object) -> str:
-    """Standard output of a call that must succeed."""
-    result = call(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fails(*arguments: object) -> str:
-    """The one line on stderr of a call that must fail with exit code 1, nothing on stdout."""
-    result = call(*arguments)
-    assert result.exit_code == 1, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
