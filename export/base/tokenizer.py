@@ -10,25 +10,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from copersona.export.common.files import replacing
-from copersona.export.convert.gguf_tokenizer import PRE_TOKENIZERS
+from copersona.export.convert.pre_tokenizers import named
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-QWEN2 = next(pattern for pattern, (name, _) in PRE_TOKENIZERS.items() if name == "qwen2")
 
 
 def train_tokenizer(texts: Iterable[str], size: int, path: Path) -> int:
     """Train on `texts`, write `tokenizer.json` to `path`, return the number of its tokens (at most `size`)."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    split = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated", invert=False)
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    qwen2 = named("qwen2")
+    assert qwen2 is not None
+    tokenizer.pre_tokenizer = qwen2.build()
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,

@@ -31,6 +31,7 @@ def run_settings(
 ) -> RunSettings:
     """What `copersona export run` was asked for. Raises ExportError."""
     from copersona.export.common.hub import model_folder
+    from copersona.export.convert.gguf_base import base_folder
     from copersona.export.run.run import RunSettings
     from copersona.export.training.settings import PAPER, TrainSettings
 
@@ -41,7 +42,7 @@ def run_settings(
     return RunSettings(
         histories=tuple(str(p.resolve()) for p in histories),
         format=format_,
-        base=str(model_folder(base)),
+        base=str(base_folder(base)),
         encoder=str(model_folder(encoder)),
         keep=None if keep is None else str(keep.resolve()),
         peer_quotes=not no_peer_quotes,

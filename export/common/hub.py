@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from copersona.export.common.source import read_source
 from copersona.runtime.common.errors import ExportError
 
 ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
@@ -36,7 +37,10 @@ def model_folder(name: str) -> Path:
 
 
 def model_name(folder: Path) -> str:
-    """How the manifest calls a model: `owner/name@commit` from the hub's cache, the folder's name otherwise."""
+    """How the manifest calls a model: `owner/name@commit` from the hub's cache, `file@hash` of a GGUF, otherwise the
+    folder's name."""
+    if (source := read_source(folder)) is not None:
+        return f"{source.file}@{source.sha256[:12]}"
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         return f"{folder.parent.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name[:12]}"
     return folder.name

@@ -16,6 +16,7 @@ from typing import Any
 
 import gguf
 
+from copersona.export.convert.pre_tokenizers import PRE_TOKENIZERS, steps_of
 from copersona.runtime.common.errors import ExportError
 
 TOKENIZER_FILES = (
@@ -23,15 +24,6 @@ TOKENIZER_FILES = (
     "vocab.json", "merges.txt",
 )  # fmt: skip
 
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_SIGNS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-
-# The pattern in tokenizer.json -> llama.cpp's name of the same pattern ("tokenizer.ggml.pre"), and whether llama.cpp
-# then takes a word that is in the vocabulary as it is ("ignore_merges").
-PRE_TOKENIZERS = {
-    _WORDS + r"\p{N}" + _SIGNS: ("qwen2", False),
-    _WORDS + r"\p{N}{1,3}" + _SIGNS: ("llama-bpe", True),
-}
 PREPEND = {"type": "Prepend", "prepend": "▁"}
 REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -150,19 +142,24 @@ def _pre_tokenizer(files: _Files) -> str:
     normaliser = tokenizer.get("normalizer") or {"type": "NFC"}
     if normaliser.get("type") != "NFC":
         raise ExportError(f"{where}: normalizer {normaliser.get('type')} is not supported, only NFC or none")
-    steps = (tokenizer.get("pre_tokenizer") or {}).get("pretokenizers") or []
-    kinds = [step.get("type") for step in steps]
-    if kinds != ["Split", "ByteLevel"] or steps[1].get("add_prefix_space") or steps[1].get("use_regex", True):
-        raise ExportError(f"{where}: pre-tokenizer {kinds} is not supported, expected Split, then plain ByteLevel")
-    pattern = steps[0].get("pattern", {}).get("Regex")
-    if pattern not in PRE_TOKENIZERS or steps[0].get("behavior") != "Isolated" or steps[0].get("invert"):
-        raise ExportError(f"{where}: llama.cpp has no name for the pre-tokenizer pattern {pattern!r}")
-    name, ignores = PRE_TOKENIZERS[pattern]
-    if bool(tokenizer["model"].get("ignore_merges")) != ignores:
-        raise ExportError(f"{where}: ignore_merges is {not ignores}, but llama.cpp's {name} has {ignores}")
-    if ignores:
+    steps = steps_of(tokenizer.get("pre_tokenizer"))
+    known = next((one for one in PRE_TOKENIZERS if one.steps == steps), None)
+    if known is None:
+        raise ExportError(
+            f"{where}: its pre-tokenizer is none that llama.cpp has ({_short(tokenizer.get('pre_tokenizer'))}); "
+            f"supported are those of {', '.join(one.name for one in PRE_TOKENIZERS)}"
+        )
+    if bool(tokenizer["model"].get("ignore_merges")) != known.whole:
+        is_whole, has = not known.whole, known.whole
+        raise ExportError(f"{where}: ignore_merges is {is_whole}, but llama.cpp's {known.name} has {has}")
+    if known.whole:
         _check_control_words(files)
-    return name
+    return known.name
+
+
+def _short(body: object) -> str:
+    text = json.dumps(body)
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _check_control_words(files: _Files) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 
 from copersona.export.common.files import replacing_folder, scratch, write_text
 from copersona.export.convert.gguf import ARCHITECTURES, check_base, write_gguf
-from copersona.export.convert.gguf_tokenizer import PRE_TOKENIZERS
+from copersona.export.convert.pre_tokenizers import named
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.files import sync_folder
+from copersona.runtime.common.progress import track
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
-INSTEAD = "train from the base that the bundle was made from instead"
+INSTEAD = "train from the Hugging Face folder of the model instead"
 CLASSES = {gguf.MODEL_ARCH_NAMES[architecture]: name for name, architecture in ARCHITECTURES.items()}
 SIZES = {
     "hidden_size": "embedding_length", "intermediate_size": "feed_forward_length", "num_hidden_layers": "block_count",
@@ -34,6 +36,11 @@ SIZES = {
     "rope_theta": "rope.freq_base",
 }  # fmt: skip
 SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding"}
+UNUSED = (
+    "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.seperator_token_id", "tokenizer.ggml.cls_token_id",
+    "tokenizer.ggml.mask_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+)  # fmt: skip
+UNUSED_BYTEWISE = ("tokenizer.ggml.scores", "tokenizer.ggml.add_space_prefix")
 WHOLE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 LAYER = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -97,8 +104,23 @@ def dequantise(model: Path, folder: Path) -> None:
 
 
 def _said(reader: Any) -> dict[str, Any]:
-    """What a GGUF says of model and tokenizer, but for its name and precision."""
-    return {key: field.contents() for key, field in reader.fields.items() if not key.startswith(("general.", "GGUF."))}
+    """What a GGUF says of model and tokenizer, but for its name and precision; what it leaves to llama.cpp's defaults
+    filled in, and what has no effect left out, so that files by different writers compare."""
+    said = {key: field.contents() for key, field in reader.fields.items() if not key.startswith(("general.", "GGUF."))}
+    kind = str(reader.fields["general.architecture"].contents())
+    bytewise = said["tokenizer.ggml.model"] == "gpt2"
+    for key in (*UNUSED, *(UNUSED_BYTEWISE if bytewise else ())):
+        said.pop(key, None)
+    pre = named(said["tokenizer.ggml.pre"]) if bytewise else None
+    if pre is not None:
+        said["tokenizer.ggml.pre"] = pre.name
+    said.setdefault("tokenizer.ggml.add_bos_token", pre.adds_bos if pre is not None else not bytewise)
+    said.setdefault(f"{kind}.attention.head_count_kv", said[f"{kind}.attention.head_count"])
+    said.setdefault(f"{kind}.vocab_size", len(said["tokenizer.ggml.tokens"]))
+    head = said[f"{kind}.embedding_length"] // said[f"{kind}.attention.head_count"]
+    for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
+        said.setdefault(f"{kind}.{name}", head)
+    return said
 
 
 def _config(said: dict[str, Any], tensors: set[str]) -> dict[str, Any]:
@@ -119,19 +141,18 @@ def _config(said: dict[str, Any], tensors: set[str]) -> dict[str, Any]:
 
 def _save_tokenizer(said: dict[str, Any], folder: Path) -> None:
     """Byte-level BPE; control tokens and those that a user defined are found in text as before: never, and always."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
     from transformers import PreTrainedTokenizerFast
 
     tokens, types = said["tokenizer.ggml.tokens"], said["tokenizer.ggml.token_type"]
-    names = {name: (pattern, whole) for pattern, (name, whole) in PRE_TOKENIZERS.items()}
-    pattern, whole = names[said["tokenizer.ggml.pre"]]
+    pre = named(said["tokenizer.ggml.pre"])
+    if pre is None:
+        raise KeyError("tokenizer.ggml.pre")
     vocabulary = {token: i for i, token in enumerate(tokens) if types[i] != gguf.TokenType.UNUSED}
     merges = [tuple(merge.split(" ")) for merge in said["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=whole))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=pre.whole))
     tokenizer.normalizer = normalizers.NFC()
-    split = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
+    tokenizer.pre_tokenizer = pre.build()
     tokenizer.decoder = decoders.ByteLevel()
     for kind, special in ((gguf.TokenType.CONTROL, True), (gguf.TokenType.USER_DEFINED, False)):
         added = [
@@ -148,12 +169,20 @@ def _save_tokenizer(said: dict[str, Any], folder: Path) -> None:
 
 
 def _save_weights(reader: Any, config: dict[str, Any], folder: Path) -> None:
-    """All tensors in float32 under the names of Hugging Face."""
-    from safetensors.numpy import save_file
-
-    save_file(
-        {_name(t.name): _as_halves(t, config) for t in reader.tensors}, folder / "model.safetensors", {"format": "pt"}
-    )
+    """All tensors in float32 under the names of Hugging Face, one in memory at a time."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for tensor in reader.tensors:
+        shape = [int(n) for n in tensor.shape[::-1]]  # a GGUF names the rows' length first
+        size = 4 * int(np.prod(shape))
+        header[_name(tensor.name)] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in track(reader.tensors, f"dequantising {len(reader.tensors)} tensors"):
+            file.write(_as_halves(tensor, config).astype("<f4", copy=False).tobytes())
 
 
 def _name(tensor: str) -> str:
@@ -161,7 +190,10 @@ def _name(tensor: str) -> str:
     part, _, kind = tensor.rpartition(".")
     if part in WHOLE:
         return f"{WHOLE[part]}.{kind}"
-    _, layer, part = part.split(".")
+    pieces = part.split(".")
+    if len(pieces) != 3 or pieces[2] not in LAYER:
+        raise ExportError(f"tensor {tensor} has no place in a dense {', '.join(CLASSES)}; {INSTEAD}")
+    _, layer, part = pieces
     return f"model.layers.{layer}.{LAYER[part]}.{kind}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,14 @@ READ = (
 """The files of a run folder that its training is made from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished training: its trainer, which holds the best weights, and what it came to."""
+
+    trainer: Trainer
+    result: TrainResult
+
+
 def personalizer_shape(run: Run, means: F32, width: int) -> PersonalizerShape:
     """The sizes of the personalizer that ships. `means`: of the layers, (M, D); `width`: of the language model."""
     settings = run.settings.train
@@ -50,7 +58,7 @@ def train_run(
     switches: Switches | None = None,
     shape: Shape = personalizer_shape,
     make: Make = TorchPersonalizer,
-) -> TrainResult:
+) -> Trained:
     """Train the run's base on the targets in `folder`, going on from a checkpoint of the same data, settings and
     `parts`. A variant gives what it changes, and names it in `parts`.
 
@@ -64,7 +72,7 @@ def train_run(
         base, run.layout, run.encode, sizes, targets.means, run.settings.train, folder, training_device(),
         switches=switches, make=make,
     )  # fmt: skip
-    return trainer.run(targets.training, targets.validation, training_key(run, *parts), run.kept)
+    return Trained(trainer, trainer.run(targets.training, targets.validation, training_key(run, *parts), run.kept))
 
 
 def training_device() -> torch.device:

@@ -205,7 +205,7 @@ def train(run: Run) -> Report:
 
     run.close_models()
     targets = run_targets(run)
-    result = train_run(run, targets, run.path("train"))
+    result = train_run(run, targets, run.path("train")).result
     counts = {"targets": len(targets.training), "kept": len(run.kept), "validation targets": len(targets.validation)}
     return {**counts, "device": training_device().type, **asdict(result)}
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from copersona.export.training.examples import Example
-from copersona.export.training.personalizer import TorchPersonalizer, batch_personas
+from copersona.export.training.personalizer import PersonaBatch, TorchPersonalizer, batch_personas
 from copersona.export.training.settings import TrainSettings
 
 
@@ -57,31 +57,36 @@ class PersonalizedModel(nn.Module):
 
     def answer_loss(self, examples: Sequence[Example]) -> tuple[Tensor, int]:
         """Summed negative log-likelihood of the answers in nats, and the number of their tokens."""
+        inputs = [e.inputs for e in examples]
+        batch = batch_personas(inputs, self.personalizer.shape, self.personalizer.neighbors, self.device)
+        loss = self.token_losses(examples, batch).sum()
+        count = sum(len(e.answer) for e in examples)
+        if self.training:
+            loss = loss + count * self.personalizer.penalty(batch)
+        return loss, count
+
+    def token_losses(self, examples: Sequence[Example], batch: PersonaBatch) -> Tensor:
+        """Negative log-likelihood of every token of the answers, one answer after the other, in nats. (T,)"""
         base = self.lm.get_base_model()
-        neighbors = self.personalizer.neighbors
-        batch = batch_personas([e.inputs for e in examples], self.personalizer.shape, neighbors, self.device)
         soft = self.personalizer(batch)  # (B, L, H)
         if not self.soft:
             soft = soft[:, :0]
         rows = [[*e.prompt, *e.answer] for e in examples]
         width = max(map(len, rows))
-        tokens = torch.zeros(len(rows), width, dtype=torch.long, device=self.device)
-        mask = torch.zeros(len(rows), soft.shape[1] + width, dtype=torch.long, device=self.device)
+        tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros(len(rows), soft.shape[1] + width, dtype=torch.long)
         picked: list[tuple[int, int]] = []
         targets: list[int] = []
         for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
-            tokens[i, : len(row)] = torch.tensor(row, device=self.device)
+            tokens[i, : len(row)] = torch.tensor(row)
             mask[i, : soft.shape[1] + len(row)] = 1
             first = soft.shape[1] + len(example.prompt) - 1  # the position that predicts the answer's first token
             picked += [(i, first + j) for j in range(len(example.answer))]
             targets += example.answer
-        embedded = base.get_input_embeddings()(tokens)
+        embedded = base.get_input_embeddings()(tokens.to(self.device))
         inputs = torch.cat([soft.to(embedded.dtype), embedded], dim=1)
-        hidden = base.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        hidden = base.model(inputs_embeds=inputs, attention_mask=mask.to(self.device)).last_hidden_state
         where = torch.tensor(picked, device=self.device)
         logits = base.lm_head(hidden[where[:, 0], where[:, 1]])
         goal = torch.tensor(targets, device=self.device)
-        loss = functional.cross_entropy(logits.float(), goal, reduction="sum")
-        if self.training:
-            loss = loss + len(targets) * self.personalizer.penalty(batch)
-        return loss, len(targets)
+        return functional.cross_entropy(logits.float(), goal, reduction="none")

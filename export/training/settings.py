@@ -14,6 +14,9 @@ class TrainSettings:
     """Training settings; the defaults suit small bases, `PAPER` is the paper's appendix C."""
 
     epochs: int = 3
+    alone: int = 0
+    """Epochs before them in which the personalizer learns by itself: the model frozen, no text of the person in the
+    prompt, so that the soft prompt must carry something."""
     batch: int = 4
     accumulate: int = 2
     lr: float = 1e-3  # personalizer and graph
@@ -29,11 +32,13 @@ class TrainSettings:
     soft_tokens: int = 20
     answer_tokens: int = 320
     validation: int = 200
+    """Targets of as many people that the best state is chosen on."""
     checkpoint_seconds: float = 180.0
     seed: int = 0
     dropout: Dropout = field(default_factory=Dropout)
 
 
+ALONE = Dropout(context=1.0)
 NOBODY = Dropout(persona=1.0, context=1.0, field=0.0)  # who is asked is all that is left out
 
 PAPER = TrainSettings(

@@ -23,7 +23,7 @@ from copersona.export.training.examples import Dropout, Example, Situation, batc
 from copersona.export.training.kept import Kept, kept_example
 from copersona.export.training.personalized import PersonalizedModel, Switches
 from copersona.export.training.personalizer import PersonalizerShape, TorchPersonalizer
-from copersona.export.training.settings import NOBODY, TrainResult, TrainSettings
+from copersona.export.training.settings import ALONE, NOBODY, TrainResult, TrainSettings
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import track
@@ -59,7 +59,7 @@ class Trainer:
         groups = [{"params": personalizer.parameters(), "lr": settings.lr}, {"params": lora, "lr": settings.lora_lr}]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
         self.peaks = [settings.lr, settings.lora_lr]
-        self.parameters = [*personalizer.parameters(), *lora]
+        self.parameters, self.lora = [*personalizer.parameters(), *lora], lora
         self.step, self.best, self.best_step, self.first, self.seconds = 0, math.inf, 0, math.nan, 0.0
 
     def run(
@@ -79,19 +79,22 @@ class Trainer:
         if not training:
             raise ExportError("no training targets: nobody has three interactions before validation")
         per_epoch = math.ceil((len(training) + len(kept)) / (self.settings.batch * self.settings.accumulate))
-        total = per_epoch * self.settings.epochs
+        first = per_epoch * self.settings.alone
+        total = first + per_epoch * self.settings.epochs
         self._resume(fingerprint)
         if self.step == 0:
             (self.folder / "log.jsonl").unlink(missing_ok=True)
-        held = [self._example(s, None) for s in validation]
+        held = [self.example(s, None) for s in validation]
         if self.step == 0:
             self.first = self.evaluate(held)
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
         groups = self._groups(training, kept, per_epoch)
         for step in track(range(self.step, total), "training", total=total - self.step):
-            loss = self._update(next(groups), step, total)
+            self._learn(lora=step >= first)
+            part = (step, first) if step < first else (step - first, total - first)
+            loss = self._update(next(groups), step, learning_rate(*part, self.settings.warmup))
             self.step = step + 1
-            if self.step % max(per_epoch // 2, 1) == 0 or self.step == total:
+            if self.step > first and (self.step % max(per_epoch // 2, 1) == 0 or self.step == total):
                 self._judge(held, loss, time.monotonic() - begun)
             if time.monotonic() - saved > self.settings.checkpoint_seconds:
                 self.seconds, saved = time.monotonic() - begun, time.monotonic()
@@ -99,7 +102,8 @@ class Trainer:
         self.seconds = time.monotonic() - begun
         return self._finish(validation)
 
-    def _example(self, situation: Situation, drop: random.Random | None, rates: Dropout | None = None) -> Example:
+    def example(self, situation: Situation, drop: random.Random | None, rates: Dropout | None = None) -> Example:
+        """A situation as an example of this training; see `make_example`."""
         settings = self.settings
         return make_example(
             situation,
@@ -116,20 +120,26 @@ class Trainer:
         """Batches of each step from the current one on. What is dropped depends on seed and epoch only."""
         size, accumulate = self.settings.batch, self.settings.accumulate
         facts = [kept_example(one, self.layout, self.settings.answer_tokens) for one in kept]
-        for epoch in range(self.step // per_epoch, self.settings.epochs):
+        for epoch in range(self.step // per_epoch, self.settings.alone + self.settings.epochs):
             draw = random.Random(f"{self.settings.seed}:{epoch}")
-            examples = [*(self._example(situation, draw) for situation in training), *facts]
+            rates = ALONE if epoch < self.settings.alone else None
+            examples = [*(self.example(situation, draw, rates) for situation in training), *facts]
             order = batches([len(e.prompt) + len(e.answer) for e in examples], size, draw)
             steps = [order[i : i + accumulate] for i in range(0, len(order), accumulate)][:per_epoch]
             done = self.step - epoch * per_epoch if epoch == self.step // per_epoch else 0
             for group in steps[done:]:
                 yield [[examples[i] for i in batch] for batch in group]
 
-    def _update(self, group: list[list[Example]], step: int, total: int) -> float:
-        """One optimizer step over several batches; mean loss per answer token. Dropout is seeded by the step."""
+    def _learn(self, *, lora: bool) -> None:
+        """Whether the LoRA learns, too, in the steps to come."""
+        for parameter in self.lora:
+            parameter.requires_grad_(lora)
+
+    def _update(self, group: list[list[Example]], step: int, rate: float) -> float:
+        """One optimizer step over several batches at a share of the learning rates; mean loss per answer token.
+        Dropout is seeded by the step."""
         torch.manual_seed(self.settings.seed * 1_000_003 + step)
         self.model.train()
-        rate = learning_rate(step, total, self.settings.warmup)
         for parameters, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             parameters["lr"] = peak * rate
         count = sum(len(e.answer) for batch in group for e in batch)
@@ -173,7 +183,8 @@ class Trainer:
             write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
 
     def _state(self) -> dict[str, Tensor]:
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        learnt = {id(p) for p in self.parameters}
+        return {name: p for name, p in self.model.named_parameters() if id(p) in learnt}
 
     def _save(self, fingerprint: str) -> None:
         body = {
@@ -219,10 +230,10 @@ class Trainer:
         best = self.folder / "best"
         set_peft_model_state_dict(self.model.lm, load_file(best / "adapter" / "adapter_model.safetensors"))
         self.model.personalizer.load_state_dict(load_file(best / "personalizer.safetensors"))
-        nobody = [self._example(s, random.Random(0), NOBODY) for s in validation]
+        nobody = [self.example(s, random.Random(0), NOBODY) for s in validation]
         shifted = [*validation[1:], *validation[:1]]
         swapped = [
-            self._example(Situation(s.state, s.target, o.history, o.persona), None)
+            self.example(Situation(s.state, s.target, o.history, o.persona), None)
             for s, o in zip(validation, shifted, strict=True)
         ]
         return TrainResult(

@@ -13,7 +13,7 @@ import mmap
 import os
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,16 @@ from copersona.runtime.common.errors import ModelError
 from copersona.runtime.filecheck.gguf_reader import FLOAT, I32, MAX_ARRAY, STRING, U32, Reader, Value
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
-# Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges, or SentencePiece's BPE by scores with a token for
-# each byte.
-TOKENIZERS = {"gpt2": ("qwen2", "llama-bpe"), "llama": ("default",)}
+# Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges (those of export/convert/pre_tokenizers.py), or
+# SentencePiece's BPE by scores with a token for each byte.
+TOKENIZERS = {
+    "gpt2": (
+        "qwen2", "llama-bpe", "smollm", "gpt-2", "deepseek-r1-qwen", "stablelm2", "megrez", "llama3", "llama-v3",
+        "falcon3", "pixtral", "midm-2.0", "lfm2", "starcoder", "refact", "command-r", "codeshell", "exaone",
+        "minerva-7b", "phi-2",
+    ),
+    "llama": ("default",),
+}  # fmt: skip
 
 MAX_TEMPLATE = 256 << 10
 MAX_ELEMENTS = 1 << 40  # of one tensor
@@ -53,7 +60,8 @@ FILE_TYPES: dict[object, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M"."""
+    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M",
+    `licence` what it says of its terms (may be empty)."""
 
     architecture: str
     width: int
@@ -64,12 +72,15 @@ class GgufFacts:
     context: int
     quantisation: str
     chat_template: str | None
+    licence: str
+    parameters: int
 
 
 class _Tensor(NamedTuple):
     name: str
     size: int  # bytes, without padding
     offset: int  # from the start of the data
+    elements: int
 
 
 def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
@@ -97,8 +108,9 @@ class _Check(Reader):
         tensors = self.header()
         facts = self.facts()
         self.tokenizer(facts.vocabulary)
-        self.places([self.tensor(index) for index in range(tensors)])
-        return facts
+        rows = [self.tensor(index) for index in range(tensors)]
+        self.places(rows)
+        return replace(facts, parameters=sum(row.elements for row in rows))
 
     def facts(self) -> GgufFacts:
         architecture = self.one_of("general.architecture", ARCHITECTURES)
@@ -138,7 +150,12 @@ class _Check(Reader):
             architecture, width, size("block_count"), heads, kv_heads, vocabulary, size("context_length"),
             FILE_TYPES.get(self.scalar("general.file_type", U32), "unknown"),
             None if template is None else str(template),
+            self.licence(), 0,
         )  # fmt: skip
+
+    def licence(self) -> str:
+        said = self.scalar("general.license", STRING)
+        return "" if said is None else str(said)[:200]
 
     def tokenizer(self, vocabulary: int) -> None:
         model = self.one_of("tokenizer.ggml.model", tuple(TOKENIZERS))
@@ -198,7 +215,7 @@ class _Check(Reader):
         _, block, size = TENSOR_TYPES[kind]
         if shape[0] % block:
             self.fail(f"tensor {name!r} has rows of {shape[0]}, which blocks of {block} do not fill")
-        return _Tensor(name, elements // block * size, offset)
+        return _Tensor(name, elements // block * size, offset, elements)
 
     def places(self, tensors: list[_Tensor]) -> None:
         """Tensors have names of their own and lie one behind the other, aligned, up to the end of the file."""

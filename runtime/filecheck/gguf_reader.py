@@ -128,7 +128,9 @@ class Reader:
             self.fail(f"not a GGUF file, begins with {magic!r}")
         version, tensors, keys = self.number("I"), self.number("Q"), self.number("Q")
         if version not in (2, 3):
-            self.fail(f"GGUF version {version}, expected 2 or 3")
+            swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+            what = f"a big-endian GGUF, version {swapped}" if swapped in (2, 3) else f"GGUF version {version}"
+            self.fail(f"{what}; expected version 2 or 3, little-endian")
         if not 1 <= tensors <= MAX_TENSORS or keys > MAX_KEYS:
             self.fail(f"{tensors} tensors and {keys} keys, allowed are 1 to {MAX_TENSORS} and 0 to {MAX_KEYS}")
         for index in range(keys):

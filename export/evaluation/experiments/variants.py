@@ -137,7 +137,7 @@ class VariantTrainer:
         changed = replace(targets, training=training, validation=validation)
         switches = Switches(variant.soft, variant.lora, variant.frozen)
         parts = (VERSION, asdict(variant))
-        result = train_run(run, changed, folder, *parts, switches=switches, shape=shape, make=make)
+        result = train_run(run, changed, folder, *parts, switches=switches, shape=shape, make=make).result
         write_text(folder.parent / "result.json", json.dumps(asdict(result), indent=1))
 
     def _alter(self, variant: Variant, graph: PersonaGraph) -> Callable[[Situation], Situation]:

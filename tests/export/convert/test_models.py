@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from copersona.export.convert.gguf import check_base, load_causal_lm, supported, write_gguf
-from copersona.export.convert.gguf_tokenizer import BYTES, PRE_TOKENIZERS
+from copersona.export.convert.gguf_tokenizer import BYTES
+from copersona.export.convert.pre_tokenizers import named
 from copersona.export.convert.unpack import SIZES, dequantise
 from copersona.export.steps.steps import check_inputs
 from copersona.export.training.examples import FileTokens
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.export
 
 STRINGS = 5_000  # compared for each family of tokenizers
 TURNS = ["<|im_start|>", "<|im_end|>"]
-PATTERNS = {name: pattern for pattern, (name, _) in PRE_TOKENIZERS.items()}
 
 # Text, in all the ways in which tokenizers are known to differ
 
@@ -126,13 +126,11 @@ def save_tokenizer(tokenizer: Any, folder: Path, **special: str) -> None:
 
 
 def byte_level(folder: Path, pre: str) -> None:
-    """BPE on bytes as Qwen and Llama 3 have it, trained on `texts`."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """BPE on bytes as Qwen, Llama 3, SmolLM and GPT-2 have it, trained on `texts`."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE(ignore_merges=pre == "llama-bpe"))
-    split = pre_tokenizers.Split(Regex(PATTERNS[pre]), behavior="isolated", invert=False)
-    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
+    tokenizer.pre_tokenizer = named(pre).build()
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=1_100, initial_alphabet=alphabet, show_progress=False)
@@ -183,6 +181,8 @@ def sentence_pieces(folder: Path, prefix: bool = True) -> None:
 TOKENIZERS: dict[str, Callable[[Path], None]] = {
     "qwen2": lambda folder: byte_level(folder, "qwen2"),
     "llama-bpe": lambda folder: byte_level(folder, "llama-bpe"),
+    "smollm": lambda folder: byte_level(folder, "smollm"),
+    "gpt-2": lambda folder: byte_level(folder, "gpt-2"),
     "pieces": sentence_pieces,
     "pieces without prefix": lambda folder: sentence_pieces(folder, prefix=False),
 }
@@ -191,6 +191,8 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Qwen3 tied": ("Qwen3", "qwen2", {"tie_word_embeddings": True, "head_dim": 128}),
     "Qwen3 untied": ("Qwen3", "qwen2", {"tie_word_embeddings": False, "head_dim": 64}),
     "Llama untied": ("Llama", "llama-bpe", {"tie_word_embeddings": False, "rope_theta": 500_000.0}),
+    "Llama of SmolLM": ("Llama", "smollm", {"tie_word_embeddings": True}),
+    "Llama of GPT-2": ("Llama", "gpt-2", {"tie_word_embeddings": True}),
     "Llama tied": ("Llama", "pieces", {"tie_word_embeddings": True}),
     "Llama with biases": ("Llama", "pieces without prefix", {"attention_bias": True, "head_dim": 128}),
 }
@@ -393,7 +395,7 @@ FILES: dict[str, tuple[str, str, Callable[[dict[str, Any]], object], str]] = {
     "unknown pattern": (
         "Llama untied", "tokenizer.json",
         lambda t: t["pre_tokenizer"]["pretokenizers"][0]["pattern"].update({"Regex": r"\w+"}),
-        r"no name for the pre-tokenizer pattern '\\w+'",
+        "its pre-tokenizer is none that llama.cpp has",
     ),
     "merges not ignored": (
         "Llama untied", "tokenizer.json", lambda t: t["model"].update(ignore_merges=False),

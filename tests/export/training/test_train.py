@@ -79,7 +79,7 @@ def test_the_loss_is_of_the_answer_tokens_alone(tiny_base: Path, tmp_path: Path)
     import torch
 
     trainer = _trainer(tiny_base, tmp_path / "a")
-    examples = [trainer._example(situation, None) for situation in _situations(2)]
+    examples = [trainer.example(situation, None) for situation in _situations(2)]
     examples[1] = replace(examples[1], prompt=examples[1].prompt[5:])  # unequal lengths, so that there is padding
     trainer.model.eval()
     with torch.no_grad():
@@ -145,6 +145,48 @@ def test_training_moves_lora_and_personalizer_and_lowers_the_loss(tiny_base: Pat
     assert list(result.gates) == sorted(result.gates)
 
 
+def test_alone_the_personalizer_learns_without_lora_and_without_text(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tiny_base, tmp_path / "t", alone=1)
+    before = {name: p.detach().clone() for name, p in trainer._state().items()}
+    moved: list[set[str]] = []
+    prompts: list[list[int]] = []
+
+    def watched(group: Any, step: int, rate: float) -> float:
+        value = float(type(trainer)._update(trainer, group, step, rate))
+        state = trainer._state()
+        moved.append({name.split(".")[0] for name, p in state.items() if not bool((p == before[name]).all())})
+        prompts.append([len(e.prompt) for batch in group for e in batch])
+        return value
+
+    monkeypatch.setattr(trainer, "_update", watched)
+    result = trainer.run(_situations(8), _situations(2), "f")
+    assert result.steps == 6  # one epoch alone, two together, of two steps
+    assert moved[0] == moved[1] == {"personalizer"}
+    assert moved[-1] == {"personalizer", "lm"}
+    assert max(map(max, prompts[:2])) < min(len(trainer.example(s, None).prompt) for s in _situations(8))
+    assert result.best_step > 2
+
+
+def test_losses_of_tokens_are_of_each_example_in_order(tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+
+    from copersona.export.training.personalizer import batch_personas
+
+    trainer = _trainer(tiny_base, tmp_path / "t")
+    examples = [trainer.example(situation, None) for situation in _situations(3)]
+    trainer.model.eval()
+    with torch.no_grad():
+        inputs = [e.inputs for e in examples]
+        shape, neighbors = trainer.model.personalizer.shape, trainer.model.personalizer.neighbors
+        losses = trainer.model.token_losses(examples, batch_personas(inputs, shape, neighbors, torch.device("cpu")))
+        for example in examples:
+            own, losses = losses[: len(example.answer)], losses[len(example.answer) :]
+            assert float(own.sum()) == pytest.approx(float(trainer.model.answer_loss([example])[0]), rel=1e-5)
+    assert len(losses) == 0
+
+
 def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_text(
     tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -152,13 +194,13 @@ def test_what_is_dropped_follows_the_seed_and_nobody_means_no_persona_and_no_tex
 
     trainer = _trainer(tiny_base, tmp_path / "d")
     situation = _situations(1)[0]
-    nobody = trainer._example(situation, random.Random(0), NOBODY)
-    whole = trainer._example(situation, None)
+    nobody = trainer.example(situation, random.Random(0), NOBODY)
+    whole = trainer.example(situation, None)
     assert nobody.inputs is None
     assert tuple(trainer.layout.prompt(situation.target.request()).tokens) == nobody.prompt
     assert whole.inputs is not None
     assert len(whole.prompt) > len(nobody.prompt)
-    draws = [[trainer._example(situation, random.Random(seed)).prompt for _ in range(3)] for seed in (1, 1, 2)]
+    draws = [[trainer.example(situation, random.Random(seed)).prompt for _ in range(3)] for seed in (1, 1, 2)]
     assert draws[0] == draws[1]
 
 
