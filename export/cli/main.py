@@ -73,6 +73,8 @@ export.add_command(unpack_command)
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), help="Between two checkpoints of the training.")
 @click.option("--soft-tokens", type=click.IntRange(1, 256), help="L, virtual tokens of the soft prompt.")
 @click.option("--quantize", type=click.Choice(["q8_0", "f16", "f32", "q4_k_m"]), default="q8_0", show_default=True)
+@click.option("--thin", is_flag=True, help="Pack LoRA and name of the base (a GGUF) instead of the model; "
+              "`copersona bundle assemble` makes it whole on the device.")  # fmt: skip
 @click.option(
     "--seed", default=0, show_default=True, help="Same seed, data and threads: same facets, graph, personalizer."
 )

@@ -1,4 +1,4 @@
-"""A Hugging Face folder to a GGUF file, and a LoRA adapter into its base.
+"""A Hugging Face folder to a GGUF file.
 
 `write_gguf` uses only the `gguf` package: no code of llama.cpp and no list of known tokenizers, so that a vocabulary
 trained from scratch or extended passes. Dense Qwen2, Qwen3 and Llama models are written exactly; what cannot be is
@@ -10,7 +10,6 @@ applies NFC to all text itself, because llama.cpp does not know normalisers.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from copersona.export.common.files import replacing, replacing_folder
-from copersona.export.convert.gguf_tokenizer import TOKENIZER_FILES, add_vocabulary, read_json, read_vocabulary
+from copersona.export.common.files import replacing
+from copersona.export.convert.gguf_tokenizer import add_vocabulary, read_json, read_vocabulary
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
@@ -48,7 +47,7 @@ LAYER_TENSORS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """A model folder and its `config.json`, as it is but checked by `supported`."""
 
     folder: Path
@@ -139,7 +138,7 @@ def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> No
     if kind not in ("f32", "f16"):
         raise ExportError(f"GGUF of kind {kind!r}: expected f32 or f16; quantise from these with the runtime")
     model_dir, target = Path(model_dir), Path(target)
-    source = _Source(model_dir, read_json(model_dir / "config.json"))
+    source = Source(model_dir, read_json(model_dir / "config.json"))
     supported(source.config, model_dir)
     with (
         replacing(target) as part,
@@ -155,27 +154,6 @@ def write_gguf(model_dir: Path, target: Path, kind: Literal["f32", "f16"]) -> No
             raise ExportError(f"{model_dir}: the GGUF written from it would be refused, {error}") from error
         except (KeyError, SafetensorError) as error:
             raise ExportError(f"{model_dir}: is missing {_first_line(error)}, or is damaged there") from error
-
-
-def merge_lora(base_dir: Path, adapter_dir: Path, target_dir: Path) -> None:
-    """Merge the peft LoRA in `adapter_dir` into the base; `target_dir` is a folder that `write_gguf` takes, in float32.
-
-    Raises:
-        ExportError: the base or the adapter cannot be read, or do not fit each other.
-    """
-    from peft import PeftModel
-
-    base_dir, target_dir = Path(base_dir), Path(target_dir)
-    with replacing_folder(target_dir) as part:
-        try:
-            adapted = PeftModel.from_pretrained(load_causal_lm(base_dir), str(adapter_dir))
-            merged = adapted.merge_and_unload(safe_merge=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise ExportError(f"{adapter_dir}: cannot be merged into {base_dir}, {_first_line(error)}") from error
-        merged.save_pretrained(part, safe_serialization=True)
-        for name in TOKENIZER_FILES:
-            if (base_dir / name).exists():
-                shutil.copyfile(base_dir / name, part / name)
 
 
 def load_causal_lm(model_dir: Path) -> Any:
@@ -198,7 +176,7 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _add_model(writer: Any, source: _Source, kind: str) -> None:
+def _add_model(writer: Any, source: Source, kind: str) -> None:
     config, (heads, kv_heads) = source.config, source.heads
     writer.add_name(source.folder.name)
     writer.add_block_count(config["num_hidden_layers"])
@@ -237,7 +215,7 @@ def _weight_files(folder: Path) -> list[Path]:
     return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
 
 
-def _weights(source: _Source) -> Iterator[tuple[str, Any]]:
+def _weights(source: Source) -> Iterator[tuple[str, Any]]:
     """(name, open slice) of every tensor, file by file."""
     for path in _weight_files(source.folder):
         if not path.exists():
@@ -247,7 +225,7 @@ def _weights(source: _Source) -> Iterator[tuple[str, Any]]:
                 yield name, file.get_slice(name)
 
 
-def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> None:
+def _write_tensors(writer: Any, source: Source, matrix_type: np.dtype[Any]) -> None:
     """Names, types and shapes first, then the data in the same order."""
     layers, tied = source.config["num_hidden_layers"], bool(source.config.get("tie_word_embeddings"))
     names = gguf.get_tensor_name_map(source.architecture, layers)
@@ -273,10 +251,10 @@ def _write_tensors(writer: Any, source: _Source, matrix_type: np.dtype[Any]) -> 
     for name, weight in _weights(source):
         if name in dtypes:
             array: NDArray[Any] = weight[:].float().numpy().astype(dtypes[name], copy=False)
-            writer.write_tensor_data(np.ascontiguousarray(_as_rotated(source, name, array)))
+            writer.write_tensor_data(np.ascontiguousarray(as_rotated(source, name, array)))
 
 
-def _as_rotated(source: _Source, name: str, array: NDArray[Any]) -> NDArray[Any]:
+def as_rotated(source: Source, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Rows of queries and keys in the order in which llama.cpp turns them.
 
     For Llama it turns neighbours by each other, where transformers turns the two halves of a head; for Qwen it does as

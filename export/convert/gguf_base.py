@@ -7,6 +7,8 @@ what llama.cpp runs.
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from filelock import FileLock
@@ -19,6 +21,7 @@ from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.common.places import cache_home
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
+BASE = "base.gguf"  # the file itself, beside what was made of it
 VERSION = 1  # of the folders in the cache; raise it when the same GGUF gives another folder
 
 
@@ -49,9 +52,18 @@ def gguf_base(path: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / SOURCE).is_file():
-            need_room(folder, 2 * facts.parameters * 4)  # the weights, and the GGUF that they are compared by
+            need_room(folder, 8 * facts.parameters + path.stat().st_size)  # weights, the same to compare, the file
             with replacing_folder(folder) as part:
                 dequantise(path, part)
+                _link(path, part / BASE)
                 size = path.stat().st_size
                 BaseSource(path.name, digest, size, facts.architecture, facts.quantisation, facts.licence).write(part)
     return folder
+
+
+def _link(path: Path, target: Path) -> None:
+    """A copy of the file, without its bytes where the file system can."""
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)

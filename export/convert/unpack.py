@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from copersona.export.convert.gguf import ARCHITECTURES, check_base, write_gguf
 from copersona.export.convert.pre_tokenizers import named
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError
-from copersona.runtime.common.files import sync_folder
+from copersona.runtime.common.files import sync_folder, write_whole
 from copersona.runtime.common.progress import track
+from copersona.runtime.common.tensors import TensorRow, safetensors_chunks
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
 INSTEAD = "train from the Hugging Face folder of the model instead"
@@ -170,19 +170,14 @@ def _save_tokenizer(said: dict[str, Any], folder: Path) -> None:
 
 def _save_weights(reader: Any, config: dict[str, Any], folder: Path) -> None:
     """All tensors in float32 under the names of Hugging Face, one in memory at a time."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for tensor in reader.tensors:
-        shape = [int(n) for n in tensor.shape[::-1]]  # a GGUF names the rows' length first
-        size = 4 * int(np.prod(shape))
-        header[_name(tensor.name)] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in track(reader.tensors, f"dequantising {len(reader.tensors)} tensors"):
-            file.write(_as_halves(tensor, config).astype("<f4", copy=False).tobytes())
+
+    def row(tensor: Any) -> TensorRow:
+        shape = tuple(int(n) for n in tensor.shape[::-1])  # a GGUF names the rows' length first
+        return TensorRow(_name(tensor.name), "F32", shape, lambda: _as_halves(tensor, config))
+
+    chunks = safetensors_chunks([row(tensor) for tensor in reader.tensors], {"format": "pt"})
+    what, count = f"dequantising {len(reader.tensors)} tensors", len(reader.tensors) + 1
+    write_whole(folder / "model.safetensors", track(chunks, what, total=count))
 
 
 def _name(tensor: str) -> str:
@@ -199,7 +194,7 @@ def _name(tensor: str) -> str:
 
 def _as_halves(tensor: Any, config: dict[str, Any]) -> NDArray[np.float32]:
     """A tensor dequantised; a Llama's rows of queries and keys in the order in which transformers turns them (see
-    `gguf._as_rotated`)."""
+    `gguf.as_rotated`)."""
     array = np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
     part = tensor.name.split(".")[-2]
     if config["model_type"] != "llama" or part not in ("attn_q", "attn_k"):

@@ -19,6 +19,7 @@ import numpy as np
 from copersona.export.common.files import replacing
 from copersona.export.data.items import ItemTable
 from copersona.runtime.common.arrays import F32, F64, I32
+from copersona.runtime.common.tensors import as_float16
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD, Edges, anchors_of, facet_edges
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability, profile_to_json
@@ -74,7 +75,7 @@ def build_graph(
         )
         for profile in profiles
     )
-    return Graph(tuple(names[p] for p in people), shown, labels, peers, anchors_of(vectors, labels), edges)
+    return Graph(tuple(names[p] for p in people), shown, labels, peers, as_float16(anchors_of(vectors, labels)), edges)
 
 
 def write_graph(graph: Graph, items: ItemTable, database: Path, peers: Path, anchors: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from copersona.export.population.profile import State, stack, states_of
 from copersona.export.training.examples import Dropout, FileTokens
 from copersona.export.training.kept import Kept, read_kept
 from copersona.export.training.settings import TrainSettings
+from copersona.runtime.assemble.merge import Quantisation
 from copersona.runtime.chat.ledger import Ledger
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
@@ -34,8 +35,6 @@ from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Profile, profile_from_json, profile_to_json, read_schema
 from copersona.runtime.prompt.layout import Layout
 from copersona.runtime.prompt.settings import ContextSettings, read_context
-
-Quantisation = Literal["f32", "f16", "q8_0", "q4_k_m"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,8 @@ class RunSettings:
     facets: int = 5
     clusters: int = 8
     quantize: Quantisation = "q8_0"
+    thin: bool = False
+    """Pack the LoRA and the name of the base instead of the model."""
     peer_quotes: bool = True
     context_length: int = 1024
     seed: int = 0

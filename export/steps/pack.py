@@ -14,21 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from copersona.export.common.files import replacing_folder
+from copersona.export.common.files import replacing_folder, scratch
 from copersona.export.common.hub import model_name
+from copersona.export.common.source import read_source
 from copersona.export.convert.encoder import encoder_name
+from copersona.export.convert.lora import base_gguf
 from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
 from copersona.export.measure.parity import Agreement, all_checks, base_config, failures
 from copersona.export.run.run import Run, RunSettings
-from copersona.runtime.bundle.manifest import Shapes
+from copersona.runtime.assemble.assemble import assemble
+from copersona.runtime.assemble.pinned import PACKAGES, PinnedBase
+from copersona.runtime.assemble.probe import make_probe
+from copersona.runtime.assemble.thin import HALVED, Thin, halve
+from copersona.runtime.bundle.manifest import FileRow, Shapes
 from copersona.runtime.bundle.parts import check_parts
 from copersona.runtime.bundle.verify import verify, write_manifest
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.engine.engine import build_info
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
+PROBED = 64  # tokens of the probe of a thin bundle
 FILES = {
     "facets.json": "facets",
     "encoder.onnx": "encoder",
@@ -39,6 +47,7 @@ FILES = {
     "arrays.safetensors": "arrays",
     "personalizer.safetensors": "personalizer",
     "model.gguf": "model",
+    "lora.safetensors": "lora",
     "README.md": "card",
 }
 
@@ -53,18 +62,56 @@ def pack(run: Run) -> Mapping[str, Any]:
     missed = failures(figures)
     if missed:
         raise ExportError(f"{run.folder}: not packed, {len(missed)} parity checks fail: {'; '.join(missed)}")
+    thin = thin_settings(run) if run.settings.thin else None
     with replacing_folder(run.path("bundle")) as part:
         files = FILES | dict.fromkeys(licences(run), "licence")
-        for name in files:
+        del files["lora.safetensors" if thin is None else "model.gguf"]
+        for name, role in files.items():
             if name == "README.md":
                 (part / name).write_text(model_card(run, figures), encoding="utf-8")
+            elif thin is not None and role in HALVED:
+                halve(source_of(run, name), part / name)
             else:
                 shutil.copyfile(source_of(run, name), part / name)
-        manifest = write_manifest(part, files, shapes(run), manifest_settings(run, figures))
+        settings = manifest_settings(run, figures) | ({} if thin is None else {"thin": thin.to_json()})
+        manifest = write_manifest(part, files, shapes(run), settings)
         verify(part, full=True)
-        check_parts(part, manifest)
+        if thin is None:
+            check_parts(part, manifest)
+        else:
+            check_thin(run, part, thin)
     size = sum(row.bytes for row in manifest.files)
     return {"bundle": manifest.bundle_id[:12], "megabytes": round(size / 1e6, 1), "parity": figures}
+
+
+def thin_settings(run: Run) -> Thin:
+    """What a thin bundle of the run says of its base, and of the files that it is to become."""
+    source = read_source(Path(run.settings.base))
+    if source is None:
+        raise ExportError(f"{run.settings.base}: was not made from a GGUF, which a thin bundle has to name")
+    package = next((name for name, file in PACKAGES.items() if Path(file).name == source.file), "")
+    base = PinnedBase(
+        source.file, source.sha256, source.bytes, source.architecture, source.licence,
+        f"in the package {package}" if package else "",
+    )  # fmt: skip
+
+    def row(name: str) -> FileRow:
+        digest = file_sha256(source_of(run, name))
+        return FileRow(name, FILES[name], digest.bytes, digest.sha256)
+
+    text = "".join(item.output for person in run.people[:20] for item in run.known[person][:1])
+    tokens = run.layout.prompt(text).tokens[:PROBED]
+    probe = make_probe(run.path("model.gguf"), tuple(tokens))
+    whole = tuple(row(name) for role in HALVED for name, own in FILES.items() if own == role)
+    return Thin(base, run.settings.quantize, probe, row("model.gguf"), whole)
+
+
+def check_thin(run: Run, folder: Path, thin: Thin) -> None:
+    """Assemble the packed bundle once: its model must be the run's. Raises ExportError."""
+    with scratch(run.path("assembled")) as work, base_gguf(Path(run.settings.base), run.folder) as base:
+        model = assemble(folder, base, work / "bundle") / thin.model.path
+        if file_sha256(model).sha256 != thin.model.sha256:
+            raise ExportError(f"{folder}: assembled, its model is another than {run.path('model.gguf')}")
 
 
 def licences(run: Run) -> list[str]:
@@ -90,7 +137,7 @@ def shapes(run: Run) -> Shapes:
 def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
     """What the manifest says beside files and shapes; no path of the machine that exported."""
     settings = asdict(run.settings)
-    for private in ("histories", "base", "encoder", "workers", "model"):
+    for private in ("histories", "base", "encoder", "workers", "model", "thin"):
         settings.pop(private)
     settings["keep"] = None if run.settings.keep is None else Path(run.settings.keep).name
     packages = ("copersona", "torch", "transformers", "peft", "onnxruntime", "optimum", "gguf", "numpy")

@@ -48,7 +48,7 @@ DEPENDS = {
     "graph": ("peer_quotes", "seed"),
     "train": ("base", "train", "context", "keep"),
     "convert": ("quantize",),
-    "bundle": ("context_length",),
+    "bundle": ("context_length", "thin"),
 }
 
 

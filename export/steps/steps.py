@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from copersona.export.common.files import need_room, replacing, sha256, write_text
+from copersona.export.common.source import read_source
 from copersona.export.common.statistics import mean_interval
 from copersona.export.convert.encoder import check_encoder, convert_encoder
 from copersona.export.data.items import item_table
@@ -46,6 +47,7 @@ from copersona.export.run.run import Run, write_profiles
 from copersona.export.run.situations import run_targets
 from copersona.export.training.kept import read_kept
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.tensors import as_float16
 from copersona.runtime.history.importers import history_line, load_history
 from copersona.runtime.history.interactions import group_by_person
 from copersona.runtime.profile.facets import Profile, Reliability, schema_to_json
@@ -172,7 +174,7 @@ def graph(run: Run) -> Report:
     profiles = [run.profiles[State(p, run.splits[p].known)] for p in run.people]
     vectors, labels = stack(profiles)
     centring = centre_population(vectors, labels, run.schema, run.encode)
-    centred = centring(vectors, labels >= Reliability.MODERATE)
+    centred = as_float16(centring(vectors, labels >= Reliability.MODERATE))
     names = pseudonyms_for(run.people, run.settings.seed)
     built = build_graph(run.people, names, profiles, centred, labels, quotes=run.settings.peer_quotes)
     write_text(run.path("pseudonyms.json"), json.dumps(names, ensure_ascii=False, indent=1))
@@ -211,22 +213,26 @@ def train(run: Run) -> Report:
 
 
 def convert(run: Run) -> Report:
-    """LoRA merged, written as GGUF in float32, then in the precision that ships."""
-    from copersona.export.convert.gguf import merge_lora, write_gguf
+    """LoRA as it ships, merged into the base in float32, then in the precision that ships."""
+    from copersona.export.convert.lora import base_gguf, convert_lora
+    from copersona.runtime.assemble.merge import merge
     from copersona.runtime.engine.engine import quantize
 
-    merged, kind = run.path("merged"), run.settings.quantize
-    merge_lora(Path(run.settings.base), run.path("train") / "best" / "adapter", merged)
+    base, kind = Path(run.settings.base), run.settings.quantize
+    lora = convert_lora(run.path("train") / "best" / "adapter", base, run.path("lora.safetensors"))
     full, model = run.path("model-f32.gguf"), run.path("model.gguf")
-    write_gguf(merged, full, "f32")
-    need_room(model, full.stat().st_size)
-    if kind == "f32":
-        with replacing(model) as part:
-            shutil.copyfile(full, part)
-    elif kind == "f16":
-        write_gguf(merged, model, "f16")
-    else:
-        quantize(full, model, kind)
+    with base_gguf(base, run.folder) as source:
+        with replacing(full) as part:
+            merge(source, lora, part)
+        need_room(model, full.stat().st_size)
+        if kind == "f32":
+            with replacing(model) as part:
+                shutil.copyfile(full, part)
+        elif kind == "f16":
+            with replacing(model) as part:
+                merge(source, lora, part, "f16")
+        else:
+            quantize(full, model, kind)
     return {"quantisation": kind, "megabytes": round(model.stat().st_size / 1e6, 1)}
 
 
@@ -260,6 +266,8 @@ def check_inputs(run: Run) -> None:
     if missing:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
     check_base(base)
+    if run.settings.thin and read_source(base) is None:
+        raise ExportError(f"{base}: --thin names the GGUF that a bundle is assembled with; give --base FILE.gguf")
     check_encoder(Path(run.settings.encoder))
     if run.settings.keep is not None:
         read_kept(Path(run.settings.keep))  # a bad line is found before the first long step

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from copersona.export.common.files import replacing
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.tensors import as_float16, rows_of, safetensors_chunks
 from copersona.runtime.persona.neighbors import SHARED
 from copersona.runtime.persona.personalizer import HEADS, PersonaInputs, tensor_shapes
 
@@ -133,7 +133,7 @@ class TorchPersonalizer(nn.Module):
         return 0.0
 
     def save(self, path: Path) -> None:
-        """Write `personalizer.safetensors` as the runtime reads it."""
-        tensors = {name: t.detach().float().cpu().contiguous().numpy() for name, t in self.state_dict().items()}
+        """Write `personalizer.safetensors` as the runtime reads it: float32, in values that float16 can hold."""
+        tensors = {name: as_float16(t.detach().float().cpu().numpy()) for name, t in self.state_dict().items()}
         with replacing(path) as part:
-            save_file(tensors, part)
+            part.write_bytes(b"".join(safetensors_chunks(rows_of(tensors, "F32"))))

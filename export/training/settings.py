@@ -56,9 +56,11 @@ PAPER = TrainSettings(
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What training came to; losses are nats a token over the validation targets."""
+    """What training came to; losses are nats a token over the validation targets. `shipped_loss` is the best state's
+    in the float16 values that ship."""
 
     best_loss: float
+    shipped_loss: float
     best_step: int
     first_loss: float
     nobody_loss: float

@@ -179,6 +179,7 @@ class Trainer:
     def _save_best(self) -> None:
         with replacing_folder(self.folder / "best") as best:
             self.model.lm.save_pretrained(str(best / "adapter"))
+            _round(best / "adapter" / "adapter_model.safetensors")
             self.model.personalizer.save(best / "personalizer.safetensors")
             write_text(best / "step.json", json.dumps({"step": self.best_step, "validation": self.best}))
 
@@ -238,6 +239,7 @@ class Trainer:
         ]
         return TrainResult(
             best_loss=self.best,
+            shipped_loss=self.evaluate([self.example(s, None) for s in validation]),
             best_step=self.best_step,
             first_loss=self.first,
             nobody_loss=self.evaluate(nobody),
@@ -246,6 +248,13 @@ class Trainer:
             seconds=self.seconds,
             gates=tuple(round(g, 4) for g in self.model.personalizer.gates().tolist()),
         )
+
+
+def _round(path: Path) -> None:
+    """Give the adapter the values that ship: float16's, in float32."""
+    from safetensors.torch import load_file, save_file
+
+    save_file({name: t.half().float() for name, t in load_file(path).items()}, path, {"format": "pt"})
 
 
 def learning_rate(step: int, total: int, warmup: float) -> float:

@@ -21,8 +21,9 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1024 * 1024  # bytes
 REQUIRED_ROLES = (
-    "facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "personalizer", "model", "card",
+    "facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "personalizer", "card",
 )  # fmt: skip
+EITHER_ROLE = ("model", "lora")  # a bundle is whole, or thin and names the base that its LoRA is for
 OPTIONAL_ROLES = ("arrays", "items")  # at most one file each
 FREE_ROLES = ("licence",)  # any number of files
 
@@ -65,6 +66,11 @@ class Manifest:
     shapes: Shapes
     settings: Mapping[str, Any]
 
+    @property
+    def thin(self) -> bool:
+        """Whether the bundle has to be assembled with its base before it answers."""
+        return self.file("lora") is not None
+
     def file(self, role: str) -> FileRow | None:
         """The file of a role that at most one file has; None where the bundle has none."""
         return next((row for row in self.files if row.role == role), None)
@@ -96,7 +102,7 @@ class Manifest:
                 format_version=body["format_version"],
                 bundle_id=_string(body["bundle_id"]),
                 created=_string(body["created"]),
-                files=tuple(_file_row(row) for row in body["files"]),
+                files=tuple(file_row(row) for row in body["files"]),
                 shapes=_shapes(body["shapes"]),
                 settings=dict(body["settings"]),
             )
@@ -132,7 +138,10 @@ def check_files(files: tuple[FileRow, ...]) -> None:
     for role in REQUIRED_ROLES:
         if roles.count(role) != 1:
             raise ValueError(f"{roles.count(role)} files have the role {role!r}, expected one")
-    for role in set(roles) - set(REQUIRED_ROLES) - set(FREE_ROLES):
+    if sum(roles.count(role) for role in EITHER_ROLE) != 1:
+        counts = " and ".join(f"{roles.count(role)} files have the role {role!r}" for role in EITHER_ROLE)
+        raise ValueError(f"{counts}, expected one in all")
+    for role in set(roles) - set(REQUIRED_ROLES) - set(FREE_ROLES) - set(EITHER_ROLE):
         if role not in OPTIONAL_ROLES or roles.count(role) > 1:
             raise ValueError(f"{roles.count(role)} files have the role {role!r}, which is not known or allowed once")
 
@@ -152,7 +161,8 @@ def _check_version(body: Any, source: str) -> None:
         raise BundleError(f"{source}: format {version}, this copersona reads {FORMAT_VERSION}; update copersona")
 
 
-def _file_row(row: Mapping[str, Any]) -> FileRow:
+def file_row(row: Mapping[str, Any]) -> FileRow:
+    """A row from its JSON. Raises KeyError, TypeError or ValueError."""
     if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"]):
         raise ValueError(f"{row['path']!r} has no sha256")
     return FileRow(_string(row["path"]), _string(row["role"]), _count(row["bytes"]), row["sha256"])

@@ -37,6 +37,10 @@ class Bundle(Closing):
     def __init__(self, folder: Path | str, *, full: bool = False) -> None:
         self.folder = Path(folder)
         self.manifest: Manifest = verify(self.folder, full=full)
+        if self.manifest.thin:
+            raise BundleError(
+                f"{self.folder}: a thin bundle, without a model; run: copersona bundle assemble {self.folder}"
+            )
         check_parts_once(self.folder, self.manifest, full=full)
         self.schema: FacetSchema = read_schema(self.path("facets"))
         self._database: sqlite3.Connection = open_graph_db(self.path("graph"))

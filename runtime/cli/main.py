@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli.bundle import bundle
 from copersona.runtime.cli.commands import (
     AS_JSON,
     BUNDLE,
@@ -45,67 +46,9 @@ def main() -> None:
     """
 
 
+main.add_command(bundle)
 main.add_command(demo)
 main.add_command(people)
-
-
-@main.group()
-def bundle() -> None:
-    """Check a bundle, or see what is in it."""
-
-
-@bundle.command("verify")
-@BUNDLE
-@AS_JSON
-@foreseen
-def bundle_verify(folder: Path, as_json: bool) -> None:
-    """Read every file of BUNDLE and check it against the manifest and the other parts.
-
-    Ends with 0 only when the bundle is whole.
-    """
-    from copersona.runtime.session.session import open_bundle
-
-    with open_bundle(folder, full=True) as session:
-        session.personalizer  # noqa: B018 - loading it checks names, shapes and values
-        manifest = session.manifest
-    if as_json:
-        click.echo(json.dumps({"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": True}))
-    else:
-        click.echo(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
-
-
-@bundle.command("show")
-@BUNDLE
-@AS_JSON
-@foreseen
-def bundle_show(folder: Path, as_json: bool) -> None:
-    """What BUNDLE holds: facets, peers, sizes, and what was checked when it was packed."""
-    from dataclasses import asdict
-
-    from copersona.runtime.session.session import open_bundle
-
-    with open_bundle(folder) as session:
-        manifest, schema, context = session.manifest, session.schema, session.context
-        if as_json:
-            body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
-            click.echo(json.dumps(body, ensure_ascii=False))
-            return
-        shapes = manifest.shapes
-        click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
-        click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
-        click.echo(
-            f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"
-        )
-        click.echo(
-            f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
-            f"facets {context.place}, up to {context.budget} tokens"
-        )
-        for facet in schema.facets:
-            click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
-        for row in manifest.files:
-            click.echo(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
-        for name, value in manifest.settings.get("parity", {}).items():
-            click.echo(f"  checked: {name} = {value:g}")
 
 
 def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:

@@ -34,3 +34,9 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Have the device keep what was written to the file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

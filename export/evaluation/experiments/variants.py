@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from copersona.export.common.files import scratch, sha256, write_text
+from copersona.export.common.files import sha256, write_text
 from copersona.export.evaluation.methods.method import silent
 from copersona.export.evaluation.methods.switched import UNGATED
 from copersona.export.evaluation.variants.rewire import global_order, global_vectors, order_name, random_order, rewired
@@ -109,15 +109,11 @@ class VariantTrainer:
             return folder / "bundle"
         folder.mkdir(parents=True, exist_ok=True)
         self._train(variant, folder / "train")
-        from copersona.export.convert.gguf import merge_lora
-
         best = folder / "train" / "best"
-        with scratch(folder / "merged") as merged:
-            merge_lora(Path(self.run.settings.base), best / "adapter", merged)
-            personalizer = best / "personalizer.safetensors"
-            if variant.dep:  # no device reads its vectors, so they are not in the bundle
-                return pack_variant(self.run, self.bundle, variant.name, merged, None, sha256(personalizer))
-            return pack_variant(self.run, self.bundle, variant.name, merged, personalizer)
+        personalizer = best / "personalizer.safetensors"
+        if variant.dep:  # no device reads its vectors, so they are not in the bundle
+            return pack_variant(self.run, self.bundle, variant.name, best / "adapter", None, sha256(personalizer))
+        return pack_variant(self.run, self.bundle, variant.name, best / "adapter", personalizer)
 
     def _train(self, variant: Variant, folder: Path) -> None:
         from copersona.export.run.training import Make, Shape, personalizer_shape, train_run

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from copersona.export.common.files import replacing, replacing_folder, scratch
 from copersona.export.run.run import Run
+from copersona.runtime.assemble.merge import make_model
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
-from copersona.runtime.engine.engine import quantize
 
 VERSION = 1  # raise it when a variant's training changes
 
@@ -22,7 +22,7 @@ def folder_of(run: Run, name: str) -> Path:
 
 def base_bundle(run: Run, bundle: Path) -> Path:
     """The bundle with the untrained base in it, quantised as the trained one is."""
-    return pack_variant(run, bundle, "base", Path(run.settings.base), None)
+    return pack_variant(run, bundle, "base", None, None)
 
 
 def key_of(bundle: Path, name: str) -> dict[str, str | int]:
@@ -32,16 +32,20 @@ def key_of(bundle: Path, name: str) -> dict[str, str | int]:
     return {"variant": name, "variant_of": manifest.bundle_id, "variant_version": VERSION, "context_length": room}
 
 
-def pack_variant(run: Run, bundle: Path, name: str, model: Path, personalizer: Path | None, trained: str = "") -> Path:
-    """A bundle as `bundle` with another model (a transformers folder) and personalizer. `trained` is the hash of what
-    was trained and is not in the bundle, so that the bundle's id depends on it."""
+def pack_variant(
+    run: Run, bundle: Path, name: str, adapter: Path | None, personalizer: Path | None, trained: str = ""
+) -> Path:
+    """A bundle as `bundle` with another peft adapter merged into its base (None: none) and another personalizer.
+
+    `trained` is the hash of what was trained and is not in the bundle, so that the bundle's id depends on it.
+    """
     target = folder_of(run, name) / "bundle"
     key = key_of(bundle, name) | ({"trained": trained} if trained else {})
     if (target / "manifest.json").is_file() and key.items() <= open_manifest(target).settings.items():
         return target
     manifest = verify(bundle)
     with replacing(folder_of(run, name) / "model.gguf") as gguf:
-        to_gguf(run, model, gguf)
+        _write_model(run, adapter, gguf)
         changed = {"model": gguf} | ({} if personalizer is None else {"personalizer": personalizer})
         with replacing_folder(target) as part:
             for row in manifest.files:
@@ -64,14 +68,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def to_gguf(run: Run, model: Path, target: Path) -> None:
-    """A transformers folder as GGUF in the run's precision."""
-    from copersona.export.convert.gguf import write_gguf
+def _write_model(run: Run, adapter: Path | None, target: Path) -> None:
+    """The run's base with an adapter merged, in the run's precision."""
+    from copersona.export.convert.lora import base_gguf, convert_lora
 
-    kind = run.settings.quantize
-    if kind == "f32" or kind == "f16":
-        write_gguf(model, target, kind)
-        return
-    with scratch(target.with_name("full")) as folder:
-        write_gguf(model, folder / "f32.gguf", "f32")
-        quantize(folder / "f32.gguf", target, kind)
+    base = Path(run.settings.base)
+    with scratch(target.with_name("merging")) as work, base_gguf(base, work) as source:
+        lora = None if adapter is None else convert_lora(adapter, base, work / "lora.safetensors")
+        make_model(source, lora, target, run.settings.quantize)

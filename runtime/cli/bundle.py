@@ -1,0 +1,104 @@
+"""`copersona bundle`: check one, see what is in it, assemble a thin one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
+
+
+@click.group()
+def bundle() -> None:
+    """Check a bundle, see what is in it, or make a thin one whole."""
+
+
+@bundle.command("verify")
+@BUNDLE
+@AS_JSON
+@foreseen
+def bundle_verify(folder: Path, as_json: bool) -> None:
+    """Read every file of BUNDLE and check it against the manifest and the other parts.
+
+    Ends with 0 only when nothing is missing or changed. A thin bundle's parts are checked when it is assembled.
+    """
+    from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.verify import open_manifest, verify
+    from copersona.runtime.session.session import open_bundle
+
+    if open_manifest(folder).thin:
+        manifest = verify(folder, full=True)
+        base = read_thin(manifest).base
+    else:
+        base = None
+        with open_bundle(folder, full=True) as session:
+            session.personalizer  # noqa: B018 - loading it checks names, shapes and values
+            manifest = session.manifest
+    if as_json:
+        body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
+        click.echo(json.dumps(body | ({} if base is None else {"base": base.to_json()})))
+    elif base is not None:
+        click.echo(f"{folder}: thin, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}; its base is {base}")
+    else:
+        click.echo(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
+
+
+@bundle.command("show")
+@BUNDLE
+@AS_JSON
+@foreseen
+def bundle_show(folder: Path, as_json: bool) -> None:
+    """What BUNDLE holds: facets, peers, sizes, and what was checked when it was packed."""
+    from dataclasses import asdict
+
+    from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.verify import verify
+    from copersona.runtime.profile.facets import read_schema
+    from copersona.runtime.prompt.settings import read_context
+    from copersona.runtime.session.session import open_bundle
+
+    manifest = verify(folder)
+    if not manifest.thin:
+        open_bundle(folder).close()  # the parts fit together
+    schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
+    if as_json:
+        body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
+        click.echo(json.dumps(body, ensure_ascii=False))
+        return
+    shapes = manifest.shapes
+    click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
+    if manifest.thin:
+        click.echo(f"thin, to be assembled with {read_thin(manifest).base}")
+    click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
+    click.echo(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
+    click.echo(
+        f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
+        f"facets {context.place}, up to {context.budget} tokens"
+    )
+    for facet in schema.facets:
+        click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
+    for row in manifest.files:
+        click.echo(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
+    for name, value in manifest.settings.get("parity", {}).items():
+        click.echo(f"  checked: {name} = {value:g}")
+
+
+@bundle.command("assemble")
+@BUNDLE
+@click.option("--base", type=click.Path(dir_okay=False, path_type=Path),
+              help="The base's GGUF; otherwise the cache and installed packages are looked through.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="The new folder; otherwise one in the cache.")
+@AS_JSON
+@foreseen
+def bundle_assemble(folder: Path, base: Path | None, out: Path | None, as_json: bool) -> None:
+    """Make the whole bundle of a thin one, which names its base model instead of holding it.
+
+    The base is checked by its hash, the LoRA merged, the model quantised and asked a probe whose answer is known. The
+    folder is there complete or not at all. Prints where it is.
+    """
+    from copersona.runtime.assemble.assemble import assemble
+
+    target = assemble(folder, base, out)
+    click.echo(json.dumps({"bundle": str(target)}) if as_json else str(target))
