@@ -40,7 +40,7 @@ SUBJECT_WORDS = 14
 def discover(
     histories: Mapping[str, History], encode: Encode, *, facets: int, seed: int, clusters: int = 8
 ) -> Discovery:
-    """Induce `facets` facets from training people's known histories.
+    """Induce `facets` facets from training people's histories before validation.
 
     Raises:
         ExportError: fewer than LEAST_PEOPLE people, or fewer facets in them than asked for.

@@ -106,7 +106,7 @@ class _People:
 
     def weigh(self, proposal: Proposal, chosen: Sequence[Candidate]) -> tuple[Candidate, Measured] | str:
         """The proposal as a measured facet, or the reason why it is none."""
-        lists = [self._known(words) for words in proposal.words]
+        lists = [self._used(words) for words in proposal.words]
         problem = self._problem(proposal, lists, [c.facet.name for c in chosen])
         if problem:
             return problem
@@ -126,10 +126,10 @@ class _People:
         other = repeats(candidate, chosen)
         return (candidate, measured) if other is None else f"it says the same of people as {_quoted(other.facet.name)}"
 
-    def _known(self, words: Sequence[str]) -> tuple[str, ...]:
+    def _used(self, words: Sequence[str]) -> tuple[str, ...]:
         """The words that enough people use, each once."""
-        known = dict.fromkeys(w for w in words if words_of(w) == [w] and self.users[w] >= MIN_PEOPLE)
-        return tuple(known)[:MOST_WORDS]
+        used = dict.fromkeys(w for w in words if words_of(w) == [w] and self.users[w] >= MIN_PEOPLE)
+        return tuple(used)[:MOST_WORDS]
 
     def _problem(self, proposal: Proposal, lists: Sequence[tuple[str, ...]], taken: Sequence[str]) -> str:
         texts = {"name": proposal.name, "definition": proposal.definition, "rubric": proposal.rubric}

@@ -114,7 +114,7 @@ def population_of(
 
 def population_of_run(run: Run) -> Population:
     """The training people of a run folder as they stand in its graph; true is what their whole histories measure."""
-    profiles = tuple(run.profiles[State(person, run.splits[person].known)] for person in run.people)
+    profiles = tuple(run.profiles[State(person, run.splits[person].seen)] for person in run.people)
     texts = [outputs(run.histories[person]) for person in run.people]
     return Population(tuple(run.people), profiles, _truth(texts, run.schema), run.schema)
 

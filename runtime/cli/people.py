@@ -75,11 +75,11 @@ def people_import(
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)
     if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.known, "enrolled": len(enrolled)}
+        body = {"people": added.people, "new": added.new, "known": added.repeated, "enrolled": len(enrolled)}
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
     click.echo(
-        f"{added.people} people: {added.new} new interactions, {added.known} known already, "
+        f"{added.people} people: {added.new} new interactions, {added.repeated} known already, "
         f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {len(enrolled)} enrolled"
     )
 

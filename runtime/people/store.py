@@ -41,7 +41,7 @@ class Added:
 
     people: int
     new: int
-    known: int
+    repeated: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def gating(bench: Bench, cases: Sequence[Case]) -> Gating:
 def _guesses(bench: Bench, cases: Sequence[Case]) -> list[Guess]:
     session, run = bench.session(), bench.run
     schema = session.schema
-    peers = np.stack([run.profiles[State(p, run.splits[p].known)].z for p in run.people])
+    peers = np.stack([run.profiles[State(p, run.splits[p].seen)].z for p in run.people])
     said = np.array([[facet_score(f, z, schema) for f in schema.facets] for z in peers])  # (U, M)
     found = []
     for place, case in enumerate(track(cases, "gating")):
