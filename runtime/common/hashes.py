@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.common.files import write_whole
 from copersona.runtime.common.places import cache_home
 
 SETTLED = 2_000_000_000  # ns; a file changed this recently may change again within one tick of its clock
@@ -78,11 +79,9 @@ class CheckedHashes:
         if not self._changed:
             return
         kept = {path: row for path, row in self._hashes.items() if os.path.exists(path)}
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept), encoding="utf-8")
-            os.replace(temporary, self._file)
+            write_whole(self._file, [json.dumps(kept).encode("utf-8")], durable=False)
         self._changed = False
 
     def _load(self) -> dict[str, Any]:
