@@ -159,7 +159,7 @@ def invented(run: Run, people: int | None) -> Figures:
     """Hidden facets in an invented population: peers against no peers and against random peers."""
     from copersona.export.measure.completion import hidden_facet_figures
 
-    return hidden_facet_figures(run.settings.seed, run.encode)
+    return hidden_facet_figures(run.settings.seed, run.encode).to_json()
 
 
 def completion(run: Run, people: int | None) -> Figures:
