@@ -89,15 +89,15 @@ def completion_claims(hidden: HiddenFacets) -> list[Claim]:
     ]
 
 
-def gate_claim(found: Gating) -> Claim:
+def gate_claim(shares: Gating) -> Claim:
     """The best share of one's own evidence rises with its reliability, over labels with enough measurements."""
-    best = {label: row["best share"] for label, row in found.rows.items() if row["measurements"] >= ENOUGH}
+    best = {label: row["best share"] for label, row in shares.rows.items() if row["measurements"] >= ENOUGH}
     figure = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
-    count = int(sum(row["measurements"] for row in found.rows.values()))
+    count = int(sum(row["measurements"] for row in shares.rows.values()))
     claim = "gating: the best share of own evidence rises"
-    if found.rise is None:
+    if shares.rise is None:
         return Claim(claim, f"{figure}; too few measurements", count, "not shown")
-    mean, low, high = found.rise
+    mean, low, high = shares.rise
     shown = verdict(low, high)
     if shown == "yes" and list(best.values()) != sorted(best.values()):
         shown = "not shown"
