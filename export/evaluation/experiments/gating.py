@@ -116,7 +116,7 @@ def _row(guesses: Sequence[Guess], gate: float, low: float, high: float) -> Gate
     own, peers, truth = np.array([(g.own, g.peers, g.truth) for g in guesses]).T
     apart = float(((own - peers) ** 2).sum())
     best = float(((truth - peers) * (own - peers)).sum()) / apart if apart else float("nan")
-    guesses = {"own": own, "neighbours": peers, "mixed by the trained gate": gate * own + (1 - gate) * peers}
-    errors = {f"error, {name}": round(float(np.abs(guess - truth).mean()), 4) for name, guess in guesses.items()}
+    mixtures = {"own": own, "neighbours": peers, "mixed by the trained gate": gate * own + (1 - gate) * peers}
+    errors = {f"error, {name}": round(float(np.abs(mixture - truth).mean()), 4) for name, mixture in mixtures.items()}
     shares = {"best share": round(best, 4), "low": round(low, 4), "high": round(high, 4)}
     return {**shares, "trained gate": round(gate, 4), **errors, "measurements": len(guesses)}
