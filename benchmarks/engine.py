@@ -46,7 +46,7 @@ def drawn(engine: Engine, tokens: int, seed: int) -> Wanted:
     """A person's soft prompt, `tokens` of theirs and a request, greedy."""
     rng = np.random.default_rng(seed)
     soft = rng.normal(0, 0.02, (SOFT, engine.width)).astype(np.float32)
-    return Wanted(soft, rng.integers(3, engine.vocabulary, tokens + REQUEST).tolist(), GREEDY)
+    return Wanted(soft, rng.integers(3, engine.vocabulary_size, tokens + REQUEST).tolist(), GREEDY)
 
 
 def first_token(engine: Engine, wanted: Wanted) -> float:
@@ -103,7 +103,7 @@ def decoding(engine: Engine, path: Path, settings: Settings) -> Row:
     import llama_cpp
 
     theirs = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_threads=1, n_threads_batch=1, verbose=False)
-    ids = np.random.default_rng(3).integers(3, engine.vocabulary, 24).tolist()
+    ids = np.random.default_rng(3).integers(3, engine.vocabulary_size, 24).tolist()
 
     def reference() -> float:
         theirs.reset()

@@ -3,7 +3,7 @@
     from copersona import runtime
 
     with runtime.open_bundle("bundle/") as session, runtime.PeopleStore() as people:
-        people.add(runtime.read_history("history.jsonl"))
+        session.add(people, runtime.read_history("history.jsonl"))
         ana = session.person(people, "ana")
         for piece in session.answer("Write a review.\\nTitle: good strings", ana):
             print(piece, end="")

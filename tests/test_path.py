@@ -47,12 +47,12 @@ def session(tiny_bundle: Path) -> Iterator[Session]:
 
 def enrolled(run: Run) -> str:
     """A training person with a long history."""
-    return max(run.people, key=lambda p: len(run.known[p]))
+    return max(run.people, key=lambda p: len(run.training_histories[p]))
 
 
 def states_at_test(run: Run) -> list[State]:
     """Test targets of everyone, new people included."""
-    return [State(p, split.known + 1) for p, split in run.splits.items() if split.held_out]
+    return [State(p, split.seen + 1) for p, split in run.splits.items() if split.held_out]
 
 
 def newcomer(run: Run) -> str:
@@ -187,12 +187,12 @@ def test_a_context_that_does_not_fit_is_refused_when_the_bundle_is_opened(tiny_b
 def test_the_receipt_says_which_matcher_found_what(run: Run, tiny_bundle: Path) -> None:
     person = enrolled(run)
     with open_bundle(tiny_bundle, threads=1, context={"recent": 1, "matched": 2, "matcher": "dense"}) as opened:
-        known = opened.know(run.known[person], pseudonym=run.pseudonyms[person])
+        known = opened.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
         receipt = opened.answer("Write a review.", known, SAMPLING).finish().receipt
         assert [row.by for row in receipt.retrieved] == ["recent", "dense", "dense"]
         prompt = opened.prompt("Write a review.", known)
         assert [row.digest for row in receipt.retrieved] == [item.digest for item in prompt.history]
-        assert prompt.recent == run.known[person][-1:]
+        assert prompt.recent == run.training_histories[person][-1:]
         assert receipt.context == asdict(opened.context)
 
 
@@ -218,24 +218,24 @@ def test_enrolled_people_are_never_their_own_peer_and_strangers_may_be_near_anyo
     person = enrolled(run)
     row = session.graph.row(run.pseudonyms[person])
     assert row >= 0
-    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    known = session.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
     assert row not in known.persona.placement.shared.index
     assert row not in {b.peer for b in known.persona.placement.borrowed}
-    unnamed = session.know(run.known[person])
+    unnamed = session.know(run.training_histories[person])
     assert row == unnamed.persona.placement.shared.index[0, 0]  # their own twin, were they not enrolled
     np.testing.assert_array_equal(known.persona.vectors, session.graph.peers[:, row])
 
 
 def test_item_words_are_those_of_the_export(run: Run, session: Session) -> None:
     person = enrolled(run)
-    raw = run.raw_histories[person][: run.splits[person].known]
+    raw = run.raw_histories[person][: run.splits[person].seen]
     again = session.attach_items(raw, enrolled=frozenset({person}))
-    assert [i.words for i in again] == [i.words for i in run.known[person]]
+    assert [i.words for i in again] == [i.words for i in run.training_histories[person]]
 
 
 def test_the_same_seed_gives_the_same_answer_and_another_persona_another(run: Run, session: Session) -> None:
     person, request = enrolled(run), "Write a review.\nRating: 4 of 5"
-    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    known = session.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
     one = session.answer(request, known, SAMPLING, person=person).finish()
     other = session.answer(request, known, SAMPLING, person=person).finish()
     assert one.text == other.text != ""
@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_answer_and_another_persona_another(run: Ru
 
 def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Session) -> None:
     person, request = enrolled(run), "Write a review.\nTitle: fine"
-    known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+    known = session.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
     answer = session.answer(request, known, SAMPLING, person=person)
     with pytest.raises(RuntimeError, match="when the answer has ended"):
         _ = answer.receipt
@@ -271,7 +271,7 @@ def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Sessi
     ]
     assert body["context"] == asdict(session.context)
     assert body["retrieved"]
-    assert {r["digest"] for r in body["retrieved"]} <= {i.digest for i in run.known[person]}
+    assert {r["digest"] for r in body["retrieved"]} <= {i.digest for i in run.training_histories[person]}
     assert [f["facet"] for f in body["facets"]] == list(session.schema.names)
     gates = dict(zip(("none", "weak", "moderate", "strong"), session.personalizer.gates().tolist(), strict=True))
     for facet in body["facets"]:
@@ -289,7 +289,7 @@ def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Sessi
 def test_a_score_is_the_engines_log_probabilities_in_bits(run: Run, session: Session) -> None:
     person = enrolled(run)
     target = run.histories[person][-1]
-    for known in (session.know(run.known[person], pseudonym=run.pseudonyms[person]), None):
+    for known in (session.know(run.training_histories[person], pseudonym=run.pseudonyms[person]), None):
         soft = session.nobody if known is None else known.soft
         tokens = session.layout.answer(target.output)
         logs = session.engine.score(soft, session.prompt(target.request(), known).tokens, tokens)

@@ -62,7 +62,7 @@ class Held:
     """The text that is measured on, the same for every model."""
 
     posts: tuple[str, ...]
-    histories: tuple[History, ...]  # known interactions, then the validation one
+    histories: tuple[History, ...]  # interactions before validation, then the validation one
     text: BaseText
 
 
@@ -76,7 +76,7 @@ def held_text(text: BaseText, posts: int, people: int) -> Held:
 
 
 def _to_validation(histories: Mapping[str, History], splits: Splits, person: str) -> History:
-    return histories[person][: splits[person].known + 1]
+    return histories[person][: splits[person].seen + 1]
 
 
 @contextmanager

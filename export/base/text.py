@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from copersona.export.data.items import attach_words, item_table
-from copersona.export.data.splits import Splits, known_history, make_splits, training_people
+from copersona.export.data.splits import Splits, make_splits, seen_history, training_people
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, clean_text, group_by_person
@@ -61,15 +61,15 @@ class People:
     histories: Mapping[str, History]
     splits: Splits
 
-    def known(self) -> dict[str, History]:
+    def training_histories(self) -> dict[str, History]:
         """Training people's interactions before validation."""
-        return {p: known_history(self.histories, self.splits, p) for p in training_people(self.splits)}
+        return {p: seen_history(self.histories, self.splits, p) for p in training_people(self.splits)}
 
     def held_out(self) -> Iterator[str]:
         """Every text that no training may see: new people's, and everyone's validation and test."""
         for person, history in self.histories.items():
             split = self.splits[person]
-            yield from (item.output for item in (history if split.new else history[split.known :]))
+            yield from (item.output for item in (history if split.new else history[split.seen :]))
 
 
 class BaseText:
@@ -88,8 +88,8 @@ class BaseText:
         loaded = load_history([self._path(file.name)], file.format, metadata=metadata)
         histories = group_by_person(loaded.interactions)
         splits = make_splits(histories, SEED)
-        known = {p: known_history(histories, splits, p) for p in training_people(splits)}
-        return People(attach_words(histories, splits, item_table(known)), splits)
+        seen = {p: seen_history(histories, splits, p) for p in training_people(splits)}
+        return People(attach_words(histories, splits, item_table(seen)), splits)
 
     @cached_property
     def held_out(self) -> frozenset[str]:
@@ -99,7 +99,7 @@ class BaseText:
 
     def histories(self) -> list[History]:
         """What training people of all files wrote before validation, without copies of held-out texts."""
-        rows = (history for people in self.reviews for history in people.known().values())
+        rows = (history for people in self.reviews for history in people.training_histories().values())
         kept = [tuple(item for item in history if digest(item.output) not in self.held_out) for history in rows]
         return [history for history in kept if history]
 

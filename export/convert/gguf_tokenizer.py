@@ -208,11 +208,11 @@ def _scores(where: Path, tokens: list[str], pairs: list[tuple[str, str]]) -> tup
             if last in order:
                 raise ExportError(f"{where}: merges of {last!r} stand at two places, which scores cannot say")
             order[last] = len(order)
-    known, allowed = set(tokens), set(pairs)
+    present, allowed = set(tokens), set(pairs)
     for token in tokens:
         for at in range(1, len(token)):
             left, right = token[:at], token[at:]
-            meets = (at == 1 or left in known) and (len(right) == 1 or right in known)
+            meets = (at == 1 or left in present) and (len(right) == 1 or right in present)
             if meets and (left, right) not in allowed:
                 raise ExportError(f"{where}: {left!r} and {right!r} are not merged to {token!r}, but by llama.cpp")
     return tuple(-1.0 - order.get(token, len(order) + i) for i, token in enumerate(tokens))

@@ -21,10 +21,10 @@ ItemTable = dict[str, dict[str, int]]
 """item -> word -> number of people who use it of this item; most telling words first."""
 
 
-def item_table(known: Mapping[str, History]) -> ItemTable:
+def item_table(histories: Mapping[str, History]) -> ItemTable:
     """Words by how many people use them of the item, times how few items they are used of (TF-IDF)."""
     people: dict[str, Counter[str]] = defaultdict(Counter)
-    for history in known.values():
+    for history in histories.values():
         said: dict[str, set[str]] = defaultdict(set)
         for interaction in history:
             if interaction.item is not None:
@@ -51,7 +51,7 @@ def attach_words(histories: Mapping[str, History], splits: Splits, table: ItemTa
         split = splits[person]
         rows = []
         for place, item in enumerate(history):
-            counted = not split.new and place < split.known
+            counted = not split.new and place < split.seen
             words = pick_words(table.get(item.item or "", {}), item.output if counted else None)
             rows.append(replace(item, words=words) if item.input is None and not item.words else item)
         done[person] = tuple(rows)

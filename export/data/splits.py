@@ -25,17 +25,17 @@ FIRST_TARGET = 2  # training targets roll from the third interaction on
 
 @dataclass(frozen=True, slots=True)
 class PersonSplit:
-    """One person: `new` or trained on, `known` interactions before validation, `digests` of the whole history in
+    """One person: `new` or trained on, `seen` interactions before validation, `digests` of the whole history in
     order."""
 
     new: bool
-    known: int
+    seen: int
     digests: tuple[str, ...]
 
     @property
     def held_out(self) -> bool:
-        """Whether validation (index `known`) and test (index `known + 1`) exist."""
-        return self.known < len(self.digests)
+        """Whether validation (index `seen`) and test (index `seen + 1`) exist."""
+        return self.seen < len(self.digests)
 
 
 Splits = Mapping[str, PersonSplit]
@@ -51,8 +51,8 @@ def make_splits(histories: Mapping[str, History], seed: int) -> dict[str, Person
     """Splits of histories that are already in order."""
     splits = {}
     for person, history in histories.items():
-        known = len(history) - 2 if len(history) >= MIN_HELD else len(history)
-        splits[person] = PersonSplit(is_new(person, seed), known, tuple(item.digest for item in history))
+        seen = len(history) - 2 if len(history) >= MIN_HELD else len(history)
+        splits[person] = PersonSplit(is_new(person, seed), seen, tuple(item.digest for item in history))
     return splits
 
 
@@ -61,14 +61,14 @@ def training_people(splits: Splits) -> list[str]:
     return [person for person, split in splits.items() if not split.new]
 
 
-def known_history(histories: Mapping[str, History], splits: Splits, person: str) -> History:
+def seen_history(histories: Mapping[str, History], splits: Splits, person: str) -> History:
     """Interactions before validation."""
-    return histories[person][: splits[person].known]
+    return histories[person][: splits[person].seen]
 
 
 def write_splits(path: Path, splits: Splits) -> None:
     rows = {
-        person: {"new": split.new, "known": split.known, "digests": list(split.digests)}
+        person: {"new": split.new, "known": split.seen, "digests": list(split.digests)}
         for person, split in splits.items()
     }
     write_text(path, json.dumps({"version": 1, "people": rows}, ensure_ascii=False, indent=1))

@@ -46,7 +46,7 @@ class Candidate:
 class Measured:
     """Everyone's standardised features: z (U, F), and the odd and even halves (V, F) of those with enough texts."""
 
-    found: Contrast
+    groups: Contrast
     features: tuple[Feature, ...]
     z: F64
     odd: F64
@@ -58,10 +58,10 @@ class Measured:
         return [index[name] for name in names]
 
 
-def measure_people(found: Contrast, features: Sequence[Feature]) -> Measured:
+def measure_people(groups: Contrast, features: Sequence[Feature]) -> Measured:
     """Measure everyone's texts by these features."""
     draft = FacetSchema((), tuple(features), FEATURE_WEIGHT)
-    rows = [measure(row, draft).values for row in found.texts]
+    rows = [measure(row, draft).values for row in groups.texts]
     mean = np.array([f.mean for f in features])
     between = np.array([f.between for f in features])
     halved = [row for row in rows if len(row) >= 4] or [row for row in rows if len(row) >= 2]
@@ -69,7 +69,7 @@ def measure_people(found: Contrast, features: Sequence[Feature]) -> Measured:
     z = np.stack([(row.mean(axis=0) - mean) / between for row in rows])
     odd = np.stack([(row[0::2].mean(axis=0) - mean) / between for row in halved])
     even = np.stack([(row[1::2].mean(axis=0) - mean) / between for row in halved])
-    return Measured(found, tuple(features), z, odd, even)
+    return Measured(groups, tuple(features), z, odd, even)
 
 
 def _statistics(rows: Sequence[F32]) -> tuple[F64, F64, F64]:
@@ -134,9 +134,9 @@ def ordinal(
         features,
         numbers,
         cuts,
-        _separates(score, measured.found),
+        _separates(score, measured.groups),
     )
-    return Candidate(facet, agreement, separation(score[:, None], measured.found.assignment), score)
+    return Candidate(facet, agreement, separation(score[:, None], measured.groups.assignment), score)
 
 
 def categorical(
@@ -148,13 +148,13 @@ def categorical(
     agreement = float(np.mean([correlation(measured.odd[:, c], measured.even[:, c]) for c in columns]))
     separates = tuple(
         f"cluster {c}: {', '.join(cluster.terms[:4])} -> "
-        f"{values[int(z[measured.found.assignment == c].mean(axis=0).argmax())]}"
-        for c, cluster in enumerate(measured.found.clusters)
+        f"{values[int(z[measured.groups.assignment == c].mean(axis=0).argmax())]}"
+        for c, cluster in enumerate(measured.groups.clusters)
     )
     weights = (1.0,) * len(features)
     facet = Facet(name, definition, "categorical", tuple(values), rubric, tuple(features), weights, (), separates)
     score = z @ np.arange(len(columns))  # only for redundancy: categories have no order
-    return Candidate(facet, agreement, separation(z, measured.found.assignment), score)
+    return Candidate(facet, agreement, separation(z, measured.groups.assignment), score)
 
 
 def repeats(candidate: Candidate, chosen: Sequence[Candidate]) -> Candidate | None:
@@ -200,7 +200,7 @@ def separation(scores: F64, assignment: I32) -> float:
     return float(np.mean(np.where(total > 1e-9, 1 - inside / np.maximum(total, 1e-12), 0.0)))
 
 
-def _separates(scores: F64, found: Contrast) -> tuple[str, ...]:
-    means = [scores[found.assignment == c].mean() for c in range(len(found.clusters))]
+def _separates(scores: F64, groups: Contrast) -> tuple[str, ...]:
+    means = [scores[groups.assignment == c].mean() for c in range(len(groups.clusters))]
     low, high = int(np.argmin(means)), int(np.argmax(means))
-    return tuple(f"cluster {c}: {', '.join(found.clusters[c].terms[:4])}" for c in (low, high))
+    return tuple(f"cluster {c}: {', '.join(groups.clusters[c].terms[:4])}" for c in (low, high))

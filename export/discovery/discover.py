@@ -40,16 +40,16 @@ SUBJECT_WORDS = 14
 def discover(
     histories: Mapping[str, History], encode: Encode, *, facets: int, seed: int, clusters: int = 8
 ) -> Discovery:
-    """Induce `facets` facets from training people's known histories.
+    """Induce `facets` facets from training people's histories before validation.
 
     Raises:
         ExportError: fewer than LEAST_PEOPLE people, or fewer facets in them than asked for.
     """
-    found = contrast(histories, encode, clusters, seed)
-    measured = measure_people(found, [*style_features(found.texts), *_subject_features(found.texts, seed)])
+    groups = contrast(histories, encode, clusters, seed)
+    measured = measure_people(groups, [*style_features(groups.texts), *_subject_features(groups.texts, seed)])
     candidates = _candidates(measured)
     schema = schema_of(_choose(candidates, facets), measured)
-    return Discovery(schema, found.clusters, found.by_person, figures_of(candidates))
+    return Discovery(schema, groups.clusters, groups.by_person, figures_of(candidates))
 
 
 def _subject_features(texts: Sequence[Sequence[str]], seed: int) -> list[Feature]:

@@ -51,9 +51,9 @@ def discover_by_model(
         ExportError: too few people, or fewer facets that hold than asked for; the message says what was wrong.
         ModelError: the model cannot be reached, or `max_calls` is too low.
     """
-    found = contrast(histories, encode, clusters, seed)
-    people = _People.of(found)
-    asked = make_ask(found, people.style, facets, seed)
+    groups = contrast(histories, encode, clusters, seed)
+    people = _People.of(groups)
+    asked = make_ask(groups, people.style, facets, seed)
     note(ledger.estimate([asked], "facets").line("facets", ledger.name))
     chosen: list[tuple[Candidate, Measured]] = []
     reasons: list[str] = []
@@ -71,7 +71,7 @@ def discover_by_model(
             elif len(chosen) < facets:
                 chosen.append(held)
         if len(chosen) == facets:
-            return _discovery(chosen, found)
+            return _discovery(chosen, groups)
     why = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
     raise ExportError(
         f"asked for {facets} facets, {len(chosen)} of what {ledger.name} proposed in {ROUNDS} rounds hold{why}; "
@@ -83,38 +83,38 @@ def _quoted(name: str) -> str:
     return repr(" ".join(name.split())[: LIMITS["name"]])
 
 
-def _discovery(chosen: Sequence[tuple[Candidate, Measured]], found: Contrast) -> Discovery:
+def _discovery(chosen: Sequence[tuple[Candidate, Measured]], groups: Contrast) -> Discovery:
     candidates = [candidate for candidate, _ in chosen]
     features = {f.name: f for candidate, measured in chosen for f in schema_of([candidate], measured).features}
     weight = schema_of(candidates[:1], chosen[0][1]).feature_weight
     schema = FacetSchema(tuple(c.facet for c in candidates), tuple(features.values()), weight)
-    return Discovery(schema, found.clusters, found.by_person, figures_of(candidates))
+    return Discovery(schema, groups.clusters, groups.by_person, figures_of(candidates))
 
 
 @dataclass(frozen=True, slots=True)
 class _People:
     """The population that proposals are held against: its style, and how many people use a word."""
 
-    found: Contrast
+    groups: Contrast
     style: Measured
     users: Counter[str]
 
     @classmethod
-    def of(cls, found: Contrast) -> _People:
-        users = Counter(word for row in found.texts for word in {w for text in row for w in words_of(text)})
-        return cls(found, measure_people(found, style_features(found.texts)), users)
+    def of(cls, groups: Contrast) -> _People:
+        users = Counter(word for row in groups.texts for word in {w for text in row for w in words_of(text)})
+        return cls(groups, measure_people(groups, style_features(groups.texts)), users)
 
     def weigh(self, proposal: Proposal, chosen: Sequence[Candidate]) -> tuple[Candidate, Measured] | str:
         """The proposal as a measured facet, or the reason why it is none."""
-        lists = [self._known(words) for words in proposal.words]
+        lists = [self._used(words) for words in proposal.words]
         problem = self._problem(proposal, lists, [c.facet.name for c in chosen])
         if problem:
             return problem
         lists = [words for words in lists if words]
         names = [f"{proposal.name}: {words[0]}" for words in lists]
         phrases = [f"words such as {', '.join(words[:2])}" for words in lists]
-        features = word_features(self.found.texts, lists, names, phrases)
-        measured = measure_people(self.found, [*self.style.features, *features]) if features else self.style
+        features = word_features(self.groups.texts, lists, names, phrases)
+        measured = measure_people(self.groups, [*self.style.features, *features]) if features else self.style
         if proposal.kind == "categorical":
             parts = (proposal.name, proposal.definition, proposal.values, names, proposal.rubric)
             candidate = categorical(measured, *parts)
@@ -126,10 +126,10 @@ class _People:
         other = repeats(candidate, chosen)
         return (candidate, measured) if other is None else f"it says the same of people as {_quoted(other.facet.name)}"
 
-    def _known(self, words: Sequence[str]) -> tuple[str, ...]:
+    def _used(self, words: Sequence[str]) -> tuple[str, ...]:
         """The words that enough people use, each once."""
-        known = dict.fromkeys(w for w in words if words_of(w) == [w] and self.users[w] >= MIN_PEOPLE)
-        return tuple(known)[:MOST_WORDS]
+        used = dict.fromkeys(w for w in words if words_of(w) == [w] and self.users[w] >= MIN_PEOPLE)
+        return tuple(used)[:MOST_WORDS]
 
     def _problem(self, proposal: Proposal, lists: Sequence[tuple[str, ...]], taken: Sequence[str]) -> str:
         texts = {"name": proposal.name, "definition": proposal.definition, "rubric": proposal.rubric}
@@ -140,11 +140,11 @@ class _People:
                 return f"its {what} has {len(text)} characters, expected 1 to {LIMITS[what]}"
             if scrub(text) != text:
                 return f"its {what} holds an address, a number or a link"
-        if not set(proposal.clusters) & set(range(len(self.found.clusters))) or (
-            set(proposal.clusters) - set(range(len(self.found.clusters)))
+        if not set(proposal.clusters) & set(range(len(self.groups.clusters))) or (
+            set(proposal.clusters) - set(range(len(self.groups.clusters)))
         ):
-            return f"it cites clusters that are not there, expected numbers from 0 to {len(self.found.clusters) - 1}"
-        written = (text for row in self.found.texts for text in row)
+            return f"it cites clusters that are not there, expected numbers from 0 to {len(self.groups.clusters) - 1}"
+        written = (text for row in self.groups.texts for text in row)
         said = [*texts.values(), *proposal.values, *(word for words in lists for word in words)]
         if shares_run(" ".join(said), written, RUN):
             return f"it repeats {RUN} words in a row of a sample"

@@ -56,14 +56,14 @@ class Proposal:
     clusters: tuple[int, ...]
 
 
-def make_ask(found: Contrast, style: Measured, facets: int, seed: int) -> Ask:
+def make_ask(groups: Contrast, style: Measured, facets: int, seed: int) -> Ask:
     """The request for `facets` facets from the clusters' evidence packages."""
-    places = {person: i for i, person in enumerate(found.people)}
+    places = {person: i for i, person in enumerate(groups.people)}
     packages = []
-    for number, cluster in enumerate(found.clusters):
-        means = style.z[found.assignment == number].mean(axis=0)
+    for number, cluster in enumerate(groups.clusters):
+        means = style.z[groups.assignment == number].mean(axis=0)
         strongest = np.argsort(-np.abs(means), kind="stable")[:6]
-        latest = [found.texts[places[person]][-1] for person in cluster.medoids]
+        latest = [groups.texts[places[person]][-1] for person in cluster.medoids]
         packages.append(
             {
                 "cluster": number,
@@ -73,7 +73,7 @@ def make_ask(found: Contrast, style: Measured, facets: int, seed: int) -> Ask:
                 "samples": [clean_text(text)[:SNIPPET_CHARACTERS] for text in latest],
             }
         )
-    answer = answer_schema(facets, len(found.clusters))
+    answer = answer_schema(facets, len(groups.clusters))
     body = {"facets wanted": facets, "style features": PHRASES, "clusters": packages}
     messages = (
         Message("system", SYSTEM + json.dumps(answer)),

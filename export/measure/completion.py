@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -60,6 +59,28 @@ class Errors:
     random: F64
     used: I32
     """Peers that the prediction is made of; with none it is the mean over everyone else."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenFacets:
+    """Figures of an invented population: each facet hidden in turn, as profiled and with measured features alone, and
+    the topic of those who never show it; None where no facet of subjects was induced, or too few people lack it."""
+
+    people: int
+    hiding: int
+    facets: dict[str, Figures]
+    features_alone: dict[str, Figures]
+    never_shown: Figures | None
+
+    def to_json(self) -> Figures:
+        """The same under the names that people read."""
+        return {
+            "people": self.people,
+            "hiding their topic": self.hiding,
+            "facet hidden": self.facets,
+            "facet hidden, features alone": self.features_alone,
+            "topic never shown": self.never_shown,
+        }
 
 
 def completion_errors(
@@ -114,7 +135,7 @@ def population_of(
 
 def population_of_run(run: Run) -> Population:
     """The training people of a run folder as they stand in its graph; true is what their whole histories measure."""
-    profiles = tuple(run.profiles[State(person, run.splits[person].known)] for person in run.people)
+    profiles = tuple(run.profiles[State(person, run.splits[person].seen)] for person in run.people)
     texts = [outputs(run.histories[person]) for person in run.people]
     return Population(tuple(run.people), profiles, _truth(texts, run.schema), run.schema)
 
@@ -128,11 +149,8 @@ def run_figures(run: Run) -> dict[str, Figures]:
     }
 
 
-def hidden_facet_figures(seed: int, encode: Encode, *, people: int = 200, facets: int = 5) -> dict[str, Any]:
-    """Figures of an invented population: each facet hidden in turn, and the topic of those who never show it.
-
-    "topic never shown" is None when no facet of subjects was induced, or too few people lack it.
-    """
+def hidden_facet_figures(seed: int, encode: Encode, *, people: int = 200, facets: int = 5) -> HiddenFacets:
+    """Invent people, induce facets of them, and hide these."""
     from copersona.export.data.invented import invent
     from copersona.export.discovery.discover import discover
 
@@ -148,13 +166,13 @@ def hidden_facet_figures(seed: int, encode: Encode, *, people: int = 200, facets
     ]
     enough = len(lacking) >= LEAST
     hidden = completion_errors(population, encode, subjects[0], rows=lacking, seed=seed) if enough else None
-    return {
-        "people": people,
-        "hiding their topic": len(shown.hidden),
-        "facet hidden": completion_figures(population, encode, seed=seed),
-        "facet hidden, features alone": completion_figures(without_text(population), encode, seed=seed),
-        "topic never shown": summary(hidden, seed) if hidden else None,
-    }
+    return HiddenFacets(
+        people,
+        len(shown.hidden),
+        completion_figures(population, encode, seed=seed),
+        completion_figures(without_text(population), encode, seed=seed),
+        summary(hidden, seed) if hidden else None,
+    )
 
 
 def _truth(texts: Sequence[Sequence[str]], schema: FacetSchema) -> F32:

@@ -64,7 +64,7 @@ def measure_run(run: Run, *, people: int | None = None, only: Sequence[str] = ()
 def parity(run: Run, people: int | None) -> Figures:
     """Numpy against torch, merged GGUF against torch, int8 encoder against sentence-transformers on 1,000 sentences."""
     personas = sample_personas(run, 50)
-    texts = [item.output for person in run.people[:50] for item in run.known[person][:2]]
+    texts = [item.output for person in run.people[:50] for item in run.training_histories[person][:2]]
     return {
         **check_personalizer(run, personas),
         **check_model(run, personas, texts),
@@ -76,7 +76,7 @@ def parity(run: Run, people: int | None) -> Figures:
 def same_person(run: Run, people: int | None) -> Figures:
     """Same-person AUC of each facet and of all together: two halves of one person against halves of two people."""
     sample = run.people[:people] if people else run.people
-    odd, even = halves(sample, run.known, run.schema, run.encode, workers=run.settings.workers)
+    odd, even = halves(sample, run.training_histories, run.schema, run.encode, workers=run.settings.workers)
     return {k: round(v, 4) for k, v in facet_aucs(odd, even, run.schema, read_centring(run)).items()} | {
         "people": len(odd)
     }
@@ -88,7 +88,7 @@ def neighbors_from_text(run: Run, people: int | None) -> Figures:
     recalls = []
     with open_bundle(run.path("bundle")) as session:
         for person in track(sample, "neighbours from text"):
-            known = session.know(run.known[person], pseudonym=run.pseudonyms[person])
+            known = session.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
             stored = session.graph.stored_edges(session.graph.row(run.pseudonyms[person]), PER_FACET)
             for found, kept in zip(known.persona.placement.edges.index[0], stored.index[0], strict=True):
                 wanted = set(kept[kept >= 0].tolist())
@@ -159,7 +159,7 @@ def invented(run: Run, people: int | None) -> Figures:
     """Hidden facets in an invented population: peers against no peers and against random peers."""
     from copersona.export.measure.completion import hidden_facet_figures
 
-    return hidden_facet_figures(run.settings.seed, run.encode)
+    return hidden_facet_figures(run.settings.seed, run.encode).to_json()
 
 
 def completion(run: Run, people: int | None) -> Figures:

@@ -74,7 +74,7 @@ def sample_personas(run: Run, count: int) -> list[Persona]:
     centring, done = read_centring(run), []
     with run_graph(run) as graph:
         for person in run.people[::step][:count]:
-            profile = run.profiles[State(person, run.splits[person].known)]
+            profile = run.profiles[State(person, run.splits[person].seen)]
             done.append(make_persona(profile, centring, graph, own_row=graph.row(run.pseudonyms[person])))
     return done
 
@@ -163,7 +163,7 @@ def check_neighbors(run: Run, count: int = 1000) -> Agreement:
 
 def check_encoder(run: Run, count: int) -> Agreement:
     """The shipped encoder against sentence-transformers, one sentence at a time."""
-    texts = [item.output for p in run.people for item in run.known[p]]
+    texts = [item.output for p in run.people for item in run.training_histories[p]]
     found = [s for text in texts for s in sentences_of(text)]
     step = max(len(found) // count, 1)
     figures = encoder_parity(Path(run.settings.encoder), run.encoder, found[::step][:count])
@@ -177,7 +177,7 @@ def check_encoder(run: Run, count: int) -> Agreement:
 def all_checks(run: Run, *, sentences: int = 100) -> Agreement:
     """Every check of a run that is ready to be packed."""
     personas = sample_personas(run, 50)
-    texts = [item.output for person in run.people[:50] for item in run.known[person][:2]]
+    texts = [item.output for person in run.people[:50] for item in run.training_histories[person][:2]]
     return {
         **check_personalizer(run, personas),
         **check_model(run, personas, texts),

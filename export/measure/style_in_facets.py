@@ -31,10 +31,10 @@ def held_out_r2(inputs: F32, style: F32) -> F64:
 
 
 def style_figures(run: Run, people: int | None = None) -> dict[str, Any]:
-    """R² of each feature of the text after the known ones, from facet vectors and from one's own texts.
+    """R² of each feature of the text after those seen, from facet vectors and from one's own texts.
 
     Raises:
-        ExportError: too few people in the graph have a text after the known ones.
+        ExportError: too few people in the graph have a text after those seen.
     """
     pseudonyms = {pseudonym: person for person, pseudonym in run.pseudonyms.items()}
     with run_graph(run) as graph:
@@ -43,10 +43,12 @@ def style_figures(run: Run, people: int | None = None) -> dict[str, Any]:
     rows = [i for i, name in enumerate(names) if run.splits[name].held_out][:people]
     if len(rows) < 2 * FOLDS:
         raise ExportError(f"{len(rows)} people have a text to guess at, {2 * FOLDS} are the least")
-    style = style_matrix([run.histories[names[i]][run.splits[names[i]].known].output for i in rows])
-    known = np.stack([style_matrix([item.output for item in run.known[names[i]]]).mean(axis=0) for i in rows])
-    known = (known - known.mean(axis=0)) / np.maximum(known.std(axis=0), 1e-6)
-    from_facets, from_texts = held_out_r2(vectors[rows], style), held_out_r2(known, style)
+    style = style_matrix([run.histories[names[i]][run.splits[names[i]].seen].output for i in rows])
+    own = np.stack(
+        [style_matrix([item.output for item in run.training_histories[names[i]]]).mean(axis=0) for i in rows]
+    )
+    own = (own - own.mean(axis=0)) / np.maximum(own.std(axis=0), 1e-6)
+    from_facets, from_texts = held_out_r2(vectors[rows], style), held_out_r2(own, style)
     features = {
         name: {"facet vectors": round(float(a), 3), "own texts": round(float(b), 3)}
         for name, a, b in zip(STYLE_FEATURES, from_facets, from_texts, strict=True)

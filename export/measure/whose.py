@@ -77,7 +77,7 @@ def whose_answer(run: Run, people: int | None) -> dict[str, Any]:
     `people` limits the number of people in triples. Raises ExportError where there are fewer than three.
     """
     triples = _triples(run, min(people or 3 * TRIPLES, 3 * TRIPLES))
-    styles = Styles.of([item.output for person in run.people for item in run.known[person]])
+    styles = Styles.of([item.output for person in run.people for item in run.training_histories[person]])
     right: dict[str, list[list[bool]]] = {"answers": [], "true texts": [], "nobody's answers": []}
     with open_bundle(run.path("bundle")) as session:
         for number, triple in enumerate(track(triples, "triples of people")):

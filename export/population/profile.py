@@ -45,16 +45,16 @@ class State:
 def states_of(splits: Splits) -> list[State]:
     """Training targets (training people, from the third interaction on), then everyone's validation and test states.
 
-    A training person's state at `known` is their peer row; people without held-out interactions have one as well.
+    A training person's state at `seen` is their peer row; people without held-out interactions have one as well.
     """
     states = []
     for person, split in splits.items():
         if not split.new:
-            states += [State(person, cut) for cut in range(FIRST_TARGET, split.known)]
+            states += [State(person, cut) for cut in range(FIRST_TARGET, split.seen)]
         if split.held_out or not split.new:
-            states.append(State(person, split.known))
+            states.append(State(person, split.seen))
         if split.held_out:
-            states.append(State(person, split.known + 1))
+            states.append(State(person, split.seen + 1))
     return states
 
 
@@ -90,10 +90,10 @@ def centre_population(vectors: F32, labels: I32, schema: FacetSchema, encode: En
 
 
 def halves(
-    people: Sequence[str], known: Mapping[str, History], schema: FacetSchema, encode: Encode, *, workers: int
+    people: Sequence[str], histories: Mapping[str, History], schema: FacetSchema, encode: Encode, *, workers: int
 ) -> tuple[list[Profile], list[Profile]]:
     """Profiles of the odd and of the even interactions of people with four or more, for same-person figures."""
-    rows = [outputs(known[person]) for person in people if len(known[person]) >= 4]
+    rows = [outputs(histories[person]) for person in people if len(histories[person]) >= 4]
     jobs = [row[start::2] for start in (0, 1) for row in rows]
     with ThreadPoolExecutor(workers) as pool:
         work = pool.map(lambda texts: profile_history(texts, schema, encode), jobs)
@@ -153,7 +153,7 @@ def with_weight(profiles: Sequence[Profile], schema: FacetSchema, weight: float)
 def choose_weight(odd: Sequence[Profile], even: Sequence[Profile], schema: FacetSchema, encode: Encode) -> float:
     """The feature weight with the best same-person AUC of all facets together, among WEIGHTS.
 
-    Seen are two halves of training people's known histories, nothing that is held out.
+    Seen are two halves of training people's histories before validation, nothing that is held out.
     """
 
     def auc(weight: float) -> float:

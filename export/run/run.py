@@ -20,7 +20,7 @@ from copersona.export.common.files import replacing, sha256, write_text
 from copersona.export.common.language_model import ModelSettings, open_ledger
 from copersona.export.common.vectors import VectorFile
 from copersona.export.data.items import ItemTable, attach_words
-from copersona.export.data.splits import Splits, known_history, read_splits, training_people
+from copersona.export.data.splits import Splits, read_splits, seen_history, training_people
 from copersona.export.population.profile import State, stack, states_of
 from copersona.export.training.examples import Dropout, FileTokens
 from copersona.export.training.kept import Kept, read_kept
@@ -142,9 +142,9 @@ class Run:
         return training_people(self.splits)
 
     @cached_property
-    def known(self) -> dict[str, History]:
+    def training_histories(self) -> dict[str, History]:
         """Training people's interactions before validation."""
-        return {p: known_history(self.histories, self.splits, p) for p in self.people}
+        return {p: seen_history(self.histories, self.splits, p) for p in self.people}
 
     @cached_property
     def encoder(self) -> Encoder:

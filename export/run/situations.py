@@ -70,11 +70,11 @@ def run_targets(run: Run) -> Targets:
 
 def training_states(run: Run) -> list[State]:
     """Targets of training people before validation."""
-    return [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].known]
+    return [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].seen]
 
 
 def validation_states(run: Run, limit: int) -> list[State]:
     """Validation targets of up to `limit` training people, spread over all of them."""
     people = [p for p in run.people if run.splits[p].held_out]
     step = max(len(people) // max(limit, 1), 1)
-    return [State(p, run.splits[p].known) for p in people[::step][:limit]]
+    return [State(p, run.splits[p].seen) for p in people[::step][:limit]]

@@ -20,7 +20,7 @@ from copersona.export.common.source import read_source
 from copersona.export.common.statistics import mean_interval
 from copersona.export.convert.encoder import check_encoder, convert_encoder
 from copersona.export.data.items import item_table
-from copersona.export.data.splits import known_history, make_splits, training_people, write_splits
+from copersona.export.data.splits import make_splits, seen_history, training_people, write_splits
 from copersona.export.discovery.candidates import Discovery
 from copersona.export.discovery.discover import discover
 from copersona.export.discovery.discover_model import discover_by_model
@@ -71,8 +71,8 @@ def prepare(run: Run) -> Report:
     with replacing(run.path("histories.jsonl")) as part, part.open("w", encoding="utf-8") as lines:
         lines.writelines(f"{history_line(item)}\n" for history in histories.values() for item in history)
     write_splits(run.path("splits.json"), splits)
-    known = {p: known_history(histories, splits, p) for p in training_people(splits)}
-    write_text(run.path("items.json"), json.dumps(item_table(known), ensure_ascii=False))
+    seen = {p: seen_history(histories, splits, p) for p in training_people(splits)}
+    write_text(run.path("items.json"), json.dumps(item_table(seen), ensure_ascii=False))
     return {
         "people": len(histories),
         "interactions": sum(map(len, histories.values())),
@@ -90,10 +90,10 @@ def encoder(run: Run) -> Report:
 
 
 def discover_facets(run: Run) -> Report:
-    """Facets from training people's known histories; the weight of measured features from halves of histories."""
+    """Facets from training people's histories before validation; the features' weight from halves of them."""
     found, calls = _discover(run)
     workers = run.settings.workers
-    odd, even = halves(run.people, run.known, found.schema, run.encode, workers=workers)
+    odd, even = halves(run.people, run.training_histories, found.schema, run.encode, workers=workers)
     schema = found.schema
     if len(odd) >= 10:
         weight = choose_weight(odd, even, schema, run.encode)
@@ -118,11 +118,13 @@ def _discover(run: Run) -> tuple[Discovery, Report]:
     """By statistics or by a model; what the model's calls came to."""
     asked, name = run.settings, run.settings.facets_model
     if name is None:
-        return discover(run.known, run.encode, facets=asked.facets, seed=asked.seed, clusters=asked.clusters), {}
+        return discover(
+            run.training_histories, run.encode, facets=asked.facets, seed=asked.seed, clusters=asked.clusters
+        ), {}
     ledger = run.ledger(name)
     before = replace(ledger.usage)
     found = discover_by_model(
-        run.known, run.encode, ledger, facets=asked.facets, seed=asked.seed, clusters=asked.clusters
+        run.training_histories, run.encode, ledger, facets=asked.facets, seed=asked.seed, clusters=asked.clusters
     )
     return found, {"model": name, "calls": ledger.usage.since(before)}
 
@@ -146,7 +148,9 @@ def _remembered_same_person(run: Run) -> Report:
     if body.get("facets") == sha256(run.path("facets.json")):
         figures: Report = body["auc"]
         return figures
-    return _same_person(run, *halves(run.people, run.known, run.schema, run.encode, workers=run.settings.workers))
+    return _same_person(
+        run, *halves(run.people, run.training_histories, run.schema, run.encode, workers=run.settings.workers)
+    )
 
 
 def profile(run: Run) -> Report:
@@ -171,7 +175,7 @@ def graph(run: Run) -> Report:
     """Centre the layers, connect the peers, write adjacency and vectors; print what the graph looks like."""
     from safetensors.numpy import save_file
 
-    profiles = [run.profiles[State(p, run.splits[p].known)] for p in run.people]
+    profiles = [run.profiles[State(p, run.splits[p].seen)] for p in run.people]
     vectors, labels = stack(profiles)
     centring = centre_population(vectors, labels, run.schema, run.encode)
     centred = as_float16(centring(vectors, labels >= Reliability.MODERATE))
@@ -196,7 +200,7 @@ def _held_out_truth(run: Run) -> np.ndarray[Any, np.dtype[np.float64]]:
     rows = []
     for person in run.people:
         split, history = run.splits[person], run.histories[person]
-        texts = [item.output for item in history[split.known :]]
+        texts = [item.output for item in history[split.seen :]]
         rows.append(held_out_scores(texts, run.schema) if texts else np.full(len(run.schema), np.nan))
     return np.stack(rows)
 

@@ -18,10 +18,10 @@ def rejects_path(answers: Path) -> Path:
 class Rejects:
     """The rejects of one run; the file is there only if there are any. Starts with those that are known already."""
 
-    def __init__(self, path: Path, known: Mapping[int, str]) -> None:
-        self.path, self.count = path, len(known)
-        if known:
-            write_whole(path, [_line(number, reason) for number, reason in sorted(known.items())])
+    def __init__(self, path: Path, earlier: Mapping[int, str]) -> None:
+        self.path, self.count = path, len(earlier)
+        if earlier:
+            write_whole(path, [_line(number, reason) for number, reason in sorted(earlier.items())])
         else:
             path.unlink(missing_ok=True)
 

@@ -40,13 +40,13 @@ class Memory:
     """Answers for as long as the process runs."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Reply] = {}
+        self._by_key: dict[str, Reply] = {}
 
     def get(self, key: str) -> Reply | None:
-        return self._known.get(key)
+        return self._by_key.get(key)
 
     def put(self, key: str, reply: Reply) -> None:
-        self._known[key] = reply
+        self._by_key[key] = reply
 
 
 class ReplyFile:
@@ -68,12 +68,12 @@ class ReplyFile:
             raise ModelError(f"{path}: cannot be written ({error.strerror or error})") from None
         try:
             rows = (json.loads(line) for line in raw[:whole].splitlines())
-            self._known = {key: Reply(*reply) for key, *reply in rows}
+            self._by_key = {key: Reply(*reply) for key, *reply in rows}
         except (ValueError, TypeError) as error:
             raise ModelError(f"{path}: not a file of answers ({error}); move it away") from None
 
     def get(self, key: str) -> Reply | None:
-        return self._known.get(key)
+        return self._by_key.get(key)
 
     def put(self, key: str, reply: Reply) -> None:
         line = json.dumps([key, *reply]) + "\n"
@@ -82,7 +82,7 @@ class ReplyFile:
                 if file.write(line.encode("ascii")) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
-                self._known[key] = reply
+                self._by_key[key] = reply
         except OSError as error:
             raise ModelError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
@@ -182,10 +182,10 @@ class Ledger:
             ModelError: as the model's `complete`; busy for too long, or no call is left.
         """
         key = ask.key(self.name)
-        if (known := self._replies.get(key)) is not None:
+        if (kept := self._replies.get(key)) is not None:
             with self._lock:
                 self.usage.remembered += 1
-            return known
+            return kept
         reply = self._call(ask)
         self._replies.put(key, reply)
         with self._lock:

@@ -67,20 +67,17 @@ def people_import(
     loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
     with open_bundle(folder) as session, PeopleStore() as store:
-        present = {one.person for one in loaded.interactions}
-        enrolled = {person: peer for person, peer in names.items() if person in present}
-        rows = session.attach_items(loaded.interactions, enrolled=frozenset(enrolled))
-        added = store.add(rows)
-        store.enrol(session.manifest.bundle_id, enrolled)
+        added = session.add(store, loaded.interactions, enrolled=names)
+    enrolled = len(names.keys() & {one.person for one in loaded.interactions})
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)
     if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.known, "enrolled": len(enrolled)}
+        body = {"people": added.people, "new": added.new, "known": added.repeated, "enrolled": enrolled}
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
     click.echo(
-        f"{added.people} people: {added.new} new interactions, {added.known} known already, "
-        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {len(enrolled)} enrolled"
+        f"{added.people} people: {added.new} new interactions, {added.repeated} known already, "
+        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
     )
 
 

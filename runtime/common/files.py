@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, if durable also after a power cut."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o644) -> None:
-    """Replace `path` in one step by these bytes; where that fails, what was there stays. Raises OSError."""
+def write_whole(path: Path, chunks: Iterable[bytes | memoryview], mode: int = 0o644, *, durable: bool = True) -> None:
+    """Replace `path` in one step by these bytes; where that fails, what was there stays.
+
+    Caches that are checked when read need not be `durable`: the device then writes them when it likes.
+
+    Raises:
+        OSError: the folder cannot be written, or the device is full.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
             file.writelines(chunks)
-            file.flush()
-            os.fsync(descriptor)
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

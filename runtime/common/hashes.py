@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.common.files import write_whole
 from copersona.runtime.common.places import cache_home
 
 SETTLED = 2_000_000_000  # ns; a file changed this recently may change again within one tick of its clock
@@ -60,37 +61,35 @@ class CheckedHashes:
 
     def __init__(self, cache: Path | None = None) -> None:
         self._file = cache_home() / "checked.json" if cache is None else cache
-        self._known = self._load()
+        self._hashes = self._load()
         self._changed = False
 
     def knows(self, path: Path, status: os.stat_result, sha256: str) -> bool:
         """Whether the file in this state was found to have this hash before."""
-        return self._known.get(_key(path)) == [status.st_size, status.st_mtime_ns, status.st_ino, sha256]
+        return self._hashes.get(_key(path)) == [status.st_size, status.st_mtime_ns, status.st_ino, sha256]
 
     def remember(self, path: Path, found: FileHash) -> None:
         """Keep a hash that was just computed, unless the file changed a moment ago."""
         if time.time_ns() - found.mtime_ns > SETTLED:
-            self._known[_key(path)] = [found.bytes, found.mtime_ns, found.inode, found.sha256]
+            self._hashes[_key(path)] = [found.bytes, found.mtime_ns, found.inode, found.sha256]
             self._changed = True
 
     def save(self) -> None:
         """Write what is new, without the files that are gone. A cache that cannot be written is no error."""
         if not self._changed:
             return
-        kept = {path: row for path, row in self._known.items() if os.path.exists(path)}
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        kept = {path: row for path, row in self._hashes.items() if os.path.exists(path)}
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(kept), encoding="utf-8")
-            os.replace(temporary, self._file)
+            write_whole(self._file, [json.dumps(kept).encode("utf-8")], durable=False)
         self._changed = False
 
     def _load(self) -> dict[str, Any]:
         try:
-            known = json.loads(self._file.read_text(encoding="utf-8"))
+            rows = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return {}
-        return known if isinstance(known, dict) else {}
+        return rows if isinstance(rows, dict) else {}
 
 
 def _key(path: Path) -> str:

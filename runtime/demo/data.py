@@ -137,7 +137,7 @@ class Demo(Closing):
         self._scratch = tempfile.TemporaryDirectory(prefix="copersona-demo-")
         try:
             self._store = PeopleStore(Path(self._scratch.name) / "people.sqlite")
-            self._store.add(session.attach_items(loaded.interactions))
+            session.add(self._store, loaded.interactions)
         except BaseException:
             self._scratch.cleanup()
             raise

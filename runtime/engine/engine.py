@@ -74,9 +74,9 @@ class Engine(Closing):
             threads=threads or default_threads(),
             exact=exact,
         )
-        self._words = Vocabulary(self._context.vocab, self._context.vocabulary)
-        self.vocabulary, self.make = self._words.size, self._context.make
-        self.sequences = Sequences(self._context, self._words)
+        self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size)
+        self.vocabulary_size, self.make = self.vocabulary.size, self._context.make
+        self.sequences = Sequences(self._context, self.vocabulary)
         self._turn = 0
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Engine(Closing):
     def tokenize(self, text: str) -> list[int]:
         """Token ids of `text` in NFC; nothing in it becomes a control token."""
         self._check_open()
-        return self._words.tokenize(text)
+        return self.vocabulary.tokenize(text)
 
     def control(self, token: str) -> int:
         """Id of the control token written as `token`, such as "<|im_start|>".
@@ -97,17 +97,17 @@ class Engine(Closing):
             ModelError: it is not exactly one control token of this vocabulary.
         """
         self._check_open()
-        return self._words.control(token)
+        return self.vocabulary.control(token)
 
     def detokenize(self, ids: TokenIds) -> str:
         """Text of `ids`; control tokens are left out, and so is a character of which the end is missing."""
         self._check_open()
-        return self._words.text(self._words.check(ids))
+        return self.vocabulary.text(self.vocabulary.check(ids))
 
     def is_end(self, token: int) -> bool:
         """Whether a generation ends at this token."""
         self._check_open()
-        return self._words.is_end(int(self._words.check([token])[0]))
+        return self.vocabulary.is_end(int(self.vocabulary.check([token])[0]))
 
     # Numbers
 
@@ -119,7 +119,7 @@ class Engine(Closing):
             ValueError: a soft prompt of another dtype or width.
         """
         soft, ids = self._check_input(soft, tokens)
-        out = np.empty((len(ids) if last is None else last, self.vocabulary), np.float32)
+        out = np.empty((len(ids) if last is None else last, self.vocabulary_size), np.float32)
         at = 0
         for rows in self._feed(soft, ids, len(soft) + len(ids) - len(out)):
             out[at : at + len(rows)] = rows
@@ -133,8 +133,8 @@ class Engine(Closing):
             ModelError: as `logits`; nothing stands before the target, or the logits are not finite.
             ValueError: as `logits`.
         """
-        targets = self._words.check(target_tokens)
-        soft, ids = self._check_input(soft, np.concatenate([self._words.check(prompt_tokens), targets[:-1]]))
+        targets = self.vocabulary.check(target_tokens)
+        soft, ids = self._check_input(soft, np.concatenate([self.vocabulary.check(prompt_tokens), targets[:-1]]))
         first = len(soft) + len(prompt_tokens) - 1
         if not len(targets):
             return np.empty(0, np.float64)
@@ -248,7 +248,7 @@ class Engine(Closing):
     def _check_input(self, soft: F32 | None, tokens: TokenIds) -> tuple[F32, I32]:
         self._check_open()
         soft = np.empty((0, self.width), np.float32) if soft is None else check_f32("soft", soft, None, self.width)
-        ids = self._words.check(tokens)
+        ids = self.vocabulary.check(tokens)
         if not np.isfinite(soft).all():
             raise ModelRefused(f"the soft prompt has {int((~np.isfinite(soft)).sum())} numbers that are not finite")
         if len(soft) + len(ids) > self.context:

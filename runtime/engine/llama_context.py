@@ -79,7 +79,7 @@ class LlamaContext:
             llama.llama_model_free(model)
             raise ModelError(f"{path}: no memory for {sequences} contexts of {positions}{complaint()}")
         self.vocab = llama.llama_model_get_vocab(model)
-        self.vocabulary: int = llama.llama_vocab_n_tokens(self.vocab)
+        self.vocabulary_size: int = llama.llama_vocab_n_tokens(self.vocab)
         self._memory = llama.llama_get_memory(self.raw)
         self._tokens, self._rows = _Batch(llama, self.batch, 0), _Batch(llama, self.batch, width)
         self.make = f"{exact_build()}; {'f32' if exact else 'f16'} cache, no flash attention, {sequences} streams"
@@ -192,11 +192,11 @@ class LlamaContext:
         found = self._llama.llama_get_logits_ith(self.raw, row)
         if not found:
             raise ModelError(f"llama.cpp has no logits at place {row} of its last batch{complaint()}")
-        return np.ctypeslib.as_array(found, (self.vocabulary,))
+        return np.ctypeslib.as_array(found, (self.vocabulary_size,))
 
     def all_logits(self, count: int) -> F32:
         """All wanted logits of the last batch, (count, V) float32; as `logits`."""
-        return np.ctypeslib.as_array(self._llama.llama_get_logits(self.raw), (count, self.vocabulary))
+        return np.ctypeslib.as_array(self._llama.llama_get_logits(self.raw), (count, self.vocabulary_size))
 
 
 def _bytes(array: State) -> Any:

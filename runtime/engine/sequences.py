@@ -66,13 +66,13 @@ class Generation:
     def __init__(
         self,
         context: LlamaContext,
-        words: Vocabulary,
+        vocabulary: Vocabulary,
         sequence: int,
         start: Start,
         sampling: Sampling,
         grammar: str | None,
     ) -> None:
-        self._context, self._words, self.sequence = context, words, sequence
+        self._context, self._vocabulary, self.sequence = context, vocabulary, sequence
         self._sampler = Sampler(sampling, context.vocab, grammar)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.position, self._left, self.token = len(start), sampling.max_tokens, -1
@@ -86,10 +86,10 @@ class Generation:
         if not np.isfinite(self._context.logits(row).sum()):
             raise ModelRefused(NOT_FINITE)
         self.token = self._sampler(self._context.raw, row)
-        if self._words.is_end(self.token):
+        if self._vocabulary.is_end(self.token):
             return None
         self._left -= 1
-        return Piece(self.token, self._decoder.decode(self._words.bytes(self.token)))
+        return Piece(self.token, self._decoder.decode(self._vocabulary.bytes(self.token)))
 
     @property
     def full(self) -> bool:
@@ -106,8 +106,8 @@ class Sequences:
     `reached` counts how prefixes were come by: held (still in the context), restored, or computed.
     """
 
-    def __init__(self, context: LlamaContext, words: Vocabulary) -> None:
-        self._context, self._words, self.count = context, words, context.sequences
+    def __init__(self, context: LlamaContext, vocabulary: Vocabulary) -> None:
+        self._context, self._vocabulary, self.count = context, vocabulary, context.sequences
         self._held: list[str | None] = [None] * context.sequences
         self.reached: Counter[str] = Counter()
 
@@ -122,7 +122,7 @@ class Sequences:
         Raises:
             ModelError: a grammar that cannot be read, or llama.cpp cannot decode.
         """
-        generation = Generation(self._context, self._words, sequence, start, sampling, grammar)
+        generation = Generation(self._context, self._vocabulary, sequence, start, sampling, grammar)
         try:
             self._decode(sequence, start)
         except BaseException:

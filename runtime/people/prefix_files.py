@@ -12,10 +12,11 @@ import hashlib
 import os
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from copersona.runtime.common.files import write_whole
 
 if TYPE_CHECKING:
     from copersona.runtime.engine.llama_context import State
@@ -67,15 +68,7 @@ class PrefixFiles:
         with contextlib.suppress(OSError):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor, part = tempfile.mkstemp(dir=path.parent, suffix=".part")  # 0600
-            try:
-                with open(descriptor, "wb") as file:
-                    file.write(_head(key, state))
-                    file.write(state.data)
-                os.replace(part, path)
-            except OSError:
-                os.unlink(part)
-                raise
+            write_whole(path, [_head(key, state), state.data], 0o600, durable=False)
             if not self._knows(person):  # forgotten meanwhile: asked after writing, so that one of both sees the other
                 self.forget(person)
             self._bound(limit)

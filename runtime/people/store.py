@@ -41,7 +41,7 @@ class Added:
 
     people: int
     new: int
-    known: int
+    repeated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ class PeopleStore(StoreFile):
         self.prefixes = PrefixFiles(self.path)
 
     def add(self, interactions: Iterable[Interaction]) -> Added:
-        """Keep these interactions, all or none; those that are known already are counted and left as they are.
+        """Keep these interactions as they are, all or none; those that are there already are counted and left alone.
+        A history is kept by `Session.add`, which gives words to items without a title.
 
         Raises:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).

@@ -182,17 +182,17 @@ def _place(person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold
     return Placement(edges, shared, top_k(similarity, max(shown, 1)), borrowed)
 
 
-def _of_rows(found: Placement, rows: I64) -> Placement:
+def _of_rows(placement: Placement, rows: I64) -> Placement:
     """A placement among some peers as one among all: each is the one of its row."""
 
     def back(index: I32) -> I32:
         return np.where(index < 0, -1, rows[index]).astype(np.int32)
 
     return Placement(
-        found.edges._replace(index=back(found.edges.index)),
-        found.shared._replace(index=back(found.shared.index)),
-        found.combined._replace(index=back(found.combined.index)),
-        tuple(replace(borrowed, peer=int(rows[borrowed.peer])) for borrowed in found.borrowed),
+        placement.edges._replace(index=back(placement.edges.index)),
+        placement.shared._replace(index=back(placement.shared.index)),
+        placement.combined._replace(index=back(placement.combined.index)),
+        tuple(replace(borrowed, peer=int(rows[borrowed.peer])) for borrowed in placement.borrowed),
     )
 
 

@@ -149,8 +149,8 @@ def _no_edges(labels: I32, k: int) -> Edges:
 
 def _without_self(scores: F32, exclude: I32) -> F32:
     """The same array, (Q, U), with -inf for oneself."""
-    known = np.flatnonzero(exclude >= 0)
-    scores[known, exclude[known]] = -np.inf
+    queries = np.flatnonzero(exclude >= 0)
+    scores[queries, exclude[queries]] = -np.inf
     return scores
 
 

@@ -220,9 +220,9 @@ def check_schema(schema: FacetSchema, source: str) -> None:
         _check_facet(source, facet, set(names))
 
 
-def _check_facet(source: str, facet: Facet, known: set[str]) -> None:
+def _check_facet(source: str, facet: Facet, listed: set[str]) -> None:
     where = f"{source}: facet '{facet.name}'"
-    unknown = [name for name in facet.features if name not in known]
+    unknown = [name for name in facet.features if name not in listed]
     if unknown or not facet.features:
         raise FacetError(f"{where} names features that are not listed: {unknown or 'none at all'}")
     if len(facet.weights) != len(facet.features) or not np.isfinite(facet.weights).all() or not any(facet.weights):

@@ -67,10 +67,10 @@ def read_context(body: Mapping[str, Any]) -> ContextSettings:
 
 def changed(settings: ContextSettings, changes: Mapping[str, Any]) -> ContextSettings:
     """The settings with some fields changed. Raises ValueError as `ContextSettings` does, and for unknown fields."""
-    known = [field.name for field in fields(ContextSettings)]
-    unknown = sorted(set(changes) - set(known))
+    names = [field.name for field in fields(ContextSettings)]
+    unknown = sorted(set(changes) - set(names))
     if unknown:
-        raise ValueError(f"{', '.join(unknown)}: no context settings; known are {', '.join(known)}")
+        raise ValueError(f"{', '.join(unknown)}: no context settings; known are {', '.join(names)}")
     return replace(settings, **changes)
 
 

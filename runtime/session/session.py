@@ -41,7 +41,7 @@ from copersona.runtime.session.receipt import make_receipt
 
 if TYPE_CHECKING:
     from copersona.runtime.chat.ledger import Replies
-    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.people.store import Added, PeopleStore
     from copersona.runtime.profile.model_profiler import ModelProfiler
 
 
@@ -146,6 +146,23 @@ class Session(Closing):
             ModelError: profiles are made by a model, and it cannot be reached.
         """
         return self.personas.of_history(history, pseudonym=pseudonym, replies=replies)
+
+    def add(
+        self, store: PeopleStore, interactions: Iterable[Interaction], *, enrolled: Mapping[str, str] | None = None
+    ) -> Added:
+        """Keep what people wrote in the store, all or none, as `copersona people import` does: items without a title
+        get words, and those who took part in training (`enrolled`: person to pseudonym) are remembered as such.
+
+        Raises:
+            HistoryError: what `interactions` raises, such as `read_history`; then nothing is kept.
+            PersonError: as `PeopleStore.add`.
+        """
+        rows = list(interactions)
+        present = {one.person for one in rows}
+        peers = {person: peer for person, peer in (enrolled or {}).items() if person in present}
+        added = store.add(self.attach_items(rows, enrolled=frozenset(peers)))
+        store.enrol(self.manifest.bundle_id, peers)
+        return added
 
     def attach_items(
         self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()

@@ -96,7 +96,7 @@ class Bench(Closing):
 
     def alphabet(self, session: Session) -> Alphabet:
         """The alphabet of the session's model; models with the same number of tokens here share their tokenizer."""
-        key = str(session.engine.vocabulary)
+        key = str(session.engine.vocabulary_size)
         if key not in self._alphabets:
             self._alphabets[key] = Alphabet.of(session.engine)
         return self._alphabets[key]
@@ -111,7 +111,7 @@ class Bench(Closing):
     def others(self) -> Mapping[str, list[tuple[str, Interaction]]]:
         """Item to who wrote what of it: training people by pseudonym, their interactions before validation."""
         found: dict[str, list[tuple[str, Interaction]]] = defaultdict(list)
-        for person, history in self.run.known.items():
+        for person, history in self.run.training_histories.items():
             for item in history:
                 if item.item is not None:
                     found[item.item].append((self.run.pseudonyms[person], item))
@@ -119,8 +119,8 @@ class Bench(Closing):
 
     @cached_property
     def by_pseudonym(self) -> Mapping[str, History]:
-        """Known histories of training people."""
-        return {self.run.pseudonyms[person]: history for person, history in self.run.known.items()}
+        """Histories of training people before validation."""
+        return {self.run.pseudonyms[person]: history for person, history in self.run.training_histories.items()}
 
     def vector(self, text: str) -> F32:
         """The unit vector of a text by the shipped encoder, (E,)."""
@@ -132,13 +132,13 @@ class Bench(Closing):
 
     def _fit_unigram(self, session: Session) -> Unigram:
         answer, run = session.layout.answer, self.run
-        texts = [answer(item.output) for history in run.known.values() for item in history]
+        texts = [answer(item.output) for history in run.training_histories.values() for item in history]
         held = [p for p in run.people if run.splits[p].held_out][:VALIDATION]
         validation = [
-            ([answer(i.output) for i in run.known[p]], answer(run.histories[p][run.splits[p].known].output))
+            ([answer(i.output) for i in run.training_histories[p]], answer(run.histories[p][run.splits[p].seen].output))
             for p in held
         ]
-        return fit_unigram(texts, validation, session.engine.vocabulary, self.alphabet(session))
+        return fit_unigram(texts, validation, session.engine.vocabulary_size, self.alphabet(session))
 
     def draw(self, *names: object) -> np.random.Generator:
         """A generator that depends on the seed and these names alone."""

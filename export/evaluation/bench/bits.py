@@ -46,7 +46,9 @@ class Alphabet:
     @classmethod
     def of(cls, engine: Engine) -> Alphabet:
         """The alphabet of a loaded model."""
-        return cls([engine.detokenize([token]) for token in range(engine.vocabulary)], engine.control("<|im_end|>"))
+        return cls(
+            [engine.detokenize([token]) for token in range(engine.vocabulary_size)], engine.control("<|im_end|>")
+        )
 
 
 class Bits(NamedTuple):
@@ -138,7 +140,7 @@ def fit_unigram(
     alphabet: Alphabet,
 ) -> Unigram:
     """The unigram model with the strength, among STRENGTHS, that expects the validation texts best. `texts` are the
-    population's known ones, validation is (history, text) of some people."""
+    population's before validation, validation is (history, text) of some people."""
 
     def cost(strength: float) -> float:
         model = Unigram(texts, vocabulary, alphabet, strength)

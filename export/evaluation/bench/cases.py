@@ -34,7 +34,7 @@ def cases(run: Run, limit: int | None = None, *, validation: bool = False) -> li
     rows = []
     for place, (person, split) in enumerate(run.splits.items()):
         if split.held_out:
-            at, history = split.known + (not validation), run.histories[person]
+            at, history = split.seen + (not validation), run.histories[person]
             name = f"{'v' if validation else 'n'}{place:05d}"
             rows.append(Case(name, history[:at], history[at], run.pseudonyms.get(person), split.new, validation))
     return spread(rows, limit)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from copersona.export.common.files import write_text
 from copersona.export.data.invented import write_invented
@@ -19,7 +19,7 @@ from copersona.export.evaluation.bench.cases import cases
 from copersona.export.evaluation.experiments.gating import ENOUGH, Gating, gating
 from copersona.export.evaluation.report.claims import Claim, verdict
 from copersona.export.evaluation.report.results_file import read_results
-from copersona.export.measure.completion import hidden_facet_figures
+from copersona.export.measure.completion import HiddenFacets, hidden_facet_figures
 from copersona.export.run.run import Run
 from copersona.export.steps.pipeline import run_steps
 from copersona.export.steps.steps import STEPS
@@ -56,7 +56,8 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
         shares = gating(bench, cases(other, options.limit))
     hidden = hidden_facet_figures(other.settings.seed, other.encode, people=people)
     found = [*completion_claims(hidden), gate_claim(shares), *(Claim(**row) for row in body["claims"])]
-    write_text(folder / "control.json", json.dumps({"gating": asdict(shares), "completion": hidden}, indent=1))
+    figures = {"gating": asdict(shares), "completion": hidden.to_json()}
+    write_text(folder / "control.json", json.dumps(figures, indent=1))
     rows = [f"| {a.claim} | {a.figure} | {a.people} | {a.verdict} |" for a in found]
     lines = [
         "# Control on invented people",
@@ -70,9 +71,9 @@ def control(run: Run, out: Path, options: Options, people: int = PEOPLE) -> list
     return found
 
 
-def completion_claims(hidden: Mapping[str, Any]) -> list[Claim]:
+def completion_claims(hidden: HiddenFacets) -> list[Claim]:
     """Peers tell what a person never shows better than nobody and than random peers."""
-    never = hidden["topic never shown"]
+    never = hidden.never_shown
     if never is None:
         reason = "no facet of subjects was induced, or too few lack it"
         return [Claim("completion: peers tell the topic that is never shown", reason, 0, "not shown")]
@@ -88,15 +89,15 @@ def completion_claims(hidden: Mapping[str, Any]) -> list[Claim]:
     ]
 
 
-def gate_claim(found: Gating) -> Claim:
+def gate_claim(shares: Gating) -> Claim:
     """The best share of one's own evidence rises with its reliability, over labels with enough measurements."""
-    best = {label: row["best share"] for label, row in found.rows.items() if row["measurements"] >= ENOUGH}
+    best = {label: row["best share"] for label, row in shares.rows.items() if row["measurements"] >= ENOUGH}
     figure = ", ".join(f"{label} {value:.2f}" for label, value in best.items())
-    count = int(sum(row["measurements"] for row in found.rows.values()))
+    count = int(sum(row["measurements"] for row in shares.rows.values()))
     claim = "gating: the best share of own evidence rises"
-    if found.rise is None:
+    if shares.rise is None:
         return Claim(claim, f"{figure}; too few measurements", count, "not shown")
-    mean, low, high = found.rise
+    mean, low, high = shares.rise
     shown = verdict(low, high)
     if shown == "yes" and list(best.values()) != sorted(best.values()):
         shown = "not shown"

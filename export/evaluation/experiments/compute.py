@@ -65,7 +65,7 @@ def run_trial(bench: Bench, store: ValueStore, experiment: Experiment, trial: Tr
         if trial.method is None:
             store.put(bits_key, "unigram", trial.label, case.person, reference(bench, session, case))
             continue
-        known = trial.method.known(bench, session, case)
+        known = trial.method.know(bench, session, case)
         name = trial.method.name
         if wants_bits:
             found = score(session, bench.alphabet(session), case.request, scored(bench, session, case), known)

@@ -60,7 +60,7 @@ def gating(bench: Bench, cases: Sequence[Case]) -> Gating:
 def _guesses(bench: Bench, cases: Sequence[Case]) -> list[Guess]:
     session, run = bench.session(), bench.run
     schema = session.schema
-    peers = np.stack([run.profiles[State(p, run.splits[p].known)].z for p in run.people])
+    peers = np.stack([run.profiles[State(p, run.splits[p].seen)].z for p in run.people])
     said = np.array([[facet_score(f, z, schema) for f in schema.facets] for z in peers])  # (U, M)
     found = []
     for place, case in enumerate(track(cases, "gating")):
@@ -79,13 +79,13 @@ def _guesses(bench: Bench, cases: Sequence[Case]) -> list[Guess]:
     return found
 
 
-def gating_of(found: Sequence[Guess], gates: Sequence[float]) -> Gating:
+def gating_of(guesses: Sequence[Guess], gates: Sequence[float]) -> Gating:
     """The figures of guesses; `gates` are the trained ones by label."""
-    if not found:
+    if not guesses:
         return Gating({}, None)
-    labels = sorted({g.label for g in found})
-    of = {label: [g for g in found if g.label == label] for label in labels}
-    products, squares = _sums(found, labels)
+    labels = sorted({g.label for g in guesses})
+    of = {label: [g for g in guesses if g.label == label] for label in labels}
+    products, squares = _sums(guesses, labels)
     draws = bootstrap_ratios(products, squares)
     rows = {}
     for column, label in enumerate(labels):
@@ -100,23 +100,23 @@ def gating_of(found: Sequence[Guess], gates: Sequence[float]) -> Gating:
     return Gating(rows, (round(shares[most] - shares[least], 4), round(float(low), 4), round(float(high), 4)))
 
 
-def _sums(found: Sequence[Guess], labels: Sequence[int]) -> tuple[F64, F64]:
+def _sums(guesses: Sequence[Guess], labels: Sequence[int]) -> tuple[F64, F64]:
     """Everyone's sums of which the ratio is the best share by least squares: (truth - peers)(own - peers) and
     (own - peers)². (people, labels) each."""
-    people = {person: row for row, person in enumerate(sorted({g.person for g in found}))}
+    people = {person: row for row, person in enumerate(sorted({g.person for g in guesses}))}
     products, squares = np.zeros((2, len(people), len(labels)))
-    for g in found:
+    for g in guesses:
         place = people[g.person], labels.index(g.label)
         products[place] += (g.truth - g.peers) * (g.own - g.peers)
         squares[place] += (g.own - g.peers) ** 2
     return products, squares
 
 
-def _row(found: Sequence[Guess], gate: float, low: float, high: float) -> GateRow:
-    own, peers, truth = np.array([(g.own, g.peers, g.truth) for g in found]).T
+def _row(guesses: Sequence[Guess], gate: float, low: float, high: float) -> GateRow:
+    own, peers, truth = np.array([(g.own, g.peers, g.truth) for g in guesses]).T
     apart = float(((own - peers) ** 2).sum())
     best = float(((truth - peers) * (own - peers)).sum()) / apart if apart else float("nan")
-    guesses = {"own": own, "neighbours": peers, "mixed by the trained gate": gate * own + (1 - gate) * peers}
-    errors = {f"error, {name}": round(float(np.abs(guess - truth).mean()), 4) for name, guess in guesses.items()}
+    mixtures = {"own": own, "neighbours": peers, "mixed by the trained gate": gate * own + (1 - gate) * peers}
+    errors = {f"error, {name}": round(float(np.abs(mixture - truth).mean()), 4) for name, mixture in mixtures.items()}
     shares = {"best share": round(best, 4), "low": round(low, 4), "high": round(high, 4)}
-    return {**shares, "trained gate": round(gate, 4), **errors, "measurements": len(found)}
+    return {**shares, "trained gate": round(gate, 4), **errors, "measurements": len(guesses)}

@@ -144,11 +144,11 @@ class VariantTrainer:
 
             corpus = DepCorpus(run)
 
-            def known(s: Situation) -> Situation:
+            def dep_inputs(s: Situation) -> Situation:
                 found = corpus.inputs(s.history, run.pseudonyms.get(s.state.person))
                 return replace(s, persona=replace(silent(s.persona), inputs=found))
 
-            return known
+            return dep_inputs
         if variant.wiring != "facets":
             return self._rewire(variant.wiring, graph)
         if variant.text == "all":
@@ -159,7 +159,9 @@ class VariantTrainer:
 
     def _rewire(self, wiring: Wiring, graph: PersonaGraph) -> Callable[[Situation], Situation]:
         run = self.run
-        peers = global_vectors([run.known[p] for p in run.people], run.encode) if wiring == "global" else None
+        peers = (
+            global_vectors([run.training_histories[p] for p in run.people], run.encode) if wiring == "global" else None
+        )
 
         def alter(s: Situation) -> Situation:
             row = graph.row(run.pseudonyms.get(s.state.person))

@@ -14,8 +14,8 @@ from copersona.runtime.session.session import Session
 def latest(count: int, *, soft: bool = True) -> Knowing:
     """The person from so many interactions. Without `soft`, nobody's soft prompt."""
 
-    def known(bench: Bench, session: Session, case: Case) -> Known:
+    def know(bench: Bench, session: Session, case: Case) -> Known:
         person = bench.know(session, case.history[-count:], case.pseudonym)
         return person if soft else replace(person, soft=session.nobody)
 
-    return known
+    return know

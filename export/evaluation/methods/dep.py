@@ -38,11 +38,11 @@ def _parts(bench: Bench) -> tuple[DepCorpus, DepPersonalizer]:
     return DepCorpus(bench.run), model
 
 
-def known(bench: Bench, session: Session, case: Case) -> Known:
+def know(bench: Bench, session: Session, case: Case) -> Known:
     corpus, model = bench.once(lambda: _parts(bench), "dep")
     person = own(bench, session, case)
     soft = model.rows(corpus.inputs(case.history, case.pseudonym))
     return Known(case.history, silent(replace(person.persona, inputs=None)), soft)
 
 
-DEP = Method("DEP", known, "dep", note=NOTE)
+DEP = Method("DEP", know, "dep", note=NOTE)

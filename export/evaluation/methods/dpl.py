@@ -77,7 +77,7 @@ def spread(bench: Bench) -> F64:
 
 
 def _spread(bench: Bench) -> F64:
-    rows = [item.output for history in bench.run.known.values() for item in history[:2]][:2_000]
+    rows = [item.output for history in bench.run.training_histories.values() for item in history[:2]][:2_000]
     found: F64 = style_matrix(rows).std(axis=0).astype(np.float64) + 1e-6
     return found
 
@@ -115,11 +115,11 @@ def profile(bench: Bench, session: Session, case: Case) -> Lines:
     return ask(bench.writer, "dpl profile 1", PROFILE, {"texts": texts(case.history), "notes": notes})
 
 
-def known(bench: Bench, session: Session, case: Case) -> Known:
+def know(bench: Bench, session: Session, case: Case) -> Known:
     lines = bench.once(lambda: profile(bench, session, case), "dpl", case.person, *(i.digest for i in case.history))
     return Known(case.history, saying(own(bench, session, case).persona, lines), no_soft(session))
 
 
 def dpl(bench: Bench) -> Method:
     """DPL with the bench's writer."""
-    return written(bench, "DPL", known, "differences")
+    return written(bench, "DPL", know, "differences")

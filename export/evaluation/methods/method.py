@@ -28,12 +28,12 @@ Knowing = Callable[[Bench, Session, Case], Known | None]
 class Method:
     """`name` is the row of a table, `model` the bundle's, `note` says what stands in for what or was not retrained.
 
-    `writer` names the language model that writes for it. `version` counts up when what `known` does changes: values of
+    `writer` names the language model that writes for it. `version` counts up when what `know` does changes: values of
     before are then measured anew.
     """
 
     name: str
-    known: Knowing
+    know: Knowing
     model: str = TRAINED
     context: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""

@@ -9,9 +9,9 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 
-def known(bench: Bench, session: Session, case: Case) -> Known:
+def know(bench: Bench, session: Session, case: Case) -> Known:
     person = own(bench, session, case)
     return Known((), silent(person.persona), no_soft(session))
 
 
-NON_PERSO = Method("Non-Perso", known, BASE)
+NON_PERSO = Method("Non-Perso", know, BASE)

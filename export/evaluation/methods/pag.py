@@ -33,11 +33,11 @@ def texts(history: History) -> list[str]:
     return [item.output[:CHARACTERS] for item in history[-ITEMS:]]
 
 
-def known(bench: Bench, session: Session, case: Case) -> Known:
+def know(bench: Bench, session: Session, case: Case) -> Known:
     lines = bench.once(lambda: summary(bench, session, case), "pag", case.person, *(i.digest for i in case.history))
     return Known(case.history, saying(own(bench, session, case).persona, lines), no_soft(session))
 
 
 def pag(bench: Bench) -> Method:
     """PAG with the bench's writer."""
-    return written(bench, "PAG", known, "summaries")
+    return written(bench, "PAG", know, "summaries")

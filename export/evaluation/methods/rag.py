@@ -9,9 +9,9 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 
-def known(bench: Bench, session: Session, case: Case) -> Known:
+def know(bench: Bench, session: Session, case: Case) -> Known:
     person = own(bench, session, case)
     return Known(case.history, silent(person.persona), no_soft(session))
 
 
-RAG = Method("RAG", known, BASE)
+RAG = Method("RAG", know, BASE)

@@ -63,11 +63,11 @@ def someone(bench: Bench, session: Session, case: Case, row: int) -> Known:
 def at(share: float) -> Knowing:
     """The other at this share of the ranking."""
 
-    def known(bench: Bench, session: Session, case: Case) -> Known:
+    def know(bench: Bench, session: Session, case: Case) -> Known:
         order = ranked(bench, session, case)
         return someone(bench, session, case, int(order[round(share * (len(order) - 1))]))
 
-    return known
+    return know
 
 
 def second(bench: Bench, session: Session, case: Case) -> Known:

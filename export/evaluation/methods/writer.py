@@ -32,11 +32,11 @@ def ask(writer: Ledger, name: str, prompt: str, material: dict[str, Any]) -> Lin
     return tuple(" ".join(row.split())[:LONGEST] for row in rows if isinstance(row, str) and row.strip())[:MOST]
 
 
-def written(bench: Bench, name: str, known: Knowing, what: str) -> Method:
+def written(bench: Bench, name: str, know: Knowing, what: str) -> Method:
     """A method on the base whose lines a language model writes, the statistical writer where none is given. They may
     fill what facets and peers together have elsewhere."""
     context = bench.run.settings.context
     room = {"profile_tokens": context.profile_tokens + context.peer_tokens, "peer_tokens": 0}
     writer = bench.writer.name if bench.writer else ""
     note = f"{what} by {writer}" if writer else ADAPTED
-    return Method(name, known, BASE, room, note, writer, version=2 if writer else 1)  # since 2, lines are counted
+    return Method(name, know, BASE, room, note, writer, version=2 if writer else 1)  # since 2, lines are counted

@@ -130,12 +130,12 @@ def _new_people(methods: Table, people: Values) -> Claim:
         )
         gaps = _gaps(nobody, own)
         gains[new], draws[new] = interval(gaps), bootstrap_means(gaps, seed=int(new))
-    (known, low, high), (new, new_low, new_high) = gains[0.0], gains[1.0]
-    share = f": {new / known:.0%}" if known > 0 else ""
-    figure = f"{new:.5f} [{new_low:+.5f}, {new_high:+.5f}] against {known:.5f} [{low:+.5f}, {high:+.5f}]{share}"
+    (trained, low, high), (new, new_low, new_high) = gains[0.0], gains[1.0]
+    share = f": {new / trained:.0%}" if trained > 0 else ""
+    figure = f"{new:.5f} [{new_low:+.5f}, {new_high:+.5f}] against {trained:.5f} [{low:+.5f}, {high:+.5f}]{share}"
     claim = "new people gain at least half of what people in the graph gain"
     if low <= 0:
         return Claim(claim, f"{figure}; these do not gain", len(people), "not shown")
     least, most = np.percentile(draws[1.0] - HALF * draws[0.0], [2.5, 97.5])
-    figure += f"; beyond half {new - HALF * known:+.5f} [{least:+.5f}, {most:+.5f}]"
+    figure += f"; beyond half {new - HALF * trained:+.5f} [{least:+.5f}, {most:+.5f}]"
     return Claim(claim, figure, len(people), verdict(least, most))

@@ -48,7 +48,7 @@ def _draw(axes: Any, table: Table, metric: str) -> None:
             if trial.series != series:
                 continue
             compared = table.against(trial.label, metric)
-            gap = compared.found if compared else None
+            gap = compared.gap if compared else None
             where.append(points.index(trial.point or trial.label) + k * APART)
             means.append(gap.mean if gap else 0.0)
             below.append(max(gap.mean - gap.low, 0) if gap else 0.0)

@@ -90,9 +90,9 @@ def _facts(facts: Facts, tables: Sequence[Table], people: Values) -> list[Block]
         )
     blocks: list[Block] = [Heading("Bare facts"), *(Text(line) for line in lines)]
     if tables:
-        smallest = [c.found.smallest for c in tables[0].comparisons if c.metric == BITS]
+        smallest = [c.gap.smallest for c in tables[0].comparisons if c.metric == BITS]
         if smallest:
-            there = max(c.found.people for c in tables[0].comparisons)
+            there = max(c.gap.people for c in tables[0].comparisons)
             reach = f"from {min(smallest):.5f} to {max(smallest):.5f}, by the row compared,"
             text = f"With {there} people, differences in bits per byte {reach} are shown in four cases of five"
             blocks.append(Text(f"{text} (two-sided 5 %, before correction)."))
@@ -184,9 +184,9 @@ def _marks(table: Table) -> Grid:
 def _differences(comparisons: Sequence[Comparison]) -> Grid:
     rows = []
     for c in comparisons:
-        found = c.found
-        cells = f"{found.mean:+.5f}", f"[{found.low:+.5f}, {found.high:+.5f}]", f"{c.p_holm:.4g}"
-        rows.append([c.method, SHORT.get(c.metric, c.metric), *cells, f"{found.smallest:.5f}", str(found.people)])
+        gap = c.gap
+        cells = f"{gap.mean:+.5f}", f"[{gap.low:+.5f}, {gap.high:+.5f}]", f"{c.p_holm:.4g}"
+        rows.append([c.method, SHORT.get(c.metric, c.metric), *cells, f"{gap.smallest:.5f}", str(gap.people)])
     return Grid(
         ["Method", "metric", "difference", "95 % interval", "p (Holm)", "smallest shown, uncorrected", "people"], rows
     )

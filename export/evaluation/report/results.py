@@ -60,22 +60,22 @@ class Comparison:
     method: str
     against: str
     metric: str
-    found: Difference
+    gap: Difference
     p_holm: float
 
     def to_json(self) -> dict[str, Any]:
-        found = self.found
+        gap = self.gap
         return {
             "method": self.method,
             "against": self.against,
             "metric": self.metric,
-            "difference": round(found.mean, 6),
-            "low": round(found.low, 6),
-            "high": round(found.high, 6),
+            "difference": round(gap.mean, 6),
+            "low": round(gap.low, 6),
+            "high": round(gap.high, 6),
             "p_holm": round(self.p_holm, 5),
-            "people": found.people,
+            "people": gap.people,
             "table": self.table,
-            "smallest": round(found.smallest, 6) if np.isfinite(found.smallest) else None,
+            "smallest": round(gap.smallest, 6) if np.isfinite(gap.smallest) else None,
         }
 
 
@@ -138,16 +138,16 @@ def of_texts(metric: str) -> bool:
     return metric in TEXT_METRICS or metric in MARKS
 
 
-def corrected(found: Sequence[Comparison]) -> list[Comparison]:
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Comparisons with p corrected over all of them (Holm)."""
-    adjusted = holm([c.found.p for c in found])
-    return [replace(c, p_holm=p) for c, p in zip(found, adjusted, strict=True)]
+    adjusted = holm([c.gap.p for c in comparisons])
+    return [replace(c, p_holm=p) for c, p in zip(comparisons, adjusted, strict=True)]
 
 
-def restricted(found: Table, people: set[str], name: str, title: str) -> Table:
+def restricted(whole: Table, people: set[str], name: str, title: str) -> Table:
     """The same table over some of the people."""
-    rows = [replace(r, values={p: v for p, v in r.values.items() if p in people}) for r in found.rows]
-    experiment = replace(found.experiment, name=name, title=title, changes=False, plot="")
+    rows = [replace(r, values={p: v for p, v in r.values.items() if p in people}) for r in whole.rows]
+    experiment = replace(whole.experiment, name=name, title=title, changes=False, plot="")
     return table(experiment, [row for row in rows if row.values])
 
 

@@ -20,13 +20,13 @@ REVIEWS = 8
 
 
 class DepCorpus:
-    """Vectors of training people's known reviews, by item."""
+    """Vectors of training people's reviews before validation, by item."""
 
     def __init__(self, run: Run) -> None:
         self._encode = run.encode
         self._items: dict[str, list[tuple[str, F32]]] = defaultdict(list)
         self._means: dict[str, F32] = {}
-        for person, history in run.known.items():
+        for person, history in run.training_histories.items():
             pseudonym = run.pseudonyms[person]
             self._means[pseudonym] = self._mean(history)
             for item in history:

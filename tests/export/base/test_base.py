@@ -98,7 +98,7 @@ def test_nothing_held_out_is_trained_on_and_the_rest_is(text: Any, run: Path) ->
         for person in range(PEOPLE):
             split = people.splits[f"{kind}{person}"]
             for place in range(5):
-                free = not split.new and place < split.known
+                free = not split.new and place < split.seen
                 words["free" if free else "held"].add(word(kind, person, place))
     for line in range(POSTS):
         words["held" if line in HELD else "free"].add(word("post", line))
@@ -212,7 +212,7 @@ def test_the_folder_is_a_base_and_its_gguf_tokenizes_alike(run: Path, tmp_path: 
         for one in texts:
             assert engine.tokenize(one) == tokens.tokenize(one)
             assert engine.detokenize(tokens.tokenize(one)) == one
-        assert engine.vocabulary == model.config.vocab_size == tokens.size
+        assert engine.vocabulary_size == model.config.vocab_size == tokens.size
 
 
 def test_going_on_with_a_finished_folder_changes_nothing_and_other_plans_are_refused(

@@ -164,7 +164,7 @@ def figures() -> dict[str, Any]:
     pytest.importorskip("sklearn")
     from copersona.export.measure.completion import hidden_facet_figures
 
-    return hidden_facet_figures(0, encode)
+    return hidden_facet_figures(0, encode).to_json()
 
 
 @pytest.mark.export

@@ -14,9 +14,9 @@ import pytest
 from copersona.export.data.splits import (
     Splits,
     is_new,
-    known_history,
     make_splits,
     read_splits,
+    seen_history,
     training_people,
     write_splits,
 )
@@ -56,14 +56,14 @@ def test_the_order_is_by_time_then_by_line() -> None:
     assert [i.output for i in history] == ["first", "second", "third", "fourth"]
 
 
-@pytest.mark.parametrize(("n", "known"), [(1, 1), (2, 2), (3, 1), (4, 2), (9, 7)])
-def test_the_last_two_are_held_out_where_there_are_three(n: int, known: int) -> None:
+@pytest.mark.parametrize(("n", "seen"), [(1, 1), (2, 2), (3, 1), (4, 2), (9, 7)])
+def test_the_last_two_are_held_out_where_there_are_three(n: int, seen: int) -> None:
     histories = group_by_person(one("a", f"text {i}", float(i)) for i in range(n))
     split = make_splits(histories, 0)["a"]
-    assert split.known == known
+    assert split.seen == seen
     assert split.held_out == (n >= 3)
     assert split.digests == tuple(i.digest for i in histories["a"])
-    assert known_history(histories, {"a": split}, "a") == histories["a"][:known]
+    assert seen_history(histories, {"a": split}, "a") == histories["a"][:seen]
 
 
 def test_new_people_are_a_fifth_and_stay_so_whoever_else_comes() -> None:
@@ -171,7 +171,7 @@ def words_of_run(run: CanaryRun) -> dict[str, list[str]]:
 
 
 def states_at_test(splits: Splits) -> list[State]:
-    return [State(p, split.known + 1) for p, split in splits.items() if split.held_out]
+    return [State(p, split.seen + 1) for p, split in splits.items() if split.held_out]
 
 
 def prompts(run: CanaryRun, placed: PersonaGraph) -> list[tuple[str, int, str]]:
@@ -204,7 +204,7 @@ def test_the_canaries_are_there_and_prompts_show_them(run: CanaryRun, placed: Pe
 
 
 def test_no_held_out_word_is_in_facets_peers_or_items(run: CanaryRun, placed: PersonaGraph) -> None:
-    held = [w for p, ws in words_of_run(run).items() for w in ws[run.splits[p].known :]]
+    held = [w for p, ws in words_of_run(run).items() for w in ws[run.splits[p].seen :]]
     shipped = shipped_text(run, placed)
     assert len(held) >= 2 * PEOPLE - 10
     assert not [w for w in held if w in shipped]
@@ -232,7 +232,7 @@ def test_no_prompt_holds_its_own_target_or_anything_later(run: CanaryRun, placed
 
 
 def test_no_prompt_holds_a_held_out_word_of_anyone_else(run: CanaryRun, placed: PersonaGraph) -> None:
-    held = {p: ws[0 if run.splits[p].new else run.splits[p].known :] for p, ws in words_of_run(run).items()}
+    held = {p: ws[0 if run.splits[p].new else run.splits[p].seen :] for p, ws in words_of_run(run).items()}
     for person, cut, text in prompts(run, placed):
         assert not [w for p, ws in held.items() if p != person for w in ws if w in text], (person, cut)
 
@@ -251,9 +251,9 @@ def test_the_vectors_and_the_statistics_do_not_see_what_is_held_out(run: CanaryR
     histories = run.raw_histories
     lines = []
     for person, history in histories.items():
-        known = 0 if run.splits[person].new else run.splits[person].known
+        seen = 0 if run.splits[person].new else run.splits[person].seen
         for place, item in enumerate(history):
-            text = item.output if place < known else f"utterly other words {place} of {len(person)}!!! Loud, loud."
+            text = item.output if place < seen else f"utterly other words {place} of {len(person)}!!! Loud, loud."
             lines.append(history_line(replace(item, output=text, words=())))
     (tmp_path / "people.jsonl").write_text("\n".join(lines), encoding="utf-8")
     other = CanaryRun(tmp_path, replace(run.settings, histories=(str(tmp_path / "people.jsonl"),)))

@@ -10,6 +10,7 @@ import pytest
 
 from copersona.export.evaluation.command.control import control, invented_run
 from copersona.export.evaluation.command.evaluate import Options
+from copersona.export.measure.completion import HiddenFacets
 from copersona.export.run.run import Run
 
 from ...conftest import quiet
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.export
 def test_the_control_exports_evaluates_and_tells_every_arrow(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    never = {"topic never shown": None}  # its figures have tests of their own (test_invented.py)
+    never = HiddenFacets(0, 0, {}, {}, None)  # its figures have tests of their own (test_invented.py)
     monkeypatch.setattr("copersona.export.evaluation.command.control.hidden_facet_figures", lambda *_, **__: never)
     shutil.copytree(tiny_run, tmp_path / "run")
     run, options = Run.open(tmp_path / "run"), Options(limit=3, sweeps=2, texts=0, threads=1)

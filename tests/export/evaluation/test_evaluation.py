@@ -131,20 +131,20 @@ def test_what_each_method_tells_the_model(bench: Bench, case: Case) -> None:
     base = bench.session(BASE)
     names = {}
     for method in (NON_PERSO, RAG, pag(bench), dpl(bench)):
-        known = method.known(bench, base, case)
+        known = method.know(bench, base, case)
         assert known is not None
         assert known.soft.shape == (0, base.manifest.shapes.hidden)
         assert known.persona.peers == ()
         names[method.name] = {s.name: len(s.tokens) for s in base.prompt(case.request, known).segments}
     assert (
-        base.layout.prompt(case.request).tokens == base.prompt(case.request, NON_PERSO.known(bench, base, case)).tokens
+        base.layout.prompt(case.request).tokens == base.prompt(case.request, NON_PERSO.know(bench, base, case)).tokens
     )
     assert "recent" not in names["Non-Perso"]
     assert names["RAG"]["recent"] >= names["PAG"]["recent"] > 0  # one budget for all that is shown
     assert names["PAG"]["system"] > names["RAG"]["system"] == names["Non-Perso"]["system"]
     assert names["DPL"]["system"] >= names["PAG"]["system"]
     trained = bench.session()
-    full = COPERSONA.known(bench, trained, case)
+    full = COPERSONA.know(bench, trained, case)
     assert full is not None
     np.testing.assert_array_equal(full.soft, trained.know(case.history, pseudonym=case.pseudonym).soft)
     only = soft_only(bench, trained, case)
@@ -157,7 +157,7 @@ def test_a_part_switched_off_changes_the_soft_prompt_and_nothing_else(bench: Ben
     session = bench.session()
     full = own(bench, session, case)
     for method in SWITCHED[4:]:
-        known = method.known(bench, session, case)
+        known = method.know(bench, session, case)
         assert known is not None
         assert known.persona == full.persona
         assert np.abs(known.soft - full.soft).max() > 1e-6, method.name
@@ -169,12 +169,12 @@ def test_twins_are_ranked_by_the_devices_own_similarity_and_never_oneself(bench:
     others = [c.pseudonym for c in cases(run) if c.pseudonym not in (None, case.pseudonym)]
     assert sorted(order.tolist()) == sorted(session.graph.row(name) for name in others)
     assert order[0] == own(bench, session, case).persona.placement.combined.index[0, 0]
-    histories = [method.known(bench, session, case) for method in (*RANKS, ANYONE)]
+    histories = [method.know(bench, session, case) for method in (*RANKS, ANYONE)]
     assert all(known is not None and known.history[0].person != case.history[0].person for known in histories)
     before = {c.pseudonym: c.history for c in cases(run)}  # as much as of oneself: all but the test
     assert all(known is not None and known.history in before.values() for known in histories)
     (early,) = [c for c in cases(run, validation=True) if c.pseudonym == case.pseudonym]
-    nearest = RANKS[0].known(bench, session, early)
+    nearest = RANKS[0].know(bench, session, early)
     assert nearest is not None
     assert nearest.history in [history[:-1] for history in before.values()]
 
@@ -184,7 +184,7 @@ def test_a_twin_does_not_know_the_person_whom_they_replace(bench: Bench, run: Ru
     for case in [c for c in cases(run) if not c.new][:12]:
         mine = session.graph.row(case.pseudonym)
         for method in (RANKS[0], RANKS[1], ANYONE):
-            known = method.known(bench, session, case)
+            known = method.know(bench, session, case)
             assert known is not None
             placement = known.persona.placement
             met = [placement.shared.index, placement.combined.index, placement.edges.index]
@@ -211,11 +211,11 @@ def test_variants_are_trained_as_they_are_asked(bench: Bench, run: Run, case: Ca
     assert len(set(steps.values())) == 1, steps
     for method in (*ABLATIONS, LORA, LORA_RAG, DEP):
         opened = bench.session(method.model)
-        known = method.known(bench, opened, case)
+        known = method.know(bench, opened, case)
         assert known is not None
         assert score(opened, bench.alphabet(opened), case.request, scored(bench, opened, case), known)[BITS] > 0
     opened = bench.session("dep")
-    assert DEP.known(bench, opened, case).soft.shape == (16, opened.manifest.shapes.hidden)  # type: ignore[union-attr]
+    assert DEP.know(bench, opened, case).soft.shape == (16, opened.manifest.shapes.hidden)  # type: ignore[union-attr]
 
 
 def test_rewired_peers_are_others_who_are_observed_on_what_they_lend(bench: Bench, case: Case) -> None:
@@ -297,7 +297,7 @@ def test_a_model_that_is_given_writes_what_pag_and_dpl_say(run: Run, case: Case,
         session = opened.session(BASE)
         for method in (pag(opened), dpl(opened)):
             assert "adapted" not in method.note
-            known = method.known(opened, session, case)
+            known = method.know(opened, session, case)
             assert known is not None
             assert [f.summary for f in known.persona.facets] == ["Writes of soil in full forms"]
     sent = words(json.dumps(chat_server.bodies))
@@ -336,7 +336,7 @@ def test_no_method_is_shown_the_true_text(bench: Bench, run: Run) -> None:
         for trial in EXPERIMENTS["methods"](bench).trials:
             if trial.method is not None:
                 session = bench.session(trial.model, trial.settings)
-                prompt = session.prompt(case.request, trial.method.known(bench, session, case))
+                prompt = session.prompt(case.request, trial.method.know(bench, session, case))
                 assert words(case.target.output)[:40] not in words(session.engine.detokenize(prompt.tokens))
 
 

@@ -43,7 +43,7 @@ def test_a_group_s_differences_are_of_its_own_people_and_drawn(tmp_path: Path) -
     ]
     found = grouped(table(methods(), rows), PEOPLE, Cut("t", "T", "interactions", "texts", (1, 3)))
     assert found is not None
-    gaps = {c.method: (c.found.mean, c.found.people) for c in found.comparisons}
+    gaps = {c.method: (c.gap.mean, c.gap.people) for c in found.comparisons}
     assert gaps == {"1-2 texts: LoRA with RAG": (0.5, 2), "3+ texts: LoRA with RAG": (pytest.approx(0.0), 6)}
     assert found.row("1-2 texts: CoPersona").mean("bits per byte") == pytest.approx(1.15)
     assert [(t.series, t.point) for t in found.experiment.trials] == [

@@ -30,9 +30,9 @@ def test_generated_texts_are_corrected_apart_from_the_true_one() -> None:
     rows = [Row("full", "", values), Row("other", "", better)]
     found = compare("t", rows, "full", ["ROUGE-1", "bits per byte"])
     assert [c.metric for c in found] == ["bits per byte", "ROUGE-1"]
-    assert all(c.p_holm == c.found.p for c in found)  # one comparison of each kind: nothing to correct
+    assert all(c.p_holm == c.gap.p for c in found)  # one comparison of each kind: nothing to correct
     doubled = compare("t", [*rows, Row("third", "", better)], "full", ["bits per byte"])
-    assert [c.p_holm for c in doubled] == pytest.approx([2 * c.found.p for c in doubled])
+    assert [c.p_holm for c in doubled] == pytest.approx([2 * c.gap.p for c in doubled])
 
 
 def test_the_sign_flip_test_equals_scipys_for_few_people() -> None:

@@ -62,9 +62,9 @@ def log_softmax(logits: F32) -> Any:
 
 def assert_equal_to_torch(engine: Engine, folder: Path) -> None:
     soft = make_soft(engine)
-    ids = np.random.default_rng(1).integers(3, engine.vocabulary, 200).tolist()
+    ids = np.random.default_rng(1).integers(3, engine.vocabulary_size, 200).tolist()
     ours, theirs = engine.logits(soft, ids), torch_logits(folder, soft, ids)
-    assert ours.shape == theirs.shape == (200, engine.vocabulary)
+    assert ours.shape == theirs.shape == (200, engine.vocabulary_size)
     assert np.abs(ours - theirs).max() <= 1e-4
     assert (ours.argmax(-1) == theirs.argmax(-1)).all()
 
@@ -86,7 +86,7 @@ def test_shared_model_equals_torch(shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.export
 def test_scores_equal_torch(engine: Engine, tiny_base: Path) -> None:
-    soft, ids = make_soft(engine), np.random.default_rng(2).integers(3, engine.vocabulary, 190).tolist()
+    soft, ids = make_soft(engine), np.random.default_rng(2).integers(3, engine.vocabulary_size, 190).tolist()
     prompt, target = ids[:30], ids[30:]
     expected = log_softmax(torch_logits(tiny_base, soft, ids))[29:-1][np.arange(160), target]
     found = engine.score(soft, prompt, target)
@@ -213,7 +213,7 @@ def test_an_interrupted_generation_says_so(engine: Engine) -> None:
 
 
 def test_bad_input_is_refused(engine: Engine) -> None:
-    for tokens in ([-1], [engine.vocabulary], [2**70], [[1]]):
+    for tokens in ([-1], [engine.vocabulary_size], [2**70], [[1]]):
         with pytest.raises(ModelError, match="token ids"):
             engine.logits(None, tokens)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="soft"):

@@ -40,7 +40,7 @@ def shelf() -> PersonShelf:
 def draw(engine: Engine, seed: int, tokens: int = 60, rows: int = 8) -> tuple[F32, list[int]]:
     rng = np.random.default_rng(seed)
     soft = rng.normal(0, 0.3, (rows, engine.width)).astype(np.float32)
-    return soft, rng.integers(3, engine.vocabulary, tokens).tolist()
+    return soft, rng.integers(3, engine.vocabulary_size, tokens).tolist()
 
 
 def run(engine: Engine, wanted: Wanted) -> list[int]:
@@ -137,7 +137,7 @@ def jobs(engine: Engine, count: int = 12, keeps: PersonShelf | None = None) -> l
     found = []
     for n in range(count):
         soft, ids = draw(engine, n % 3, 40)
-        tail = np.random.default_rng(100 + n).integers(3, engine.vocabulary, 3 + 7 * n % 50).tolist()
+        tail = np.random.default_rng(100 + n).integers(3, engine.vocabulary_size, 3 + 7 * n % 50).tolist()
         prefix = None if keeps is None else Prefix(30, str(n % 3), keeps)
         found.append((n, Wanted(soft, [*ids, *tail], Sampling(1.1, 0.98, 3 + 5 * n % 29, n), prefix)))
     return found

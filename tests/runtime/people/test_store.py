@@ -66,7 +66,7 @@ def test_the_promised_pragmas_hold(store: PeopleStore) -> None:
 
 def test_a_history_comes_back_as_it_was(store: PeopleStore) -> None:
     full = Interaction("ann", "Text\x00 with 😀", "Question?", 5.0, "i1", "Title", 4.5, ("oak", "naïve"))
-    assert store.add([full]) == Added(people=1, new=1, known=0)
+    assert store.add([full]) == Added(people=1, new=1, repeated=0)
     assert store.history("ann") == (full,)
     store.close()
     with PeopleStore(store.path) as again:
