@@ -25,6 +25,7 @@ from copersona.runtime.bundle.parts import check_parts
 from copersona.runtime.bundle.verify import verify, write_manifest
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.engine.engine import build_info
+from copersona.runtime.engine.turns import turns_json
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
@@ -97,6 +98,7 @@ def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
     return {
         "context": settings.pop("context"),
         "context_length": settings.pop("context_length"),
+        "turns": turns_json(run.turns),
         "graph": {"threshold": THRESHOLD, "per_facet": PER_FACET},
         "training": settings.pop("train"),
         "export": settings,

@@ -53,7 +53,8 @@ FILE_TYPES: dict[object, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M"."""
+    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M", `bos` and
+    `eos` are token ids."""
 
     architecture: str
     width: int
@@ -64,6 +65,8 @@ class GgufFacts:
     context: int
     quantisation: str
     chat_template: str | None
+    bos: int | None = None
+    eos: int | None = None
 
 
 class _Tensor(NamedTuple):
@@ -134,10 +137,12 @@ class _Check(Reader):
         template = self.scalar("tokenizer.chat_template", STRING)
         if template is not None and len(str(template).encode()) > MAX_TEMPLATE:
             self.fail(f"tokenizer.chat_template has more than {MAX_TEMPLATE} bytes")
+        bos, eos = (self.scalar(f"tokenizer.ggml.{name}_token_id", U32) for name in ("bos", "eos"))
         return GgufFacts(
             architecture, width, size("block_count"), heads, kv_heads, vocabulary, size("context_length"),
             FILE_TYPES.get(self.scalar("general.file_type", U32), "unknown"),
-            None if template is None else str(template),
+            None if template is None else str(template), bos if isinstance(bos, int) else None,
+            eos if isinstance(eos, int) else None,
         )  # fmt: skip
 
     def tokenizer(self, vocabulary: int) -> None:

@@ -44,9 +44,9 @@ class Alphabet:
                 self.cases[token] = array
 
     @classmethod
-    def of(cls, engine: Engine) -> Alphabet:
-        """The alphabet of a loaded model."""
-        return cls([engine.detokenize([token]) for token in range(engine.vocabulary)], engine.control("<|im_end|>"))
+    def of(cls, engine: Engine, end: int) -> Alphabet:
+        """The alphabet of a loaded model whose answers end with the token `end`."""
+        return cls([engine.detokenize([token]) for token in range(engine.vocabulary)], end)
 
 
 class Bits(NamedTuple):

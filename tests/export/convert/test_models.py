@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.convert.gguf import check_base, load_causal_lm, supported, write_gguf
 from copersona.export.convert.gguf_tokenizer import BYTES, PRE_TOKENIZERS
 from copersona.export.convert.unpack import SIZES, dequantise
 from copersona.export.steps.steps import check_inputs
-from copersona.export.training.examples import FileTokens
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.engine.engine import Engine, quantize
 from copersona.runtime.filecheck.gguf_check import check_gguf
