@@ -22,11 +22,11 @@ from copersona.runtime.engine.template_render import Chat, Rendered, render
 from copersona.runtime.engine.turns import MOST, Tokens, Turn, Turns, TurnTokens, chatml
 
 ROLES = {"s": "system", "u": "user", "a": "assistant"}
-FREE = ("su", "suu", "sau", "suau", "saau", "saaauu", "suuaauau")
+FREE = ("su", "suu", "sau", "suau", "saau", "saaauu", "suuaauau", "saaaaaaaau")
 """Chats by the first letters of their roles: what every template must write turn by turn whose roles are free. The
 first, and the one before it that leaves the answer unopened, are what turns are read from."""
 LATER = ("susu", "sausau", "saasu")
-ALTERNATING = ("su", "suau", "suauau")
+ALTERNATING = ("su", "suau", "suauau", "suauauau")
 
 
 class Unit(NamedTuple):
@@ -138,11 +138,11 @@ class _Chats:
 
 
 def _messages(name: str) -> tuple[tuple[str, str], ...]:
-    """(role, marked text); with signs that a template might escape, and a line end that it might take out."""
+    """(role, marked text); each of another length, with signs that a template might escape and a line end that it might
+    take out."""
     roles = [ROLES[letter] for letter in name.rstrip("|")]
-    return tuple(
-        (role, f'Mark{place}of{len(roles)} "<&\'>" {{x}}\n\n[é] end{place}') for place, role in enumerate(roles)
-    )
+    marks = (f'Mark{place}of{len(roles)} "<&\'>" {{x}}\n\n[é]' + "." * 7 * place for place in range(len(roles)))
+    return tuple(zip(roles, (f"{mark} end" for mark in marks), strict=True))
 
 
 def _spelt(name: str) -> str:
