@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from copersona.runtime.common.errors import CoPersonaError, ModelError
@@ -96,7 +96,7 @@ def derive_turns(template: ChatTemplate, tokens: Tokens) -> TurnTokens:
                     f"the chat template cannot be separated into turns: {why if _refuses(chats) else free}; "
                     "use a model with another template"
                 ) from None
-    return _as_tokens(found, template, tokens)
+    return _as_tokens(_answered(found), template, tokens)
 
 
 def _refuses(chats: _Chats) -> bool:
@@ -181,7 +181,7 @@ def _free(chats: _Chats) -> Turns[Unit]:
     try:
         later = chats.gaps("susu")
         system = Turn(_without_start(later[2], user_close), _without_end(later[3], user_open))
-        with_later = _replaced(turns, system)
+        with_later = replace(turns, system=system)
         _try(chats, with_later, LATER)
     except _Inseparable:
         return turns
@@ -205,8 +205,11 @@ def _alternating(chats: _Chats, system: str) -> Turns[Unit]:
     return turns
 
 
-def _replaced(turns: Turns[Unit], system: Turn[Unit]) -> Turns[Unit]:
-    return Turns(turns.first, system, turns.user, turns.assistant, turns.answer, turns.end, True, False)
+def _answered(turns: Turns[Unit]) -> Turns[Unit]:
+    """An answer is opened as an earlier one was where the template does not do it; a blank is left to the model."""
+    if turns.answer or all(unit.text.isspace() for unit in turns.assistant.open):
+        return turns
+    return replace(turns, answer=turns.assistant.open)
 
 
 def _try(chats: _Chats, turns: Turns[Unit], names: Sequence[str]) -> None:

@@ -407,7 +407,7 @@ FILES: dict[str, tuple[str, str, Callable[[dict[str, Any]], object], str]] = {
     ),
     "no turns": (
         "Llama untied", "tokenizer.json", lambda t: [a.update(special=False) for a in t["added_tokens"]],
-        "no control token <|im_start|>: prompts are laid out in ChatML",
+        "the chat template cannot be separated into turns: no control token ends an answer",
     ),
     "stripping": (
         "Llama untied", "tokenizer.json", lambda t: t["added_tokens"][-1].update(lstrip=True), "'<tab>' is lstrip"

@@ -98,6 +98,11 @@ def test_longer_chats_are_what_the_template_writes(known: dict[str, TurnTokens],
         assert written(tokens, turns, *chat) == one.text
 
 
+def test_an_answer_is_opened_also_where_the_template_does_not() -> None:
+    bare = LOOP + TURN + "{% endfor %}"
+    assert derived(bare, *CHATML) == chatml(Letters(*CHATML))
+
+
 def test_a_default_system_turn_is_never_written(known: dict[str, TurnTokens]) -> None:
     ids = [*known["ChatML"].first.open, *known["ChatML"].user.open]
     assert "helpful" not in letters(FAMILIES["ChatML"]).text(ids)
