@@ -59,8 +59,8 @@ export.add_command(unpack_command)
 @click.option(
     "--base",
     required=True,
-    help="Hugging Face folder or hub id (owner/name, owner/name@revision): a dense Qwen2, Qwen3 or Llama with ChatML "
-    "tokens.",
+    help="Hugging Face folder or hub id (owner/name, owner/name@revision): a dense Qwen2, Qwen3 or Llama with a "
+    "chat template.",
 )
 @click.option(
     "--encoder", required=True, help="sentence-transformers folder or hub id; pooling by mean or first token."

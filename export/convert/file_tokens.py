@@ -7,7 +7,8 @@ from pathlib import Path
 
 from copersona.export.convert.gguf_tokenizer import read_json, read_vocabulary
 from copersona.runtime.common.errors import ExportError, ModelError
-from copersona.runtime.engine.chat_template import ChatTemplate, model_turns
+from copersona.runtime.engine.chat_template import model_turns
+from copersona.runtime.engine.marked_chats import ChatTemplate
 from copersona.runtime.engine.turns import TurnTokens
 
 

@@ -11,46 +11,21 @@ Control tokens become ids; text between them is tokenised by itself.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from copersona.runtime.common.errors import CoPersonaError, ModelError
-from copersona.runtime.engine.template_render import Chat, Rendered, render
+from copersona.runtime.engine.marked_chats import ChatTemplate, Gap, Inseparable, MarkedChats, Unit, messages_of, spelt
 from copersona.runtime.engine.turns import MOST, Tokens, Turn, Turns, TurnTokens, chatml
 
-ROLES = {"s": "system", "u": "user", "a": "assistant"}
 FREE = ("su", "suu", "sau", "suau", "saau", "saaauu", "suuaauau", "saaaaaaaau")
-"""Chats by the first letters of their roles: what every template must write turn by turn whose roles are free. The
-first, and the one before it that leaves the answer unopened, are what turns are read from."""
+"""Chats by the first letters of their roles, the answer opened behind them ("|": not opened): what a template whose
+roles are free must write turn by turn."""
 LATER = ("susu", "sausau", "saasu")
+"""The same with later system turns, which not every template knows."""
 ALTERNATING = ("su", "suau", "suauau", "suauauau")
-
-
-class Unit(NamedTuple):
-    """A control token, or one character of text."""
-
-    text: str
-    control: bool
-
-
-Gap = tuple[Unit, ...]
-
-
-class _Inseparable(Exception):
-    """Why a template's turns cannot be told apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
-    """A chat template with what it prints and is read by: `special` are texts by name, such as `bos_token`, `control`
-    the ids of control tokens by text."""
-
-    text: str
-    special: Mapping[str, str]
-    control: Mapping[str, int]
 
 
 class ModelTokens(Tokens, Protocol):
@@ -68,8 +43,8 @@ def model_turns(tokens: ModelTokens) -> TurnTokens:
     Raises:
         ModelError: the template cannot be separated into turns, or there is neither.
     """
-    if tokens.template is not None:
-        return derive_turns(tokens.template, tokens)
+    if (template := tokens.template) is not None:
+        return derive_turns(template, tokens)
     try:
         return chatml(tokens)
     except CoPersonaError:
@@ -82,16 +57,16 @@ def derive_turns(template: ChatTemplate, tokens: Tokens) -> TurnTokens:
     Raises:
         ModelError: the template fails, takes too long, or its turns cannot be told apart; says why.
     """
-    chats = _Chats(template)
+    chats = MarkedChats(template, [*FREE, *LATER, *ALTERNATING, *_without_system(ALTERNATING), "su|", "u|"])
     try:
         found = _free(chats)
-    except _Inseparable as free:
+    except Inseparable as free:
         try:
             found = _alternating(chats, "s")
-        except _Inseparable:
+        except Inseparable:
             try:
                 found = _alternating(chats, "")
-            except _Inseparable as why:
+            except Inseparable as why:
                 raise ModelError(
                     f"the chat template cannot be separated into turns: {why if _refuses(chats) else free}; "
                     "use a model with another template"
@@ -99,73 +74,19 @@ def derive_turns(template: ChatTemplate, tokens: Tokens) -> TurnTokens:
     return _as_tokens(_answered(found), template, tokens)
 
 
-def _refuses(chats: _Chats) -> bool:
+def _without_system(names: Sequence[str]) -> list[str]:
+    return [name.removeprefix("s") for name in names]
+
+
+def _refuses(chats: MarkedChats) -> bool:
     """Whether the template refuses chats with a system turn, so that what it makes of those without tells more."""
     return chats.rendered["su"].error is not None
-
-
-# Chats and what stands between their texts
-
-
-class _Chats:
-    """All chats that are looked at, rendered at once; `gaps` are the pieces before, between and behind the marks."""
-
-    def __init__(self, template: ChatTemplate) -> None:
-        chats = [*FREE, *LATER, *ALTERNATING, *(c.removeprefix("s") for c in ALTERNATING)]
-        self._names = list(dict.fromkeys([*chats, "su|", "u|"]))  # "|": the answer's turn is not opened
-        asked = [Chat(_messages(name), not name.endswith("|")) for name in self._names]
-        self.rendered = dict(zip(self._names, render(template.text, template.special, asked), strict=True))
-        self._template = template
-
-    def gaps(self, name: str) -> list[Gap]:
-        """One more than turns. Raises _Inseparable where a text is not there exactly once, whole and in its place."""
-        found: Rendered = self.rendered[name]
-        said = f"a chat of {_spelt(name)}"
-        if found.error is not None:
-            raise _Inseparable(f"it refuses {said} ({found.error})")
-        rest, gaps = found.text, []
-        for _, mark in _messages(name):
-            if found.text.count(mark) != 1:
-                raise _Inseparable(f"in {said} a text is left out, changed or there twice")
-            before, seen, rest = rest.partition(mark)
-            if not seen:
-                raise _Inseparable(f"in {said} texts are not in their order")
-            gaps.append(before)
-        return [self._units(gap) for gap in (*gaps, rest)]
-
-    def _units(self, text: str) -> Gap:
-        return tuple(units(text, self._template.control))
-
-
-def _messages(name: str) -> tuple[tuple[str, str], ...]:
-    """(role, marked text); each of another length, with signs that a template might escape and a line end that it might
-    take out."""
-    roles = [ROLES[letter] for letter in name.rstrip("|")]
-    marks = (f'Mark{place}of{len(roles)} "<&\'>" {{x}}\n\n[é]' + "." * 7 * place for place in range(len(roles)))
-    return tuple(zip(roles, (f"{mark} end" for mark in marks), strict=True))
-
-
-def _spelt(name: str) -> str:
-    return ", ".join(ROLES[letter] for letter in name.rstrip("|"))
-
-
-def units(text: str, control: Mapping[str, int]) -> Iterator[Unit]:
-    """The text as control tokens, the longest first, and characters."""
-    if not control:
-        yield from (Unit(c, False) for c in text)
-        return
-    pattern = "|".join(re.escape(token) for token in sorted(control, key=len, reverse=True))
-    for place, part in enumerate(re.split(f"({pattern})", text)):
-        if place % 2:
-            yield Unit(part, True)
-        else:
-            yield from (Unit(c, False) for c in part)
 
 
 # Turns from the gaps
 
 
-def _free(chats: _Chats) -> Turns[Unit]:
+def _free(chats: MarkedChats) -> Turns[Unit]:
     """Turns of a template that lets roles follow each other in any order, a system turn first."""
     first, between, opened = chats.gaps("su")
     user_close = chats.gaps("su|")[2]
@@ -183,12 +104,12 @@ def _free(chats: _Chats) -> Turns[Unit]:
         system = Turn(_without_start(later[2], user_close), _without_end(later[3], user_open))
         with_later = replace(turns, system=system)
         _try(chats, with_later, LATER)
-    except _Inseparable:
+    except Inseparable:
         return turns
     return with_later
 
 
-def _alternating(chats: _Chats, system: str) -> Turns[Unit]:
+def _alternating(chats: MarkedChats, system: str) -> Turns[Unit]:
     """Turns of a template whose roles must alternate; `system` is "s" with a system turn, "" without."""
     opened = chats.gaps(f"{system}u")[-1]
     user_close = chats.gaps(f"{system}u|")[-1]
@@ -201,7 +122,7 @@ def _alternating(chats: _Chats, system: str) -> Turns[Unit]:
         assistant=Turn(_without_start(gaps[-3], user_close), _without_end(gaps[-2], user_open)),
         answer=_without_start(opened, user_close), end=end, system_role=bool(system), alternates=True,
     )  # fmt: skip
-    _try(chats, turns, [name if system else name.removeprefix("s") for name in ALTERNATING])
+    _try(chats, turns, ALTERNATING if system else _without_system(ALTERNATING))
     return turns
 
 
@@ -212,21 +133,21 @@ def _answered(turns: Turns[Unit]) -> Turns[Unit]:
     return replace(turns, answer=turns.assistant.open)
 
 
-def _try(chats: _Chats, turns: Turns[Unit], names: Sequence[str]) -> None:
-    """Raises _Inseparable where the template does not write a chat as the turns do."""
+def _try(chats: MarkedChats, turns: Turns[Unit], names: Sequence[str]) -> None:
+    """Raises Inseparable where the template does not write a chat as the turns do."""
     for name in names:
         gaps = chats.gaps(name)
-        marks = [(role, tuple(Unit(c, False) for c in mark)) for role, mark in _messages(name)]
+        marks = [(role, tuple(Unit(c, False) for c in mark)) for role, mark in messages_of(name)]
         written = list(gaps[0])
         for (_, mark), gap in zip(marks, gaps[1:], strict=True):
             written += [*mark, *gap]
         if turns.conversation(marks, ()) != written:
-            raise _Inseparable(f"in a chat of {_spelt(name)} a turn reads otherwise than in a shorter one")
+            raise Inseparable(f"in a chat of {spelt(name)} a turn reads otherwise than in a shorter one")
 
 
 def _without_start(gap: Gap, start: Gap) -> Gap:
     if gap[: len(start)] != start:
-        raise _Inseparable("a user's turn closes in different ways")
+        raise Inseparable("a user's turn closes in different ways")
     return gap[len(start) :]
 
 
@@ -240,7 +161,7 @@ def _common_end(gap: Gap, other: Gap) -> Gap:
 
 def _without_end(gap: Gap, end: Gap) -> Gap:
     if gap[len(gap) - len(end) :] != end:
-        raise _Inseparable("a user's turn opens in different ways")
+        raise Inseparable("a user's turn opens in different ways")
     return gap[: len(gap) - len(end)]
 
 
@@ -251,7 +172,7 @@ def _end(close: Gap) -> Unit:
             return unit
         if not unit.text.isspace():
             break
-    raise _Inseparable("no control token ends an answer")
+    raise Inseparable("no control token ends an answer")
 
 
 # From units to token ids

@@ -28,7 +28,7 @@ from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
 if TYPE_CHECKING:
-    from copersona.runtime.engine.chat_template import ChatTemplate
+    from copersona.runtime.engine.marked_chats import ChatTemplate
 
 __all__ = ["Engine", "Piece", "Prefix", "Sampling", "Wanted", "build_info", "quantize"]
 
@@ -124,7 +124,7 @@ class Engine(Closing):
     @property
     def template(self) -> ChatTemplate | None:
         """The chat template in the file, None where there is none."""
-        from copersona.runtime.engine.chat_template import ChatTemplate
+        from copersona.runtime.engine.marked_chats import ChatTemplate
 
         self._check_open()
         if not self._facts.chat_template:

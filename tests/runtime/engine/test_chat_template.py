@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.engine import template_render
-from copersona.runtime.engine.chat_template import ChatTemplate, derive_turns, model_turns, units
+from copersona.runtime.engine.chat_template import derive_turns, model_turns
+from copersona.runtime.engine.marked_chats import ChatTemplate, units
 from copersona.runtime.engine.template_render import Chat, render
 from copersona.runtime.engine.turns import MOST, TurnTokens, chatml
 
