@@ -66,8 +66,8 @@ class MarkedChats:
 
 
 def messages_of(name: str) -> tuple[tuple[str, str], ...]:
-    """(role, marked text) of a chat named by the first letters of its roles, "|" aside; each of another length, with signs that a template might escape and a line end that it might
-    take out."""
+    """(role, marked text) of a chat named by the first letters of its roles, "|" aside; each of another length, with
+    signs that a template might escape and a line end that it might take out."""
     roles = [ROLES[letter] for letter in name.rstrip("|")]
     marks = (f'Mark{place}of{len(roles)} "<&\'>" {{x}}\n\n[é]' + "." * 7 * place for place in range(len(roles)))
     return tuple(zip(roles, (f"{mark} end" for mark in marks), strict=True))
