@@ -200,7 +200,7 @@ def held_out(run: Any, which: str, limit: int) -> list[Any]:
         states = validation_states(run, limit)
     else:
         people = [p for p, split in run.splits.items() if split.held_out]
-        states = [State(p, run.splits[p].known + 1) for p in people[:: max(len(people) // limit, 1)][:limit]]
+        states = [State(p, run.splits[p].seen + 1) for p in people[:: max(len(people) // limit, 1)][:limit]]
     with run_graph(run) as graph:
         return situations(run, states, graph, read_centring(run), which)
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.population.profile import State
 from copersona.export.run.run import Run
 from copersona.export.run.situations import read_centring, run_graph, situations, training_states
 from copersona.export.steps.pipeline import read_marker, run_steps
 from copersona.export.steps.steps import STEPS
-from copersona.export.training.examples import Dropout, FileTokens, make_example
+from copersona.export.training.examples import Dropout, make_example
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.engine.engine import Sampling

@@ -22,7 +22,7 @@ from copersona.export.base.text import BaseText
 from copersona.export.base.tokenizer import train_tokenizer
 from copersona.export.base.turns import Documents
 from copersona.export.common.files import replacing, write_text
-from copersona.export.training.examples import FileTokens
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.training.kept import Kept, write_kept
 from copersona.runtime.common.errors import ExportError
 

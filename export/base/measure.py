@@ -41,6 +41,7 @@ from copersona.export.convert.gguf import write_gguf
 from copersona.export.data.splits import Splits
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import track
+from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.engine import Engine, Sampling
 from copersona.runtime.history.interactions import History, render_input
 from copersona.runtime.prompt.layout import Layout
@@ -118,7 +119,8 @@ def share_right(right: Sequence[bool]) -> Figures:
 def measure_base(path: Path, held: Held) -> tuple[Figures, dict[str, list[float]]]:
     """Figures of one model, and its values a text."""
     with opened(path) as engine:
-        layout = Layout(engine, CONTEXT)
+        layout = Layout(engine, CONTEXT, model_turns(engine))
+        engine.end_at(layout.turns.end)
         values = {"blog": score_alone(engine, held.posts), **_reviews(engine, layout, held)}
         early, late = score_bands(engine, packed_windows(engine, held.posts, BANDS[-1][1]))
         right = right_answers(engine, layout, held.text.questions()[:ASKED])

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from copersona.export.base.text import Question
-from copersona.runtime.engine.turns import Tokens, Turns
+from copersona.runtime.engine.turns import Tokens, chatml
 from copersona.runtime.history.interactions import History, Interaction, clean_text, without_fields
 from copersona.runtime.prompt.layout import INSTRUCTION
 
@@ -29,12 +29,13 @@ class Documents:
     """Whole turns of documents for one tokenizer, as the runtime's prompts have them."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens, self._turns = tokens, Turns(tokens)
+        self._tokens, self._turns = tokens, chatml(tokens)
         self.end = tokens.control(END)
 
     def turn(self, role: str, text: str) -> tuple[int, ...]:
         """One whole turn with the line end behind it."""
-        return (*self._turns.open[role], *self.plain(text), *self._turns.close)
+        turn = self._turns.turn(role)
+        return (*turn.open, *self.plain(text), *turn.close)
 
     def exchange(self, request: str, answer: str) -> tuple[int, ...]:
         return (*self.turn("user", request), *self.turn("assistant", answer))

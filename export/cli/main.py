@@ -60,7 +60,7 @@ export.add_command(unpack_command)
     "--base",
     required=True,
     help="A GGUF file, a Hugging Face folder or a hub id (owner/name, owner/name@revision): a dense Qwen2, Qwen3 or "
-    "Llama with ChatML tokens. A GGUF is dequantised once, into the cache.",
+    "Llama with a chat template. A GGUF is dequantised once, into the cache.",
 )
 @click.option(
     "--encoder", required=True, help="sentence-transformers folder or hub id; pooling by mean or first token."

@@ -22,7 +22,7 @@ _MODEL_OPTIONS = (
     click.option("--model", help="Name of the model at the endpoint."),
     click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
     click.option("--gguf", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                 help="A ChatML model in a GGUF instead of an endpoint: nothing leaves this machine."),
+                 help="A model for chats in a GGUF instead of an endpoint: nothing leaves this machine."),
     click.option("--people-per-call", type=click.IntRange(1, 20), default=4, show_default=True),
     click.option("--max-calls", type=click.IntRange(0), help="Refuse to make more calls than this."),
     click.option("--price-in", type=click.FloatRange(0), default=0.0, help="Price of a million tokens sent."),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from copersona.export.common.files import replacing
+from copersona.export.convert.file_tokens import base_turns
 from copersona.export.convert.gguf_tokenizer import add_vocabulary, read_json, read_vocabulary
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.filecheck.gguf_check import check_gguf
@@ -31,7 +32,6 @@ ARCHITECTURES = {
     "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
     "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
 }
-TURNS = ("<|im_start|>", "<|im_end|>")
 
 SIZES = (
     "num_attention_heads", "hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings",
@@ -86,14 +86,10 @@ def check_base(folder: Path) -> None:
     if (folder / "1_Pooling").exists():
         raise ExportError(f"{folder}: has a 1_Pooling folder, it makes sentence vectors; use a model that writes text")
     try:
-        vocabulary = read_vocabulary(folder, config)
+        read_vocabulary(folder, config)
     except KeyError as error:
         raise ExportError(f"{folder}: is missing {error}, or is damaged there") from None
-    for turn in TURNS:
-        if not vocabulary.is_control(turn):
-            raise ExportError(
-                f"{folder}: its tokenizer has no control token {turn}: prompts are laid out in ChatML; use such a base"
-            )
+    base_turns(folder)
 
 
 def supported(config: Mapping[str, Any], where: Path | str = "config.json") -> None:

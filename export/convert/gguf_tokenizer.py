@@ -44,9 +44,11 @@ class Vocabulary:
     special: Mapping[str, int]
     template: str | None
 
-    def is_control(self, text: str) -> bool:
-        """Whether a control token is written as `text`."""
-        return text in self.tokens and self.types[self.tokens.index(text)] == gguf.TokenType.CONTROL
+    @property
+    def controls(self) -> dict[str, int]:
+        """Ids of all control tokens, by how they are written."""
+        kinds = zip(self.tokens, self.types, strict=True)
+        return {token: i for i, (token, kind) in enumerate(kinds) if kind == gguf.TokenType.CONTROL}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from copersona.export.convert.encoder import encoder_parity
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.population.profile import State
 from copersona.export.run.run import Run
 from copersona.export.run.situations import read_centring, run_graph
-from copersona.export.training.examples import FileTokens
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.persona.neighbors import PER_FACET, facet_edges
 from copersona.runtime.persona.persona import Persona, make_persona
@@ -142,11 +143,13 @@ def _torch_logits(model: Any, soft: F32, tokens: Sequence[int], torch: Any) -> F
 
 
 def check_tokens(run: Run, texts: Sequence[str]) -> Agreement:
-    """Engine against `tokenizer.json`, on texts of the run and on text that looks like control tokens."""
+    """Engine against `tokenizer.json`, on texts of the run, on text that looks like control tokens, and in the turns
+    that each derives from the chat template."""
     ours = FileTokens(Path(run.settings.base) / "tokenizer.json")
     hard = [*texts, "<|im_end|>\n<|im_start|>system", "naïve café — “quoted” 漢字 🎸 e\u0301", "  tabs\t and   spaces "]
     with Engine(run.path("model.gguf"), n_ctx=64) as engine:
         same = [engine.tokenize(t) == ours.tokenize(unicodedata.normalize("NFC", t)) for t in hard]
+        same.append(model_turns(engine) == run.layout.turns)
     return {"tokens equal": float(np.mean(same)), "texts tokenised": float(len(same))}
 
 

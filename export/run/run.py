@@ -19,16 +19,18 @@ import numpy as np
 from copersona.export.common.files import replacing, sha256, write_text
 from copersona.export.common.language_model import ModelSettings, open_ledger
 from copersona.export.common.vectors import VectorFile
+from copersona.export.convert.file_tokens import FileTokens, base_turns
 from copersona.export.data.items import ItemTable, attach_words
 from copersona.export.data.splits import Splits, read_splits, seen_history, training_people
 from copersona.export.population.profile import State, stack, states_of
-from copersona.export.training.examples import Dropout, FileTokens
+from copersona.export.training.examples import Dropout
 from copersona.export.training.kept import Kept, read_kept
 from copersona.export.training.settings import TrainSettings
 from copersona.runtime.assemble.merge import Quantisation
 from copersona.runtime.chat.ledger import Ledger
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.turns import TurnTokens
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, group_by_person
 from copersona.runtime.profile.encoder import Encoder
@@ -176,7 +178,13 @@ class Run:
     @cached_property
     def layout(self) -> Layout:
         """Prompts on the base model's tokens."""
-        return Layout(FileTokens(Path(self.settings.base) / "tokenizer.json"), self.settings.context)
+        base = Path(self.settings.base)
+        return Layout(FileTokens(base / "tokenizer.json"), self.settings.context, self.turns)
+
+    @cached_property
+    def turns(self) -> TurnTokens:
+        """How the base model's turns open and close."""
+        return base_turns(Path(self.settings.base))
 
     def ledger(self, name: str) -> Ledger:
         """The calls of this process to the language model `name`. Raises ExportError or ModelError."""

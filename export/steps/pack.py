@@ -32,6 +32,7 @@ from copersona.runtime.bundle.verify import verify, write_manifest
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.engine.engine import build_info
+from copersona.runtime.engine.turns import turns_json
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
@@ -99,7 +100,7 @@ def thin_settings(run: Run) -> Thin:
         digest = file_sha256(source_of(run, name))
         return FileRow(name, FILES[name], digest.bytes, digest.sha256)
 
-    text = "".join(item.output for person in run.people[:20] for item in run.known[person][:1])
+    text = "".join(item.output for person in run.people[:20] for item in run.training_histories[person][:1])
     tokens = run.layout.prompt(text).tokens[:PROBED]
     probe = make_probe(run.path("model.gguf"), tuple(tokens))
     whole = tuple(row(name) for role in HALVED for name, own in FILES.items() if own == role)
@@ -144,6 +145,7 @@ def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
     return {
         "context": settings.pop("context"),
         "context_length": settings.pop("context_length"),
+        "turns": turns_json(run.turns),
         "graph": {"threshold": THRESHOLD, "per_facet": PER_FACET},
         "training": settings.pop("train"),
         "export": settings,

@@ -19,11 +19,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from copersona.export.common.files import restore, room_for, sha256, weight_hashes, write_text
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
 from copersona.export.run.run import Run
 from copersona.export.steps.steps import STEPS, Report, check_inputs
 from copersona.export.training.settings import train_key
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.turns import chatml, turns_json
 from copersona.runtime.history.importers import SOURCES
 from copersona.runtime.history.lamp import outputs_path, read_questions
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
@@ -129,11 +131,25 @@ def step_key(run: Run, step: str) -> str:
         parts += [sha256(path) for path in _inputs(run) if path.is_file()]
     if step == "train" and run.settings.keep is not None and Path(run.settings.keep).is_file():
         parts.append(sha256(Path(run.settings.keep)))
+    if step == "train":
+        parts += _other_turns(run)
     if step in ("encoder", "train"):
         parts += weight_hashes(Path(run.settings.encoder if step == "encoder" else run.settings.base))
     if step == "profile" and run.path("facets.json").exists():
         parts.append(sha256(run.path("facets.json")))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _other_turns(run: Run) -> list[Any]:
+    """The base's turns where they are not what every run was laid out in before turns were data."""
+    path = Path(run.settings.base) / "tokenizer.json"
+    if not path.is_file():
+        return []
+    try:
+        same = run.turns == chatml(FileTokens(path))
+    except ExportError:  # no ChatML tokens
+        same = False
+    return [] if same else [turns_json(run.turns)]
 
 
 def _inputs(run: Run) -> list[Path]:

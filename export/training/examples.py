@@ -9,47 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from copersona.export.population.profile import State
-from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History, Interaction, without_fields
 from copersona.runtime.persona.persona import Persona
 from copersona.runtime.persona.personalizer import PersonaInputs
 from copersona.runtime.profile.profiler import Encode
 from copersona.runtime.prompt.layout import Layout
 from copersona.runtime.prompt.prompt import person_prompt
-
-
-class FileTokens:
-    """Tokens of a `tokenizer.json`, as the engine gives them on the device: control tokens in a text stay text."""
-
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_file(str(path))
-        self._tokenizer.encode_special_tokens = True
-        self._tokenize = lru_cache(maxsize=200_000)(self._encode)
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def tokenize(self, text: str) -> list[int]:
-        return list(self._tokenize(text))
-
-    @property
-    def size(self) -> int:
-        """How many tokens there are, control tokens included."""
-        return int(self._tokenizer.get_vocab_size())
-
-    def control(self, token: str) -> int:
-        found = self._tokenizer.token_to_id(token)
-        if found is None:
-            raise ExportError(
-                f"the base model's tokenizer has no {token}: prompts are laid out in ChatML, use such a base"
-            )
-        return int(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from copersona.runtime.bundle.manifest import Manifest
-from copersona.runtime.bundle.parts import check_parts_once, open_graph_db
+from copersona.runtime.bundle.parts import check_parts_once, manifest_turns, open_graph_db
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.engine.turns import TurnTokens
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.persona.graph import PersonaGraph, map_vectors
 from copersona.runtime.persona.personalizer import Personalizer, load_personalizer
@@ -78,6 +79,10 @@ class Bundle(Closing):
             soft_tokens=shapes.soft_tokens,
             model_width=shapes.hidden,
         )
+
+    def turns(self, vocabulary: int) -> TurnTokens | None:
+        """`manifest_turns`: in which turns prompts are written, for the bundle's model of that many tokens."""
+        return manifest_turns(self.manifest, vocabulary)
 
     @property
     def context_length(self) -> int:

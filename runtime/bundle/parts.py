@@ -12,14 +12,15 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
-from copersona.runtime.bundle.manifest import MANIFEST, Manifest, Shapes
+from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest, Shapes
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
+from copersona.runtime.engine.turns import TurnTokens, read_turns
 from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, must_agree, read_tensor_shapes
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.facets import read_schema
 
-CHECKS = "checks 1"  # raise it when a part is checked in another way, here or in the modules of its format
+CHECKS = "checks 2"  # raise it when a part is checked in another way, here or in the modules of its format
 GRAPH_ID = 0x436F5072  # "CoPr"
 GRAPH_PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
@@ -45,7 +46,7 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
         read_tensor_shapes(manifest.path(folder, "arrays"))
     check_onnx(manifest.path(folder, "encoder"))
     _check_json(manifest.path(folder, "encoder_tokenizer"))
-    _check_model(manifest.path(folder, "model"), shapes)
+    _check_model(manifest.path(folder, "model"), manifest)
     return tensors
 
 
@@ -74,14 +75,30 @@ def _check_facets(path: Path, shapes: Shapes) -> None:
     must_agree(path, "facets", found, shapes.facets)
 
 
-def _check_model(path: Path, shapes: Shapes) -> None:
+def _check_model(path: Path, manifest: Manifest) -> None:
     from copersona.runtime.filecheck.gguf_check import check_gguf
 
     try:
         found = check_gguf(path)
     except ModelError as error:
         raise BundleError(str(error)) from None
-    must_agree(path, "the model's width", found.width, shapes.hidden)
+    must_agree(path, "the model's width", found.width, manifest.shapes.hidden)
+    manifest_turns(manifest, found.vocabulary)
+
+
+def manifest_turns(manifest: Manifest, vocabulary: int) -> TurnTokens | None:
+    """The turns in which a bundle's prompts are written, for a model of that many tokens; None where the manifest has
+    none, as those of before turns were data: these are ChatML.
+
+    Raises:
+        BundleError: they are no turns of this vocabulary.
+    """
+    if "turns" not in manifest.settings:
+        return None
+    try:
+        return read_turns(manifest.settings["turns"], vocabulary)
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST}: {error}; {AGAIN}") from None
 
 
 def _check_json(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A language model in a GGUF file of the owner's choice, asked on this machine: the answer is held to its JSON schema.
 
-The file goes through the same checks as a bundle's model, for C code reads it. Chats are laid out in ChatML; text in
-messages is tokenised with control tokens off. Nothing leaves the machine.
+The file goes through the same checks as a bundle's model, for C code reads it. Chats are laid out in the turns of its
+chat template; text in messages is tokenised with control tokens off. Nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from copersona.runtime.chat.ask import Ask, Reply
 from copersona.runtime.chat.grammar import grammar_of
 from copersona.runtime.common.errors import BundleError, ModelError, ModelRefused
 from copersona.runtime.common.hashes import file_sha256
+from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.engine.sampling import Sampling
-from copersona.runtime.engine.turns import Turns
 
 CONTEXT = 16_384  # positions; less where the model was trained on less
 
@@ -32,14 +32,19 @@ class LocalModel:
     """The model of a GGUF file; calls from several threads wait for each other.
 
     Raises:
-        ModelError: the file is refused, cannot be loaded, or its vocabulary has no ChatML turns.
+        ModelError: the file is refused, cannot be loaded, or its chat template cannot be separated into turns.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self._name = local_name(path)
         self._engine = Engine(path, n_ctx=CONTEXT, threads=threads)
         self._lock = threading.Lock()
-        self._turns = Turns(self._engine)
+        try:
+            self._turns = model_turns(self._engine)
+        except ModelError as error:
+            self._engine.close()
+            raise ModelError(f"{path}: {error}") from None
+        self._engine.end_at(self._turns.end)
 
     @property
     def name(self) -> str:
@@ -63,7 +68,5 @@ class LocalModel:
         self._engine.close()
 
     def _layout(self, ask: Ask) -> list[int]:
-        tokens: list[int] = []
-        for message in ask.messages:
-            tokens += [*self._turns.open[message.role], *self._engine.tokenize(message.content), *self._turns.close]
-        return [*tokens, *self._turns.open["assistant"]]
+        texts = [(message.role, self._engine.tokenize(message.content)) for message in ask.messages]
+        return self._turns.conversation(texts, self._engine.tokenize("\n\n"))

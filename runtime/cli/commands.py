@@ -84,7 +84,7 @@ def profile_options(function: Callable[..., T]) -> Callable[..., T]:
 
     for option in (
         click.option("--profile-gguf", type=click.Path(path_type=Path), metavar="FILE",
-                     help="Profile by a ChatML model in a GGUF, on this machine."),
+                     help="Profile by a model for chats in a GGUF, on this machine."),
         click.option("--profile-key-env", metavar="VAR", help="Environment variable that holds the endpoint's key."),
         click.option("--profile-model", metavar="NAME", help="Name of the model at the endpoint."),
         click.option("--profile-endpoint", metavar="URL",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, St
 from copersona.runtime.engine.together import Task, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
 from copersona.runtime.filecheck.gguf_check import check_gguf
+
+if TYPE_CHECKING:
+    from copersona.runtime.engine.marked_chats import ChatTemplate
 
 __all__ = ["Engine", "Piece", "Prefix", "Sampling", "Wanted", "build_info", "quantize"]
 
@@ -65,7 +68,7 @@ class Engine(Closing):
         if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
             raise ModelError(f"n_ctx is {n_ctx}, threads {threads}, sequences {sequences}: expected 1 or more")
         self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
-        self.trained_context, self.width = facts.context, facts.width
+        self.trained_context, self.width, self._facts = facts.context, facts.width, facts
         self._context = LlamaContext(
             path,
             width=facts.width,
@@ -108,6 +111,27 @@ class Engine(Closing):
         """Whether a generation ends at this token."""
         self._check_open()
         return self.vocabulary.is_end(int(self.vocabulary.check([token])[0]))
+
+    def end_at(self, token: int) -> None:
+        """Have generations end at this token too, such as the end of a turn that llama.cpp does not know by name.
+
+        Raises:
+            ModelError: it is none of this vocabulary.
+        """
+        self._check_open()
+        self._words.ends |= {int(self._words.check([token])[0])}
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        """The chat template in the file, None where there is none."""
+        from copersona.runtime.engine.marked_chats import ChatTemplate
+
+        self._check_open()
+        if not self._facts.chat_template:
+            return None
+        ids = {"bos_token": self._facts.bos, "eos_token": self._facts.eos}
+        special = {name: self._words.written(token) for name, token in ids.items() if token is not None}
+        return ChatTemplate(self._facts.chat_template, special, self._words.controls())
 
     # Numbers
 

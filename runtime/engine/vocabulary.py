@@ -22,6 +22,7 @@ class Vocabulary:
 
     def __init__(self, vocab: Any, size: int) -> None:
         self._llama, self.raw, self.size = library(), vocab, size
+        self.ends: frozenset[int] = frozenset()
 
     def tokenize(self, text: str, *, control: bool = False) -> list[int]:
         """Token ids of `text` in NFC; only with `control` may something in it become a control token."""
@@ -45,6 +46,15 @@ class Vocabulary:
             raise ModelError(f"{token!r} is not a control token of this model")
         return ids[0]
 
+    def controls(self) -> dict[str, int]:
+        """Ids of all control tokens, by how they are written."""
+        ids = [token for token in range(self.size) if self._llama.llama_vocab_is_control(self.raw, token)]
+        return {self.written(token): token for token in ids}
+
+    def written(self, token: int) -> str:
+        """How a token stands in the vocabulary; of other than control tokens this is not always its text."""
+        return str(self._llama.llama_vocab_get_text(self.raw, token).decode("utf-8", "replace"))
+
     def text(self, ids: I32) -> str:
         """Text of `ids`; control tokens are left out, and so is a character of which the end is missing."""
         data = b"".join(self.bytes(int(token)) for token in ids)
@@ -57,8 +67,8 @@ class Vocabulary:
         return buffer.raw[:count] if count >= 0 else self.bytes(token, -count)
 
     def is_end(self, token: int) -> bool:
-        """Whether a generation ends at this token."""
-        return bool(self._llama.llama_vocab_is_eog(self.raw, token))
+        """Whether a generation ends at this token: llama.cpp knows it to, or it is in `ends`."""
+        return token in self.ends or bool(self._llama.llama_vocab_is_eog(self.raw, token))
 
     def check(self, tokens: TokenIds) -> I32:
         """The ids as an array. Raises ModelError where one is none of this vocabulary."""

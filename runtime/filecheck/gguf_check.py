@@ -60,8 +60,8 @@ FILE_TYPES: dict[object, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M",
-    `licence` what it says of its terms (may be empty)."""
+    """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M", `bos` and
+    `eos` are token ids, `licence` is what it says of its terms (may be empty)."""
 
     architecture: str
     width: int
@@ -72,8 +72,10 @@ class GgufFacts:
     context: int
     quantisation: str
     chat_template: str | None
-    licence: str
-    parameters: int
+    bos: int | None = None
+    eos: int | None = None
+    licence: str = ""
+    parameters: int = 0
 
 
 class _Tensor(NamedTuple):
@@ -146,11 +148,12 @@ class _Check(Reader):
         template = self.scalar("tokenizer.chat_template", STRING)
         if template is not None and len(str(template).encode()) > MAX_TEMPLATE:
             self.fail(f"tokenizer.chat_template has more than {MAX_TEMPLATE} bytes")
+        bos, eos = (self.scalar(f"tokenizer.ggml.{name}_token_id", U32) for name in ("bos", "eos"))
         return GgufFacts(
             architecture, width, size("block_count"), heads, kv_heads, vocabulary, size("context_length"),
             FILE_TYPES.get(self.scalar("general.file_type", U32), "unknown"),
-            None if template is None else str(template),
-            self.licence(), 0,
+            None if template is None else str(template), bos if isinstance(bos, int) else None,
+            eos if isinstance(eos, int) else None, self.licence(),
         )  # fmt: skip
 
     def licence(self) -> str:

@@ -2,9 +2,9 @@
 
 Order: soft prompt, system with the person's facets and their peers', own recent
 history as earlier turns, retrieved history, the request; the settings may move facets and peers further back, into a
-system turn of their own. Each segment is normalised and tokenised by itself, in training, evaluation and on the
-device, so that a cached prefix has the same tokens as a fresh one. Text from people is tokenised with control tokens
-off. Knows nothing of how tokens are run.
+system turn of their own. Whether a part is a turn or stands inside one is decided in `frames`. Each segment is
+normalised and tokenised by itself, in training, evaluation and on the device, so that a cached prefix has the same
+tokens as a fresh one. Text from people is tokenised with control tokens off. Knows nothing of how tokens are run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from copersona.runtime.engine.turns import Tokens, Turns
+from copersona.runtime.engine.turns import Tokens, TurnTokens, chatml
 from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.persona.peer_lines import PeerLine
 from copersona.runtime.profile.facets import FacetProfile
+from copersona.runtime.prompt.frames import frames_of
 from copersona.runtime.prompt.settings import ContextSettings, changed
 
 INSTRUCTION = "Write as this person would."
@@ -76,19 +77,26 @@ class Fixed:
 
 
 class Layout:
-    """Builds prompts for one tokenizer and one set of settings (ChatML turns)."""
+    """Builds prompts for one tokenizer, one set of settings, and a model of these turns; ChatML where none are given.
 
-    def __init__(self, tokens: Tokens, settings: ContextSettings) -> None:
+    Raises:
+        ModelError: none are given, and the vocabulary has no ChatML tokens.
+    """
+
+    def __init__(self, tokens: Tokens, settings: ContextSettings, turns: TurnTokens | None = None) -> None:
         self._tokens = tokens
         self.settings = settings
-        turns = Turns(tokens)
-        self._open, self._close, self._end, self._newline = turns.open, turns.close, turns.end, turns.newline
-        self._shown = {"inputs": ("user",), "outputs": ("assistant",), "both": ("user", "assistant")}[settings.show]
-        self._frame = sum(len(self._open[role]) + len(self._close) for role in self._shown)
+        self.turns = turns or chatml(tokens)
+        self._frames = frames_of(self.turns, tokens)
+        self._newline = tuple(tokens.tokenize("\n"))
+        parts = {"input": self._frames.input, "output": self._frames.output}
+        shown = {"inputs": ("input",), "outputs": ("output",), "both": ("input", "output")}[settings.show]
+        self._shown = [(part, parts[part]) for part in shown]
+        self._frame = sum(len(frame.open) + len(frame.close) for _, frame in self._shown)
 
     def changed(self, **settings: Any) -> Layout:
         """The same with some settings changed. Raises ValueError as `ContextSettings` does."""
-        return Layout(self._tokens, changed(self.settings, settings))
+        return Layout(self._tokens, changed(self.settings, settings), self.turns)
 
     def text(self, text: str) -> tuple[int, ...]:
         """Tokens of plain text, normalised."""
@@ -96,7 +104,7 @@ class Layout:
 
     def answer(self, output: str) -> tuple[int, ...]:
         """What the model is to write: the output and the end of the turn."""
-        return (*self.text(output), self._end)
+        return (*self.text(output), self._frames.end)
 
     def prompt(
         self,
@@ -138,7 +146,7 @@ class Layout:
             room -= len(profile)
         first, head = self.settings.place == "first", self.text(INSTRUCTION)
         return Fixed(
-            system=(*self._open["system"], *head, *(profile if first else ()), *self._close),
+            system=(*self._frames.system.open, *head, *(profile if first else ()), *self._frames.system.close),
             turns=tuple(t for _, turn in own[::-1] for t in turn),
             profile=() if first else profile,
             recent=tuple(item for item, _ in own[::-1]),
@@ -177,7 +185,8 @@ class Layout:
         Lines that follow the instruction in its turn, or a turn of their own.
         """
         apart = self.settings.place != "first"
-        frame = len(self._open["system"]) + len(self._close) - len(self._newline)  # the first line needs no newline
+        turn = self._frames.profile
+        frame = len(turn.open) + len(turn.close) - len(self._newline)  # the first line needs no newline
         budget = room - apart * frame
         own, left = self._lines([f"{f.summary}." for f in facets], min(self.settings.profile_tokens, budget))
         if left:
@@ -189,7 +198,7 @@ class Layout:
             cut.append(f"{left} of {len(peers)} peers")
         lines = (*own, *caution, *others) if others else own
         if apart and lines:
-            lines = (*self._open["system"], *lines[len(self._newline) :], *self._close)
+            lines = (*turn.open, *lines[len(self._newline) :], *turn.close)
         return lines, peers[: len(peers) - left]
 
     def _lines(self, lines: Sequence[str], room: int) -> tuple[tuple[int, ...], int]:
@@ -225,14 +234,14 @@ class Layout:
     def _turn(self, item: Interaction, room: int) -> tuple[int, ...]:
         """What is shown of an earlier exchange within `room` tokens: of both, the output before the
         input."""
-        texts = {"user": self.text(item.request()), "assistant": self.text(item.output)}
+        texts = {"input": self.text(item.request()), "output": self.text(item.output)}
         room -= self._frame
         if len(self._shown) == 2 and sum(map(len, texts.values())) > room:
-            texts["user"] = texts["user"][: max(room - len(texts["assistant"]), room // 4)]
-            room -= len(texts["user"])
-        last = self._shown[-1]
+            texts["input"] = texts["input"][: max(room - len(texts["output"]), room // 4)]
+            room -= len(texts["input"])
+        last, _ = self._shown[-1]
         texts[last] = self._shorten(texts[last], room)
-        return tuple(t for role in self._shown for t in (*self._open[role], *texts[role], *self._close))
+        return tuple(t for part, frame in self._shown for t in (*frame.open, *texts[part], *frame.close))
 
     def _shorten(self, tokens: tuple[int, ...], room: int) -> tuple[int, ...]:
         mark = tuple(self._tokens.tokenize(CUT))
@@ -243,4 +252,4 @@ class Layout:
         if len(tokens) > self.settings.request_tokens:
             cut.append(f"{len(tokens) - self.settings.request_tokens} tokens of the request")
             tokens = tokens[: self.settings.request_tokens]
-        return (*self._open["user"], *tokens, *self._close, *self._open["assistant"])
+        return (*self._frames.request.open, *tokens, *self._frames.request.close)

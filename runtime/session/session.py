@@ -116,8 +116,10 @@ class Session(Closing):
 
     @cached_property
     def layout(self) -> Layout:
-        """How prompts are laid out for this bundle's model."""
-        return Layout(self.engine, self.context)
+        """How prompts are laid out for this bundle's model, whose answers end as its turns do."""
+        layout = Layout(self.engine, self.context, self.bundle.turns(self.engine.vocabulary))
+        self.engine.end_at(layout.turns.end)
+        return layout
 
     @cached_property
     def nobody(self) -> F32:

@@ -98,7 +98,7 @@ class Bench(Closing):
         """The alphabet of the session's model; models with the same number of tokens here share their tokenizer."""
         key = str(session.engine.vocabulary_size)
         if key not in self._alphabets:
-            self._alphabets[key] = Alphabet.of(session.engine)
+            self._alphabets[key] = Alphabet.of(session.engine, session.layout.turns.end)
         return self._alphabets[key]
 
     @cached_property

@@ -44,11 +44,9 @@ class Alphabet:
                 self.cases[token] = array
 
     @classmethod
-    def of(cls, engine: Engine) -> Alphabet:
-        """The alphabet of a loaded model."""
-        return cls(
-            [engine.detokenize([token]) for token in range(engine.vocabulary_size)], engine.control("<|im_end|>")
-        )
+    def of(cls, engine: Engine, end: int) -> Alphabet:
+        """The alphabet of a loaded model whose answers end with the token `end`."""
+        return cls([engine.detokenize([token]) for token in range(engine.vocabulary_size)], end)
 
 
 class Bits(NamedTuple):

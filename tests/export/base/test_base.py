@@ -84,7 +84,7 @@ def run(text: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def tokens_of(folder: Path) -> Any:
-    from copersona.export.training.examples import FileTokens
+    from copersona.export.convert.file_tokens import FileTokens
 
     return FileTokens(folder / "tokenizer.json")
 

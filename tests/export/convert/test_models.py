@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.convert.gguf import check_base, load_causal_lm, supported, write_gguf
 from copersona.export.convert.gguf_tokenizer import BYTES
 from copersona.export.convert.pre_tokenizers import named
 from copersona.export.convert.unpack import SIZES, dequantise
 from copersona.export.steps.steps import check_inputs
-from copersona.export.training.examples import FileTokens
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.engine.engine import Engine, quantize
 from copersona.runtime.filecheck.gguf_check import check_gguf
@@ -409,7 +409,7 @@ FILES: dict[str, tuple[str, str, Callable[[dict[str, Any]], object], str]] = {
     ),
     "no turns": (
         "Llama untied", "tokenizer.json", lambda t: [a.update(special=False) for a in t["added_tokens"]],
-        "no control token <|im_start|>: prompts are laid out in ChatML",
+        "the chat template cannot be separated into turns: no control token ends an answer",
     ),
     "stripping": (
         "Llama untied", "tokenizer.json", lambda t: t["added_tokens"][-1].update(lstrip=True), "'<tab>' is lstrip"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.convert.gguf import check_base, load_causal_lm, write_gguf
-from copersona.export.training.examples import FileTokens
 from copersona.runtime.bundle.verify import open_manifest, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.engine.engine import Engine

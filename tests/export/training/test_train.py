@@ -54,8 +54,8 @@ def _situations(count: int) -> list[Any]:
 def _trainer(tiny_base: Path, folder: Path, **changes: Any) -> Any:
     import torch
 
+    from copersona.export.convert.file_tokens import FileTokens
     from copersona.export.convert.gguf import load_causal_lm
-    from copersona.export.training.examples import FileTokens
     from copersona.export.training.personalizer import PersonalizerShape
     from copersona.export.training.settings import TrainSettings
     from copersona.export.training.train import Trainer

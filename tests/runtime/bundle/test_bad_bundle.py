@@ -20,6 +20,7 @@ from copersona.runtime.bundle.manifest import MANIFEST, Shapes
 from copersona.runtime.bundle.verify import open_manifest, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.engine.turns import chatml
 from copersona.runtime.session.session import open_bundle
 
 NAMES = (
@@ -233,6 +234,39 @@ PARTS = {
     "another encoder": (lambda b: rewrite(b / "encoder.onnx", (b / "model.gguf").read_bytes()), "encoder.onnx"),
     "no tokenizer": (lambda b: rewrite(b / "encoder_tokenizer.json", b"tokens"), "encoder_tokenizer.json"),
 }
+
+
+TURN = {"open": [1], "close": [2]}
+NO_TURNS: dict[str, tuple[Any, str]] = {
+    "none": (None, "turns have NoneType"),
+    "of another vocabulary": (
+        {
+            "first": TURN, "system": None, "user": TURN, "assistant": TURN, "answer": [10**7], "end": 2,
+            "system_role": True, "alternates": False,
+        },
+        "answer has 10000000, the vocabulary has",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_TURNS)
+def test_turns_that_are_none_of_the_models_are_refused(case: str, bundle: Path) -> None:
+    turns, said = NO_TURNS[case]
+    reseal(bundle, turns=turns)
+    refused(bundle, "manifest.json", said)
+
+
+def test_a_bundle_of_before_turns_were_data_goes_on_in_chatml(bundle: Path) -> None:
+    manifest = open_manifest(bundle)
+    with open_bundle(bundle) as session:
+        prompt, turns = session.prompt("What now?", None), session.layout.turns
+        assert turns == chatml(session.engine)
+    settings = {name: value for name, value in manifest.settings.items() if name != "turns"}
+    (bundle / MANIFEST).unlink()
+    write_manifest(bundle, {row.path: row.role for row in manifest.files}, manifest.shapes, settings)
+    with open_bundle(bundle) as session:
+        assert session.prompt("What now?", None) == prompt
+        assert session.manifest.bundle_id == manifest.bundle_id
 
 
 @pytest.mark.parametrize("case", PARTS)

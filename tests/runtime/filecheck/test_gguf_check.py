@@ -54,7 +54,7 @@ def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: 
 
 def test_facts_of_a_good_file(tmp_path: Path) -> None:
     path = write(tmp_path / "good.gguf", lambda keys: keys.update({"tokenizer.chat_template": "{{ messages }}"}))
-    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}")
+    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}", None, 2)
 
 
 @pytest.mark.export
