@@ -110,7 +110,10 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
 
 
 def _made_from(session: Session, requests: Path, sampling: Sampling, personas: bool) -> dict[str, Any]:
-    """All that decides which answers these are. How many are made at once and by how many threads is not in it."""
+    """All that decides which answers these are. How many are made at once and by how many threads is not in it.
+
+    The language model writes them, so the bundle is in it by the id of its files, not by its population's.
+    """
     try:
         found = file_sha256(requests.resolve())
     except BundleError as error:

@@ -25,6 +25,7 @@ REQUIRED_ROLES = (
 )  # fmt: skip
 OPTIONAL_ROLES = ("arrays", "items")  # at most one file each
 FREE_ROLES = ("licence",)  # any number of files
+POPULATION_ROLES = ("graph", "peers", "anchors", "arrays", "facets", "encoder", "encoder_tokenizer")
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -56,7 +57,8 @@ class Shapes:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle says of itself. `settings` is plain JSON: graph, training and context settings, seeds, versions,
-    licences, parity results. `bundle_id` is a hash over the file rows: other files, another bundle."""
+    licences, parity results. `bundle_id` is a hash over the file rows: other files, another bundle. It verifies; who a
+    person's peer is says `population_id`."""
 
     format_version: int
     bundle_id: str
@@ -64,6 +66,11 @@ class Manifest:
     files: tuple[FileRow, ...]
     shapes: Shapes
     settings: Mapping[str, Any]
+
+    @property
+    def population_id(self) -> str:
+        """The name of the population: who a person's peer is, whatever model and personalizer stand beside it."""
+        return population_id(self.files, self.settings)
 
     def file(self, role: str) -> FileRow | None:
         """The file of a role that at most one file has; None where the bundle has none."""
@@ -111,9 +118,21 @@ class Manifest:
 
 
 def bundle_id(files: tuple[FileRow, ...]) -> str:
-    """The bundle's name for enrolments and receipts: sha256 over its file rows, whatever their order."""
+    """The bundle's name for receipts and for what depends on its model: sha256 over its file rows, whatever their
+    order."""
     rows = sorted([row.path, row.role, row.bytes, row.sha256] for row in files)
     return hashlib.sha256(_canonical(rows).encode("utf-8")).hexdigest()
+
+
+def population_id(files: tuple[FileRow, ...], settings: Mapping[str, Any]) -> str:
+    """The population's name: sha256 over role and hash of the files that define it, and the profiler's version.
+
+    Bundles that differ in model, personalizer, card, licences, paths or other settings share it. Raises ValueError
+    where the version is no plain, finite JSON.
+    """
+    rows = sorted([row.role, row.sha256] for row in files if row.role in POPULATION_ROLES)
+    body = {"files": rows, "profiler": settings.get("profiler")}
+    return hashlib.sha256(_canonical(body).encode("utf-8")).hexdigest()
 
 
 def check_files(files: tuple[FileRow, ...]) -> None:

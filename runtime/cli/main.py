@@ -87,11 +87,13 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     with open_bundle(folder) as session:
         manifest, schema, context = session.manifest, session.schema, session.context
         if as_json:
-            body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
+            facets = [asdict(facet) for facet in schema.facets]
+            body = {**asdict(manifest), "population_id": manifest.population_id, "facets": facets}
             click.echo(json.dumps(body, ensure_ascii=False))
             return
         shapes = manifest.shapes
-        click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
+        ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
+        click.echo(f"{ids}, made {manifest.created}")
         click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
         click.echo(
             f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}"

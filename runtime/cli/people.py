@@ -71,7 +71,8 @@ def people_import(
         enrolled = {person: peer for person, peer in names.items() if person in present}
         rows = session.attach_items(loaded.interactions, enrolled=frozenset(enrolled))
         added = store.add(rows)
-        store.enrol(session.manifest.bundle_id, enrolled)
+        store.carry_over(session.manifest.bundle_id, session.manifest.population_id)
+        store.enrol(session.manifest.population_id, enrolled)
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)
     if as_json:
@@ -102,13 +103,19 @@ def read_enrolment(path: Path) -> dict[str, str]:
 @AS_JSON
 @foreseen
 def people_list(folder: Path | None, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE."""
+    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
+
+    The pseudonym holds in every bundle of the same population.
+    """
     from copersona.runtime.bundle.verify import open_manifest
     from copersona.runtime.people.store import PeopleStore
 
-    bundle_id = None if folder is None else open_manifest(folder).bundle_id
+    manifest = None if folder is None else open_manifest(folder)
+    peers: dict[str, str] = {}
     with PeopleStore() as store:
-        peers = {} if bundle_id is None else store.enrolled(bundle_id)
+        if manifest is not None:
+            store.carry_over(manifest.bundle_id, manifest.population_id)
+            peers = store.enrolled(manifest.population_id)
         rows = [(row, peers.get(row.name)) for row in store.people()]
     if as_json:
         click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))

@@ -3,7 +3,8 @@
 * Forgotten means gone: deleted bytes are overwritten and the file is rewritten.
 * An import is idempotent: an interaction is known by its digest.
 
-`store_file.py` keeps the file through kills and damage. Knows nothing of bundles but their ids.
+`store_file.py` keeps the file through kills and damage. Knows nothing of bundles but ids: of their populations, which
+say who a person's peer is, and those of bundles that people were enrolled under before populations had ids.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.replies import PersonReplies
 from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import (
+    CARRY_OVER,
     HISTORY,
     INSERT,
     KEEP_PERSONA,
+    KEEP_SOFT,
     KEEP_VECTOR,
     PEOPLE,
     KeptPersona,
+    KeptSoft,
     from_row,
     row,
 )
@@ -139,7 +143,8 @@ class PeopleStore(StoreFile):
         with self._transaction():
             count = self._db.execute("SELECT count(*) FROM interactions WHERE person = ?", (name,)).fetchone()[0]
             gone = self._db.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount
-            gone += self._db.execute("DELETE FROM enrolments WHERE person = ?", (name,)).rowcount
+            for table in ("enrolments", "bundle_enrolments"):
+                gone += self._db.execute(f"DELETE FROM {table} WHERE person = ?", (name,)).rowcount
             if not gone:
                 raise self._unknown(name)
             with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
@@ -148,23 +153,37 @@ class PeopleStore(StoreFile):
             self.prefixes.sweep([found.name for found in self.people()])
         return Forgotten(int(count), self.compact())
 
-    def enrol(self, bundle_id: str, peers: Mapping[str, str]) -> None:
-        """Remember the pseudonyms of people who took part in a bundle's training: nobody is their own neighbour."""
-        rows = [(bundle_id, self._name(person), peer) for person, peer in peers.items()]
+    def enrol(self, population: str, peers: Mapping[str, str]) -> None:
+        """Remember the pseudonyms of people who are part of a population (its id): nobody is their own neighbour."""
+        rows = [(population, self._name(person), peer) for person, peer in peers.items()]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO enrolments (bundle, person, peer) VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO enrolments (population, person, peer) VALUES (?, ?, ?)", rows)
 
-    def peer_of(self, bundle_id: str, person: str) -> str | None:
-        """The person's pseudonym in that bundle, or None for someone who took no part in it."""
-        query = "SELECT peer FROM enrolments WHERE bundle = ? AND person = ?"
+    def carry_over(self, bundle_id: str, population: str) -> None:
+        """Have those who were enrolled under a bundle's id, before populations had ids, enrolled under its population.
+
+        To be called whenever a bundle meets a store, before it is asked who is enrolled; all or nothing, and nothing
+        where nobody was. Who is enrolled under the population already keeps that pseudonym, which is the later one.
+        """
         with self._reading():
-            found = self._db.execute(query, (bundle_id, self._name(person))).fetchone()
+            query = "SELECT 1 FROM bundle_enrolments WHERE bundle = ? LIMIT 1"
+            if self._db.execute(query, (bundle_id,)).fetchone() is None:
+                return
+        with self._transaction():
+            self._db.execute(CARRY_OVER, (population, bundle_id))
+            self._db.execute("DELETE FROM bundle_enrolments WHERE bundle = ?", (bundle_id,))
+
+    def peer_of(self, population: str, person: str) -> str | None:
+        """The person's pseudonym in that population, or None for someone who is no part of it."""
+        query = "SELECT peer FROM enrolments WHERE population = ? AND person = ?"
+        with self._reading():
+            found = self._db.execute(query, (population, self._name(person))).fetchone()
         return None if found is None else str(found[0])
 
-    def enrolled(self, bundle_id: str) -> dict[str, str]:
-        """The pseudonyms in that bundle of everyone who took part in it."""
+    def enrolled(self, population: str) -> dict[str, str]:
+        """The pseudonyms in that population of everyone who is part of it."""
         with self._reading():
-            return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE bundle = ?", (bundle_id,)))
+            return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE population = ?", (population,)))
 
     def replies(self, person: str) -> PersonReplies:
         """The memory of what a language model answered about this person."""
@@ -198,18 +217,31 @@ class PeopleStore(StoreFile):
         with self._transaction():
             self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
 
-    def persona(self, person: str, bundle_id: str) -> KeptPersona | None:
-        """What `keep_persona` kept of the person for this bundle."""
-        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
+    def persona(self, person: str, population: str) -> KeptPersona | None:
+        """What `keep_persona` kept of the person for this population."""
+        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND population = ?"
         with self._reading():
-            found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
+            found = self._db.execute(query, (self._name(person), population)).fetchone()
         return None if found is None else KeptPersona(*found)
 
-    def keep_persona(self, person: str, bundle_id: str, kept: KeptPersona) -> None:
-        """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
+    def keep_persona(self, person: str, population: str, kept: KeptPersona) -> None:
+        """Keep what was computed of the person for a population, in the place of what there was; of someone unknown,
         nothing."""
         with self._transaction():
-            self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
+            self._db.execute(KEEP_PERSONA, (population, *kept, self._name(person)))
+
+    def soft_prompt(self, person: str, personalizer: str) -> KeptSoft | None:
+        """What `keep_soft_prompt` kept of the person for the personalizer with this hash."""
+        query = "SELECT key, sha256, soft FROM soft_prompts WHERE person = ? AND personalizer = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), personalizer)).fetchone()
+        return None if found is None else KeptSoft(*found)
+
+    def keep_soft_prompt(self, person: str, personalizer: str, kept: KeptSoft) -> None:
+        """Keep the person's soft prompt for a personalizer, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_SOFT, (personalizer, *kept, self._name(person)))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
