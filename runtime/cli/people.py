@@ -180,13 +180,24 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 def people_forget(person: str, as_json: bool) -> None:
     """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in.
 
-    No bundle is needed: what was made of the person for any bundle goes with them.
+    No bundle is needed: what was made of the person for any bundle goes with them. Files that `generate` wrote are
+    yours: those that are still where it wrote them are named.
     """
     from copersona.runtime.people.store import PeopleStore
 
     with PeopleStore() as store:
         gone = store.forget(person)
     if as_json:
-        click.echo(json.dumps({"person": person, "interactions": gone.interactions, "compacted": gone.compacted}))
-    else:
-        click.echo(f"{person}: {gone.interactions} interactions forgotten")
+        body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
+        more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
+        click.echo(json.dumps({**body, **more}))
+        return
+    click.echo(f"{person}: {gone.interactions} interactions forgotten")
+    if gone.pending:
+        click.echo(
+            f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True
+        )
+    for line in gone.left:
+        click.echo(f"left alone: {line}", err=True)
+    for path in gone.outputs:
+        click.echo(f"yours to delete, written by generate: {str(path)!r}", err=True)

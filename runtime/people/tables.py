@@ -45,6 +45,9 @@ CARRY_OVER = """
 INSERT OR IGNORE INTO enrolments (population, person, peer)
 SELECT ?, person, peer FROM bundle_enrolments WHERE bundle = ?
 """  # what was enrolled under the population itself is later, and stays
+KEEP_OUTPUT = """
+INSERT OR IGNORE INTO outputs (person, path) SELECT name, ? FROM people WHERE name = ?
+"""
 PEOPLE = """
 SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
 GROUP BY name ORDER BY name
@@ -183,7 +186,25 @@ def _populations(db: Any) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas, _populations)
+def _pending(db: Any) -> None:
+    """Version 6: marks that the file is to be rewritten, and the files that were written of a person for its owner.
+
+    A store that holds people is rewritten once: earlier versions could be killed before they had done it.
+    """
+    db.execute("CREATE TABLE pending (id INTEGER PRIMARY KEY)")
+    db.execute("INSERT INTO pending SELECT 1 WHERE EXISTS (SELECT 1 FROM people)")
+    db.execute(
+        """
+        CREATE TABLE outputs (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            path BLOB NOT NULL,
+            PRIMARY KEY (person, path)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas, _populations, _pending)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
