@@ -264,7 +264,8 @@ def test_the_receipt_says_what_the_answer_was_made_from(run: Run, session: Sessi
     assert body["pieces"] == len(pieces) > 0
     assert body["sampling"] == asdict(SAMPLING)
     assert body["versions"]["bundle"] == session.manifest.bundle_id
-    assert body["versions"].keys() == {"copersona", "bundle", "engine", "profiler"}
+    assert body["versions"]["population"] == session.manifest.population_id
+    assert body["versions"].keys() == {"copersona", "bundle", "population", "engine", "profiler"}
     assert body["prompt_tokens"]["soft"] == len(known.soft) == 4
     assert sum(body["prompt_tokens"].values()) == len(prompt.tokens) + 4
     assert body["retrieved"] == [

@@ -26,6 +26,11 @@ def record_path(answers: Path) -> Path:
     return answers.with_name(f"{answers.name}.run.json")
 
 
+def private(path: str, flags: int) -> int:
+    """An opener: a file that it makes can be read by this user only, for it holds what people asked."""
+    return os.open(path, flags, 0o600)
+
+
 class AnswersFile(Closing):
     """One run's answers. Close it, or use it in a `with`; what was added is kept at the latest then.
 
@@ -40,7 +45,7 @@ class AnswersFile(Closing):
         self.path = path
         if not path.absolute().parent.is_dir():
             raise HistoryError(f"{path.parent}: there is no such folder for the answers; make it first")
-        self._file = open(path, "a+b")  # noqa: SIM115
+        self._file = open(path, "a+b", opener=private)  # noqa: SIM115
         try:
             _lock(self._file.fileno(), path)
             self._begin(made_from, resume)
@@ -94,7 +99,7 @@ class AnswersFile(Closing):
         """Write the record of a new file, or compare that of an old one."""
         record = record_path(self.path)
         if not self._file.seek(0, os.SEEK_END) and not (resume and record.exists()):
-            write_whole(record, [(json.dumps(made_from, ensure_ascii=False, indent=2) + "\n").encode("utf-8")])
+            write_whole(record, [(json.dumps(made_from, ensure_ascii=False, indent=2) + "\n").encode("utf-8")], 0o600)
             sync_folder(self.path.absolute().parent)
             return
         if not resume:

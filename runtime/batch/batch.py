@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from copersona.runtime.batch.answers_file import AnswersFile
 from copersona.runtime.batch.rejects import Rejects, rejects_path
-from copersona.runtime.common.errors import BundleError, CoPersonaError, HistoryError, PersonError
+from copersona.runtime.common.errors import BundleError, CoPersonaError, HistoryError, PersonError, UnknownPerson
 from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.common.progress import meter, note
 from copersona.runtime.engine.sampling import Sampling
@@ -69,6 +69,9 @@ def generate_file(
         lines, bad = _read(requests, store, personas)
         made_from = _made_from(session, requests, sampling, personas)
         with AnswersFile(answers, made_from, resume=resume) as file:
+            named = {line.request.person for line in lines}
+            for path in (answers, rejects_path(answers)):  # both bear names
+                store.keep_output([name for name in named if name is not None], path)
             rejects = Rejects(rejects_path(answers), bad)
             if file.cut:
                 note(f"{answers}: {file.cut:,} bytes of an answer that was not finished are cut off")
@@ -105,12 +108,21 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
             store.history(person)
             people[person] = ""
         except PersonError as error:
-            people[person] = str(error)
+            people[person] = _reason(error, person)
     return people[person]
 
 
+def _reason(error: PersonError, person: str) -> str:
+    """Why nobody can answer as this person, for a file that may be passed on: without the names of others that are
+    close."""
+    return f"nobody here is called {person!r}" if isinstance(error, UnknownPerson) else str(error)
+
+
 def _made_from(session: Session, requests: Path, sampling: Sampling, personas: bool) -> dict[str, Any]:
-    """All that decides which answers these are. How many are made at once and by how many threads is not in it."""
+    """All that decides which answers these are. How many are made at once and by how many threads is not in it.
+
+    The language model writes them, so the bundle is in it by the id of its files, not by its population's.
+    """
     try:
         found = file_sha256(requests.resolve())
     except BundleError as error:
@@ -169,7 +181,7 @@ def _asked(
             try:
                 known = None if request.person is None else session.person(store, request.person)
             except PersonError as error:  # forgotten meanwhile
-                rejects.add(number, str(error))
+                rejects.add(number, _reason(error, str(request.person)))
                 continue
             name = request.person
         seeded = replace(sampling, seed=request_seed(sampling.seed, request.id))

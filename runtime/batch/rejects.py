@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from copersona.runtime.batch.answers_file import private
 from copersona.runtime.common.files import write_whole
 
 
@@ -21,13 +22,13 @@ class Rejects:
     def __init__(self, path: Path, earlier: Mapping[int, str]) -> None:
         self.path, self.count = path, len(earlier)
         if earlier:
-            write_whole(path, [_line(number, reason) for number, reason in sorted(earlier.items())])
+            write_whole(path, [_line(number, reason) for number, reason in sorted(earlier.items())], 0o600)
         else:
             path.unlink(missing_ok=True)
 
     def add(self, number: int, reason: str) -> None:
         """One more line; when this returns, the device has it."""
-        with self.path.open("ab") as file:
+        with open(self.path, "ab", opener=private) as file:
             file.write(_line(number, reason))
             file.flush()
             os.fsync(file.fileno())

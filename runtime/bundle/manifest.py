@@ -26,6 +26,7 @@ REQUIRED_ROLES = (
 EITHER_ROLE = ("model", "lora")  # a bundle is whole, or thin and names the base that its LoRA is for
 OPTIONAL_ROLES = ("arrays", "items")  # at most one file each
 FREE_ROLES = ("licence",)  # any number of files
+POPULATION_ROLES = ("graph", "peers", "anchors", "arrays", "facets", "encoder", "encoder_tokenizer")
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -57,7 +58,8 @@ class Shapes:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle says of itself. `settings` is plain JSON: graph, training and context settings, seeds, versions,
-    licences, parity results. `bundle_id` is a hash over the file rows: other files, another bundle."""
+    licences, parity results. `bundle_id` is a hash over the file rows: other files, another bundle. It verifies; who a
+    person's peer is says `population_id`."""
 
     format_version: int
     bundle_id: str
@@ -70,6 +72,23 @@ class Manifest:
     def thin(self) -> bool:
         """Whether the bundle has to be assembled with its base before it answers."""
         return self.file("lora") is not None
+
+    @property
+    def population_id(self) -> str:
+        """The name of the population: who a person's peer is, whatever model and personalizer stand beside it.
+
+        A thin bundle has that of the whole one that is assembled from it. Raises ValueError where its manifest does
+        not say which files those are.
+        """
+        return population_id(self._whole_files() if self.thin else self.files, self.settings)
+
+    def _whole_files(self) -> tuple[FileRow, ...]:
+        """The files of a thin bundle as they will be; see `assemble.thin`."""
+        try:
+            rows = {row["role"]: file_row(row) for row in self.settings["thin"]["whole"]}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a thin bundle does not say which files it becomes ({error})") from None
+        return tuple(rows.get(row.role, row) for row in self.files)
 
     def file(self, role: str) -> FileRow | None:
         """The file of a role that at most one file has; None where the bundle has none."""
@@ -117,9 +136,21 @@ class Manifest:
 
 
 def bundle_id(files: tuple[FileRow, ...]) -> str:
-    """The bundle's name for enrolments and receipts: sha256 over its file rows, whatever their order."""
+    """The bundle's name for receipts and for what depends on its model: sha256 over its file rows, whatever their
+    order."""
     rows = sorted([row.path, row.role, row.bytes, row.sha256] for row in files)
     return hashlib.sha256(_canonical(rows).encode("utf-8")).hexdigest()
+
+
+def population_id(files: tuple[FileRow, ...], settings: Mapping[str, Any]) -> str:
+    """The population's name: sha256 over role and hash of the files that define it, and the profiler's version.
+
+    Bundles that differ in model, personalizer, card, licences, paths or other settings share it. Raises ValueError
+    where the version is no plain, finite JSON.
+    """
+    rows = sorted([row.role, row.sha256] for row in files if row.role in POPULATION_ROLES)
+    body = {"files": rows, "profiler": settings.get("profiler")}
+    return hashlib.sha256(_canonical(body).encode("utf-8")).hexdigest()
 
 
 def check_files(files: tuple[FileRow, ...]) -> None:

@@ -68,6 +68,12 @@ class Bundle(Closing):
         rows = [self.manifest.file(role) for role in ("encoder", "encoder_tokenizer")]
         return hashlib.sha256("".join(row.sha256 for row in rows if row).encode()).hexdigest()
 
+    @property
+    def personalizer_hash(self) -> str:
+        """Hash of the personalizer's file: the same, and of one persona the same soft prompt."""
+        row = self.manifest.file("personalizer")
+        return "" if row is None else row.sha256
+
     @cached_property
     def personalizer(self) -> Personalizer:
         """The parametric branch, loaded at first use."""

@@ -60,17 +60,20 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from copersona.runtime.session.session import open_bundle
 
     manifest = verify(folder)
-    if not manifest.thin:
+    thin = read_thin(manifest) if manifest.thin else None
+    if thin is None:
         open_bundle(folder).close()  # the parts fit together
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
-        body = {**asdict(manifest), "facets": [asdict(f) for f in schema.facets]}
+        facets = [asdict(facet) for facet in schema.facets]
+        body = {**asdict(manifest), "population_id": manifest.population_id, "facets": facets}
         click.echo(json.dumps(body, ensure_ascii=False))
         return
     shapes = manifest.shapes
-    click.echo(f"bundle {manifest.bundle_id[:12]}, made {manifest.created}")
-    if manifest.thin:
-        click.echo(f"thin, to be assembled with {read_thin(manifest).base}")
+    ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
+    click.echo(f"{ids}, made {manifest.created}")
+    if thin is not None:
+        click.echo(f"thin, to be assembled with {thin.base}")
     click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
     click.echo(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
     click.echo(

@@ -99,13 +99,19 @@ def read_enrolment(path: Path) -> dict[str, str]:
 @AS_JSON
 @foreseen
 def people_list(folder: Path | None, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE."""
+    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
+
+    The pseudonym holds in every bundle of the same population.
+    """
     from copersona.runtime.bundle.verify import open_manifest
     from copersona.runtime.people.store import PeopleStore
 
-    bundle_id = None if folder is None else open_manifest(folder).bundle_id
+    manifest = None if folder is None else open_manifest(folder)
+    peers: dict[str, str] = {}
     with PeopleStore() as store:
-        peers = {} if bundle_id is None else store.enrolled(bundle_id)
+        if manifest is not None:
+            store.carry_over(manifest.bundle_id, manifest.population_id)
+            peers = store.enrolled(manifest.population_id)
         rows = [(row, peers.get(row.name)) for row in store.people()]
     if as_json:
         click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
@@ -170,13 +176,24 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 def people_forget(person: str, as_json: bool) -> None:
     """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in.
 
-    No bundle is needed: what was made of the person for any bundle goes with them.
+    No bundle is needed: what was made of the person for any bundle goes with them. Files that `generate` wrote are
+    yours: those that are still where it wrote them are named.
     """
     from copersona.runtime.people.store import PeopleStore
 
     with PeopleStore() as store:
         gone = store.forget(person)
     if as_json:
-        click.echo(json.dumps({"person": person, "interactions": gone.interactions, "compacted": gone.compacted}))
-    else:
-        click.echo(f"{person}: {gone.interactions} interactions forgotten")
+        body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
+        more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
+        click.echo(json.dumps({**body, **more}))
+        return
+    click.echo(f"{person}: {gone.interactions} interactions forgotten")
+    if gone.pending:
+        click.echo(
+            f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True
+        )
+    for line in gone.left:
+        click.echo(f"left alone: {line}", err=True)
+    for path in gone.outputs:
+        click.echo(f"yours to delete, written by generate: {str(path)!r}", err=True)

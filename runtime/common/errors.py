@@ -52,5 +52,9 @@ class PersonError(CoPersonaError):
     """The store does not know this person."""
 
 
+class UnknownPerson(PersonError):
+    """Nobody of that name is in the people store. The message may list names that are close: it is for the terminal."""
+
+
 class ExportError(CoPersonaError):
     """A step of an export cannot go on."""

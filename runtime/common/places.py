@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 
@@ -32,10 +33,32 @@ def create_private(path: Path) -> None:
     """Make sure that a file is there: folder 0700, file 0600; one that is there keeps its content, not its readers.
 
     Raises:
-        OSError: the folder or the file cannot be made.
+        OSError: the folder or the file cannot be made, others may write to the folder, or a link stands there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        with contextlib.suppress(OSError):  # a file system without modes
-            path.chmod(0o600)
+    _check_folder(path.parent)
+    if path.is_symlink():
+        raise OSError("a link, expected the file itself; set COPERSONA_HOME to the folder that it leads to")
+    no_follow = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | no_follow, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("no regular file")
+        if status.st_mode & 0o077:
+            with contextlib.suppress(OSError):  # a file system without modes
+                path.chmod(0o600)
+    finally:
+        os.close(descriptor)
+
+
+def _check_folder(folder: Path) -> None:
+    """Nobody else may put files, or links to others' files, where ours are expected. Raises OSError."""
+    status = os.stat(folder)
+    if not hasattr(os, "geteuid"):
+        return
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise OSError(f"others may write to its folder, mode {mode:04o}; close it by `chmod 700`, or use another")
+    if os.geteuid() not in (0, status.st_uid) and status.st_uid != 0:
+        raise OSError("its folder is another user's; use one of your own, COPERSONA_HOME says which")

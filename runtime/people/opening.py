@@ -6,16 +6,23 @@ The one place that knows how a persona comes from a history, and when one that w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import History, outputs
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
+from copersona.runtime.people.persona_cache import (
+    PersonaMemory,
+    persona_key,
+    read_persona,
+    read_soft,
+    write_persona,
+    write_soft,
+)
 from copersona.runtime.people.vectors import Vectors
-from copersona.runtime.persona.persona import make_persona
+from copersona.runtime.persona.persona import Persona, make_persona
 from copersona.runtime.profile.facets import Profile
 from copersona.runtime.profile.profiler import profile_history
 from copersona.runtime.prompt.retrieval import before_recent, document
@@ -47,14 +54,12 @@ class Personas:
         Raises:
             ModelError: profiles are made by a model, and it cannot be reached.
         """
-        bundle = self._bundle
-        profile = self._profile(outputs(history), replies)
-        own_row = bundle.graph.row(pseudonym)
-        persona = make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=self._context.peers)
-        return Known(history, persona, bundle.personalizer.soft_prompt(persona.inputs))
+        persona = self._persona(history, pseudonym, replies)
+        return Known(history, persona, self._bundle.personalizer.soft_prompt(persona.inputs))
 
     def of_store(self, store: PeopleStore, name: str) -> Known:
-        """A person of the store: never their own neighbour, and made only once.
+        """A person of the store: never their own neighbour, in no bundle of a population that they are enrolled in; and
+        made only once.
 
         Raises:
             PersonError: nobody of that name is there; what is remembered of them is forgotten.
@@ -65,13 +70,14 @@ class Personas:
         except PersonError:
             self._remembered.forget(name)
             raise
-        bundle_id = self._bundle.manifest.bundle_id
-        peer = store.peer_of(bundle_id, name)
-        key = persona_key(bundle_id, self.profiler_name, self._context.peers, peer, history)
+        manifest = self._bundle.manifest
+        store.carry_over(manifest.bundle_id, manifest.population_id)
+        peer = store.peer_of(manifest.population_id, name)
+        key = persona_key(manifest.population_id, self.profiler_name, self._context.peers, peer, history)
         known = self._remembered.get(name, key, history)
         if known is None:
-            found = self._kept(store, name, key) or self._make(store, name, key, history, peer)
-            known = replace(found, history=history, name=name, files=store.prefixes)
+            persona = self._kept(store, name, key) or self._make(store, name, key, history, peer)
+            known = Known(history, persona, self._soft(store, name, key, persona), name, store.prefixes)
             self._remembered.put(name, key, known)
         self.recall(store, known)
         return known
@@ -86,19 +92,36 @@ class Personas:
             texts = [document(item, self._context.show) for item in older]
             self.vectors.recall(texts, store, older[0].person, self._bundle.encoder_hash)
 
-    def _kept(self, store: PeopleStore, name: str, key: str) -> Known | None:
-        """The persona that the store has under this key."""
-        manifest = self._bundle.manifest
-        kept = store.persona(name, manifest.bundle_id)
-        read = None if kept is None or kept.key != key else read_persona(kept, self._bundle.graph, manifest.shapes)
-        return None if read is None else Known((), *read)
+    def _persona(self, history: History, pseudonym: str | None, replies: Replies | None) -> Persona:
+        bundle = self._bundle
+        profile = self._profile(outputs(history), replies)
+        own_row = bundle.graph.row(pseudonym)
+        return make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=self._context.peers)
 
-    def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Known:
+    def _kept(self, store: PeopleStore, name: str, key: str) -> Persona | None:
+        """The persona that the store has under this key, made with this bundle or another of its population."""
+        manifest = self._bundle.manifest
+        kept = store.persona(name, manifest.population_id)
+        return None if kept is None or kept.key != key else read_persona(kept, self._bundle.graph, manifest.shapes)
+
+    def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Persona:
         """The persona, made anew and kept; not where the model that should profile gave no valid answer."""
-        known = self.of_history(history, pseudonym=peer, replies=store.replies(name))
-        if known.persona.profile.by == self.profiler_name:
-            store.keep_persona(name, self._bundle.manifest.bundle_id, write_persona(key, known.persona, known.soft))
-        return known
+        persona = self._persona(history, peer, store.replies(name))
+        if persona.profile.by == self.profiler_name:
+            store.keep_persona(name, self._bundle.manifest.population_id, write_persona(key, persona))
+        return persona
+
+    def _soft(self, store: PeopleStore, name: str, key: str, persona: Persona) -> F32:
+        """The soft prompt (L, H) float32 of this persona by the bundle's personalizer, kept as the persona is."""
+        if persona.profile.by != self.profiler_name:  # the key is that of another persona
+            return self._bundle.personalizer.soft_prompt(persona.inputs)
+        personalizer = self._bundle.personalizer_hash
+        kept = store.soft_prompt(name, personalizer)
+        soft = None if kept is None else read_soft(kept, key, self._bundle.manifest.shapes)
+        if soft is None:
+            soft = self._bundle.personalizer.soft_prompt(persona.inputs)
+            store.keep_soft_prompt(name, personalizer, write_soft(key, soft))
+        return soft
 
     def _profile(self, texts: Sequence[str], replies: Replies | None) -> Profile:
         encode, schema = self._bundle.encoder.encode, self._bundle.schema

@@ -1,7 +1,8 @@
 """What was computed of a person, kept until something changes that it was made from.
 
-In the people store as one row of texts and arrays (never pickle), in memory as it is. The key is a hash of what a
-persona depends on; a row that was changed, or does not fit the bundle, is made anew.
+In the people store as one row of texts and arrays (never pickle) a person and population, and one for the soft prompt
+a person and personalizer, so that bundles of one population share the persona; in memory as it is. The key is a hash
+of what a persona depends on; a row that was changed, or does not fit the bundle, is made anew.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import History, Interaction
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.tables import KeptPersona
+from copersona.runtime.people.tables import KeptPersona, KeptSoft
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
@@ -27,19 +28,19 @@ from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
-VERSION = 1  # of how a persona is made from a profile, and of the row's form
+VERSION = 2  # of how a persona is made from a profile, and of the row's form
 REMEMBERED = 64  # people in memory; the least recently used go first
 
 
-def persona_key(bundle_id: str, profiler: str, peers: int, peer: str | None, history: Sequence[Interaction]) -> str:
-    """Hash of all that a persona is made from: the bundle (so encoder, facet schema, graph and personalizer), who
-    profiles, the person's own pseudonym, how many peers are shown, and what they wrote, in order."""
-    body = [VERSION, bundle_id, PROFILER_VERSION, profiler, peers, peer, [item.digest for item in history]]
+def persona_key(population: str, profiler: str, peers: int, peer: str | None, history: Sequence[Interaction]) -> str:
+    """Hash of all that a persona is made from: the population's id (so encoder, facet schema and graph), who profiles,
+    the person's own pseudonym, how many peers are shown, and what they wrote, in order. Nothing of a language model."""
+    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, [item.digest for item in history]]
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 
-def write_persona(key: str, persona: Persona, soft: F32) -> KeptPersona:
-    """The row of a persona and its soft prompt (L, H) float32."""
+def write_persona(key: str, persona: Persona) -> KeptPersona:
+    """The row of a persona."""
     from safetensors.numpy import save
 
     profile, placement = persona.profile, persona.placement
@@ -53,7 +54,6 @@ def write_persona(key: str, persona: Persona, soft: F32) -> KeptPersona:
         ensure_ascii=False,
     )
     arrays = {
-        "soft": soft,
         "profile.vectors": profile.vectors,
         "profile.z": profile.z,
         "vectors": persona.vectors,
@@ -66,7 +66,7 @@ def write_persona(key: str, persona: Persona, soft: F32) -> KeptPersona:
     return KeptPersona(key, _digest(key, texts, raw), texts, raw)
 
 
-def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> tuple[Persona, F32] | None:
+def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> Persona | None:
     """Inverse of `write_persona`; None where the row is not what was written, or not for a bundle of these shapes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -74,18 +74,14 @@ def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> tupl
     if kept.sha256 != _digest(kept.key, kept.texts, kept.arrays):
         return None
     try:
-        texts, arrays = json.loads(kept.texts), load(kept.arrays)
-        return _persona(texts, arrays, graph, shapes), arrays["soft"]
+        return _persona(json.loads(kept.texts), load(kept.arrays), graph, shapes)
     except (ValueError, KeyError, TypeError, IndexError, SafetensorError):
         return None
 
 
 def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes) -> Persona:
     vectors, labels = arrays["vectors"], arrays["labels"]
-    if (vectors.shape, arrays["soft"].shape) != (
-        (shapes.facets, shapes.width),
-        (shapes.soft_tokens, shapes.hidden),
-    ):
+    if vectors.shape != (shapes.facets, shapes.width):
         raise ValueError("of another bundle")
     facets = tuple(
         FacetProfile(**{**row, "quotes": tuple(row["quotes"]), "reliability": Reliability(row["reliability"])})
@@ -99,6 +95,20 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
     inputs = graph.inputs(vectors, labels, shared) if (labels >= Reliability.MODERATE).any() else None
     return Persona(profile, vectors, labels, placement, tuple(PeerLine(**row) for row in texts["peers"]), inputs)
+
+
+def write_soft(key: str, soft: F32) -> KeptSoft:
+    """The row of a soft prompt (L, H) float32; `key` is that of its persona."""
+    raw = np.ascontiguousarray(soft, "<f4").tobytes()
+    return KeptSoft(key, _digest(key, "", raw), raw)
+
+
+def read_soft(kept: KeptSoft, key: str, shapes: Shapes) -> F32 | None:
+    """Inverse of `write_soft`, (L, H) float32; None where the row is not what was written, or of another persona."""
+    size = shapes.soft_tokens * shapes.hidden * 4
+    if kept.key != key or kept.sha256 != _digest(key, "", kept.soft) or len(kept.soft) != size:
+        return None
+    return np.frombuffer(kept.soft, "<f4").astype(np.float32).reshape(shapes.soft_tokens, shapes.hidden)
 
 
 def _digest(key: str, texts: str, raw: bytes) -> str:

@@ -3,6 +3,8 @@
 A state holds what a person wrote, in the model's terms, so it is kept as their history is: readable by this user only,
 never in a bundle. It is a cache: bounded in bytes, least recently used out first, lost without harm. A file that was
 cut, changed, or put under another name is never given out: its key and the hash of all its bytes stand at its head.
+
+Only what is ours by name and kind is ever read, overwritten or removed; anything else is left as it is, and named.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from copersona.runtime.common.files import write_whole
+from copersona.runtime.people.own_folder import Entry, NotOurs, OwnFolder
 
 if TYPE_CHECKING:
     from copersona.runtime.engine.llama_context import State
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 MAGIC = b"CoPpKV1\n"
 HEAD = len(MAGIC) + 64  # magic, key, sha256 of key and state
 SUFFIX = ".state"
+PART = "tmp*.part"  # a state that is being written
+
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_FILE = re.compile(r"[0-9a-f]{64}\.state|tmp[0-9a-z_]{8}\.part")
 
 
 class KeptStates(NamedTuple):
@@ -34,7 +41,8 @@ class KeptStates(NamedTuple):
 
 
 class PrefixFiles:
-    """The states beside one people store. Reading and writing never raise; forgetting raises OSError."""
+    """The states beside one people store. Reading and writing never raise; forgetting raises OSError where something of
+    ours cannot be removed, and says what it left because it is not ours."""
 
     def __init__(self, store: Path) -> None:
         self.folder = store.with_name(f"{store.stem}.prefixes")
@@ -42,70 +50,67 @@ class PrefixFiles:
 
     def read(self, person: str, key: str) -> State | None:
         """The state that was written under this key, now the most recently used; a file that is none is removed."""
-        path = self._path(person, key)
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+            with OwnFolder(self.folder) as root, root.folder(_folder_name(person)) as folder:
+                found = _read(folder, key)
+                if found is None:
+                    folder.wipe(f"{key}{SUFFIX}")
+                return found
         except OSError:
             return None
-        with open(descriptor, "rb", buffering=0) as file, contextlib.suppress(OSError):
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_size > HEAD:
-                import numpy as np  # here: a store that only lists people needs none of it
-
-                raw = np.empty(status.st_size, np.uint8)
-                whole = file.readinto(raw.data) == status.st_size
-                if whole and raw[:HEAD].tobytes() == _head(key, raw[HEAD:]):
-                    os.utime(descriptor if os.utime in os.supports_fd else path)
-                    return raw[HEAD:]
-        self.drop(person, key)
-        return None
 
     def write(self, person: str, key: str, state: State, limit: int) -> None:
         """Keep a state of someone whom the store knows, and of all states no more than `limit` bytes."""
         if HEAD + len(state) > limit:
             return
-        path = self._path(person, key)
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_whole(path, [_head(key, state), state.data], 0o600, durable=False)
+        with contextlib.suppress(OSError), OwnFolder(self.folder, make=True) as root:
+            with root.folder(_folder_name(person), make=True) as folder:
+                folder.write(f"{key}{SUFFIX}", PART, [_head(key, state), state.data])
             if not self._knows(person):  # forgotten meanwhile: asked after writing, so that one of both sees the other
                 self.forget(person)
-            self._bound(limit)
+            _bound(root, limit)
 
     def drop(self, person: str, key: str) -> None:
         """Remove one state."""
-        with contextlib.suppress(OSError):
-            _wipe(self._path(person, key))
+        with contextlib.suppress(OSError), OwnFolder(self.folder) as root, root.folder(_folder_name(person)) as folder:
+            folder.wipe(f"{key}{SUFFIX}")
 
-    def forget(self, person: str) -> None:
-        """Remove all states of a person; it is no error if there are none."""
-        _remove(self.folder / _folder_name(person))
+    def forget(self, person: str) -> tuple[str, ...]:
+        """Remove all states of a person; it is no error if there are none. What was left where they would be, not being
+        ours, each in one line."""
+        try:
+            with OwnFolder(self.folder) as root:
+                return tuple(_remove(root, _folder_name(person)))
+        except FileNotFoundError:
+            return ()
+        except NotOurs as error:
+            return (_line(error),)
 
-    def sweep(self, people: Iterable[str]) -> None:
-        """Remove all states but those of these people."""
+    def sweep(self, people: Iterable[str]) -> tuple[str, ...]:
+        """Remove all states but those of these people; what was left, as `forget`."""
         kept = {_folder_name(person) for person in people}
-        for folder in _entries(self.folder):
-            if folder.name not in kept:
-                _remove(Path(folder.path))
+        left = []
+        try:
+            with OwnFolder(self.folder) as root:
+                for entry in root.entries():
+                    if not _FOLDER.fullmatch(entry.name):
+                        left.append(_foreign(root, entry))
+                    elif entry.name not in kept:
+                        left += _remove(root, entry.name)
+        except FileNotFoundError:
+            return ()
+        except NotOurs as error:
+            return (_line(error),)
+        return tuple(left)
 
     def kept(self, person: str) -> KeptStates:
         """What there is of a person."""
-        sizes = [entry.stat().st_size for entry in _entries(self.folder / _folder_name(person))]
+        try:
+            with OwnFolder(self.folder) as root:
+                sizes = [entry.status.st_size for entry in _states(root, _folder_name(person))]
+        except OSError:
+            sizes = []
         return KeptStates(len(sizes), sum(sizes))
-
-    def _path(self, person: str, key: str) -> Path:
-        return self.folder / _folder_name(person) / f"{key}{SUFFIX}"
-
-    def _bound(self, limit: int) -> None:
-        """Remove the least recently used files until all are within the limit."""
-        files = [(e.stat().st_mtime_ns, e.stat().st_size, e.path) for f in _entries(self.folder) for e in _entries(f)]
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= limit:
-                return
-            _wipe(Path(path))
-            total -= size
 
     def _knows(self, person: str) -> bool:
         try:
@@ -126,27 +131,67 @@ def _head(key: str, state: State) -> bytes:
     return MAGIC + named + digest.digest()
 
 
-def _entries(folder: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder; nothing where there is none."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        yield from list(entries)
+def _read(folder: OwnFolder, key: str) -> State | None:
+    """The state under this key, None where what stands there is none. Raises OSError where nothing does."""
+    name = f"{key}{SUFFIX}"
+    with open(folder.open(name), "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size <= HEAD:
+            return None
+        import numpy as np  # here: a store that only lists people needs none of it
+
+        raw = np.empty(status.st_size, np.uint8)
+        whole = file.readinto(raw.data) == status.st_size
+        if not whole or raw[:HEAD].tobytes() != _head(key, raw[HEAD:]):
+            return None
+        os.utime(file.fileno() if os.utime in os.supports_fd else folder.path / name)
+        return raw[HEAD:]
 
 
-def _remove(folder: Path) -> None:
-    for entry in _entries(folder):
-        _wipe(Path(entry.path))
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        folder.rmdir()
+def _states(root: OwnFolder, name: str) -> list[Entry]:
+    """The files of ours in one person's folder; none where there is no such folder, or none of ours."""
+    with contextlib.suppress(FileNotFoundError, NotOurs), root.folder(name) as folder:
+        return [entry for entry in folder.entries() if entry.is_file and _FILE.fullmatch(entry.name)]
+    return []
 
 
-def _wipe(path: Path) -> None:
-    """Overwrite a file and remove it: what a person wrote is not left in free blocks where that can be helped."""
-    with contextlib.suppress(FileNotFoundError):
-        if not path.is_symlink():
-            with path.open("r+b") as file:
-                left = os.fstat(file.fileno()).st_size
-                while left > 0:
-                    left -= file.write(bytes(min(left, 1 << 20)))
-                file.flush()
-                os.fsync(file.fileno())
-        path.unlink()
+def _bound(root: OwnFolder, limit: int) -> None:
+    """Remove the least recently used files until all are within the limit."""
+    names = [entry.name for entry in root.entries() if _FOLDER.fullmatch(entry.name)]
+    files = [(e.status.st_mtime_ns, e.status.st_size, name, e.name) for name in names for e in _states(root, name)]
+    total = sum(size for _, size, _, _ in files)
+    for _, size, name, file in sorted(files):
+        if total <= limit:
+            return
+        with contextlib.suppress(FileNotFoundError, NotOurs), root.folder(name) as folder:
+            folder.wipe(file)
+        total -= size
+
+
+def _remove(root: OwnFolder, name: str) -> list[str]:
+    """Remove one person's folder with the files of ours in it; what was left, each in one line."""
+    left = []
+    try:
+        with root.folder(name) as folder:
+            for entry in folder.entries():
+                if not _FILE.fullmatch(entry.name):
+                    left.append(_foreign(folder, entry))
+                    continue
+                try:
+                    folder.wipe(entry.name)
+                except NotOurs as error:
+                    left.append(_line(error))
+    except FileNotFoundError:
+        return []
+    except NotOurs as error:
+        return [_line(error)]
+    root.remove(name)  # stays where something was left, or is being written: who writes asks afterwards
+    return left
+
+
+def _foreign(folder: OwnFolder, entry: Entry) -> str:
+    return f"{str(folder.path / entry.name)!r}: not copersona's, left as it is"
+
+
+def _line(error: NotOurs) -> str:
+    return f"{error.filename!r}: {error.strerror}"

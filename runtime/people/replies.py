@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from copersona.runtime.chat.ask import Reply
 
 if TYPE_CHECKING:
-    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.people.kept import KeptWithPeople
 
 
 class PersonReplies:
     """A person's answers of a language model (`ledger.Replies`), kept in the store and forgotten with the person."""
 
-    def __init__(self, store: PeopleStore, person: str) -> None:
+    def __init__(self, store: KeptWithPeople, person: str) -> None:
         self._store, self._person = store, person
 
     def get(self, key: str) -> Reply | None:

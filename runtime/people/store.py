@@ -3,36 +3,33 @@
 * Forgotten means gone: deleted bytes are overwritten and the file is rewritten.
 * An import is idempotent: an interaction is known by its digest.
 
-`store_file.py` keeps the file through kills and damage. Knows nothing of bundles but their ids.
+`store_file.py` keeps the file through kills and damage. Knows nothing of bundles but ids: of their populations, which
+say who a person's peer is, and those of bundles that people were enrolled under before populations had ids.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
-from copersona.runtime.history.checks import check_interaction, check_person
+from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
+from copersona.runtime.people.kept import KeptWithPeople
 from copersona.runtime.people.prefix_files import PrefixFiles
-from copersona.runtime.people.replies import PersonReplies
-from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import (
+    CARRY_OVER,
     HISTORY,
     INSERT,
-    KEEP_PERSONA,
-    KEEP_VECTOR,
+    KEEP_OUTPUT,
     PEOPLE,
-    KeptPersona,
     from_row,
     row,
 )
-
-CLOSE_AMONG = 20_000  # names looked through for close ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +53,18 @@ class PersonRow:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What a `forget` removed; not `compacted` where another process kept the file from being rewritten.
+    """What a `forget` removed; not `compacted` where the file could not be rewritten, and `pending` says why.
 
-    The person's rows are gone and overwritten in both cases; rewriting also drops what SQLite moved inside the file.
+    The person's rows are gone and overwritten in both cases; rewriting also drops what SQLite moved inside the file. It
+    is made up for when the store is next opened. `left` names, a line each, what stood among the files beside the store
+    and was not ours to remove; `outputs` the files that `generate` wrote of the person and that are their owner's.
     """
 
     interactions: int
     compacted: bool
+    pending: str = ""
+    left: tuple[str, ...] = ()
+    outputs: tuple[Path, ...] = ()
 
 
 def store_path() -> Path:
@@ -70,20 +72,27 @@ def store_path() -> Path:
     return data_home() / "people.sqlite"
 
 
-class PeopleStore(StoreFile):
+class PeopleStore(KeptWithPeople):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.
     """
 
     def __init__(self, path: Path | str | None = None, *, busy_seconds: float = 10.0) -> None:
-        """Open the store, creating it (folder 0700, file 0600) where there is none.
+        """Open the store, creating it (folder 0700, file 0600) where there is none. What a `forget` could not finish is
+        made up for.
 
         Raises:
-            PersonError: the file is no store, damaged, of a newer version, or in a folder that cannot be written.
+            PersonError: the file is no store, damaged, of a newer version, a link, or in a folder that cannot be
+                written, or by others too.
         """
         super().__init__(store_path() if path is None else Path(path), busy_seconds=busy_seconds)
         self.prefixes = PrefixFiles(self.path)
+        try:
+            self._finish()
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, interactions: Iterable[Interaction]) -> Added:
         """Keep these interactions as they are, all or none; those that are there already are counted and left alone.
@@ -133,86 +142,93 @@ class PeopleStore(StoreFile):
     def forget(self, person: str) -> Forgotten:
         """Delete everything about the person, so that no byte of it stays in the file or beside it.
 
+        That the file is to be rewritten is committed with the deletion: where a kill or a full disk comes between, the
+        next one to open the store does it.
+
         Raises:
-            PersonError: nobody of that name is here, neither with a history nor enrolled.
+            PersonError: nobody of that name is here, neither with a history nor enrolled; or nothing could be deleted.
         """
         name = self._name(person)
         with self._transaction():
             count = self._db.execute("SELECT count(*) FROM interactions WHERE person = ?", (name,)).fetchone()[0]
+            outputs = self._db.execute("SELECT path FROM outputs WHERE person = ? ORDER BY path", (name,)).fetchall()
             gone = self._db.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount
-            gone += self._db.execute("DELETE FROM enrolments WHERE person = ?", (name,)).rowcount
+            for table in ("enrolments", "bundle_enrolments"):
+                gone += self._db.execute(f"DELETE FROM {table} WHERE person = ?", (name,)).rowcount
             if not gone:
                 raise self._unknown(name)
+            self._db.execute("INSERT INTO pending DEFAULT VALUES")
             with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
-                self.prefixes.forget(name)
-        with self._files():  # what another process wrote meanwhile
-            self.prefixes.sweep([found.name for found in self.people()])
-        return Forgotten(int(count), self.compact())
+                left = self.prefixes.forget(name)
+        pending, swept = self._finish()
+        paths = (Path(os.fsdecode(found[0])) for found in outputs)
+        return Forgotten(
+            int(count),
+            not pending,
+            pending,
+            tuple(dict.fromkeys(left + swept)),
+            tuple(path for path in paths if os.path.lexists(path)),
+        )
 
-    def enrol(self, bundle_id: str, peers: Mapping[str, str]) -> None:
-        """Remember the pseudonyms of people who took part in a bundle's training: nobody is their own neighbour."""
-        rows = [(bundle_id, self._name(person), peer) for person, peer in peers.items()]
+    def keep_output(self, people: Iterable[str], path: Path) -> None:
+        """Remember a file that was written of these people for its owner, so that `forget` can name it. Of someone
+        unknown, nothing is remembered."""
+        whole = os.fsencode(path.absolute())
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO enrolments (bundle, person, peer) VALUES (?, ?, ?)", rows)
+            self._db.executemany(KEEP_OUTPUT, [(whole, self._name(person)) for person in people])
 
-    def peer_of(self, bundle_id: str, person: str) -> str | None:
-        """The person's pseudonym in that bundle, or None for someone who took no part in it."""
-        query = "SELECT peer FROM enrolments WHERE bundle = ? AND person = ?"
+    def enrol(self, population: str, peers: Mapping[str, str]) -> None:
+        """Remember the pseudonyms of people who are part of a population (its id): nobody is their own neighbour."""
+        rows = [(population, self._name(person), peer) for person, peer in peers.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO enrolments (population, person, peer) VALUES (?, ?, ?)", rows)
+
+    def carry_over(self, bundle_id: str, population: str) -> None:
+        """Have those who were enrolled under a bundle's id, before populations had ids, enrolled under its population.
+
+        To be called whenever a bundle meets a store, before it is asked who is enrolled; all or nothing, and nothing
+        where nobody was. Who is enrolled under the population already keeps that pseudonym, which is the later one.
+        """
         with self._reading():
-            found = self._db.execute(query, (bundle_id, self._name(person))).fetchone()
+            query = "SELECT 1 FROM bundle_enrolments WHERE bundle = ? LIMIT 1"
+            if self._db.execute(query, (bundle_id,)).fetchone() is None:
+                return
+        with self._transaction():
+            self._db.execute(CARRY_OVER, (population, bundle_id))
+            self._db.execute("DELETE FROM bundle_enrolments WHERE bundle = ?", (bundle_id,))
+
+    def peer_of(self, population: str, person: str) -> str | None:
+        """The person's pseudonym in that population, or None for someone who is no part of it."""
+        query = "SELECT peer FROM enrolments WHERE population = ? AND person = ?"
+        with self._reading():
+            found = self._db.execute(query, (population, self._name(person))).fetchone()
         return None if found is None else str(found[0])
 
-    def enrolled(self, bundle_id: str) -> dict[str, str]:
-        """The pseudonyms in that bundle of everyone who took part in it."""
+    def enrolled(self, population: str) -> dict[str, str]:
+        """The pseudonyms in that population of everyone who is part of it."""
         with self._reading():
-            return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE bundle = ?", (bundle_id,)))
-
-    def replies(self, person: str) -> PersonReplies:
-        """The memory of what a language model answered about this person."""
-        return PersonReplies(self, self._name(person))
-
-    def reply(self, person: str, key: str) -> str | None:
-        """What `keep_reply` kept under this key."""
-        with self._reading():
-            query = "SELECT reply FROM replies WHERE person = ? AND key = ?"
-            found = self._db.execute(query, (person, key)).fetchone()
-        return None if found is None else str(found[0])
-
-    def keep_reply(self, person: str, key: str, reply: str) -> None:
-        """Keep a reply with the person. Raises PersonError where they are not in the store."""
-        with self._transaction():
-            if not self._knows(person):
-                raise self._unknown(person)
-            self._db.execute(
-                "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
-            )
-
-    def vectors(self, person: str, encoder: str) -> dict[str, bytes]:
-        """What `keep_vectors` kept of the person's texts for this encoder, by the hash of the text."""
-        query = "SELECT text, vector FROM vectors WHERE person = ? AND encoder = ?"
-        with self._reading():
-            return dict(self._db.execute(query, (self._name(person), encoder)).fetchall())
-
-    def keep_vectors(self, person: str, encoder: str, vectors: Mapping[str, bytes]) -> None:
-        """Keep vectors by the hash of their text, until the person is forgotten; of someone unknown, keep nothing."""
-        name = self._name(person)
-        with self._transaction():
-            self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
-
-    def persona(self, person: str, bundle_id: str) -> KeptPersona | None:
-        """What `keep_persona` kept of the person for this bundle."""
-        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND bundle = ?"
-        with self._reading():
-            found = self._db.execute(query, (self._name(person), bundle_id)).fetchone()
-        return None if found is None else KeptPersona(*found)
-
-    def keep_persona(self, person: str, bundle_id: str, kept: KeptPersona) -> None:
-        """Keep what was computed of the person for a bundle, in the place of what there was; of someone unknown,
-        nothing."""
-        with self._transaction():
-            self._db.execute(KEEP_PERSONA, (bundle_id, *kept, self._name(person)))
+            return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE population = ?", (population,)))
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> tuple[str, tuple[str, ...]]:
+        """Sweep and rewrite what is marked as pending: why it goes on being so, empty where it does not, and what was
+        left beside the store. Where nothing is marked, nothing is done."""
+        with self._reading():
+            last = self._db.execute("SELECT max(id) FROM pending").fetchone()[0]
+        if last is None:
+            return "", ()
+        left: tuple[str, ...] = ()
+        try:
+            with self._files():  # what another process wrote meanwhile
+                left = self.prefixes.sweep([found.name for found in self.people()])
+            if not self.compact():
+                return f"{self.path}: another process is using it", left
+            with self._transaction():  # what was marked since then is another's
+                self._db.execute("DELETE FROM pending WHERE id <= ?", (last,))
+        except PersonError as error:
+            return str(error), left
+        return "", left
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[None]:
@@ -227,20 +243,3 @@ class PeopleStore(StoreFile):
             return check_interaction(interaction)
         except ValueError as error:
             raise PersonError(f"an interaction of {interaction.person!r} cannot be kept: {error}") from None
-
-    def _name(self, person: str) -> str:
-        try:
-            return check_person(person)
-        except ValueError as error:
-            raise PersonError(f"{person!r}: {error}") from None
-
-    def _knows(self, name: str) -> bool:
-        return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None
-
-    def _unknown(self, name: str) -> PersonError:
-        names = [
-            found[0] for found in self._db.execute("SELECT name FROM people ORDER BY name LIMIT ?", (CLOSE_AMONG,))
-        ]
-        close = difflib.get_close_matches(name, names, n=5)
-        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {len(names):,} people"
-        return PersonError(f"nobody here is called {name!r}{hint}")

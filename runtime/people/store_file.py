@@ -9,7 +9,9 @@ nothing of what stands in them.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +31,14 @@ class StoreFile(Closing):
         """Open the file, creating it (folder 0700, file 0600) where there is none.
 
         Raises:
-            PersonError: the file is no store, damaged, of a newer version, or in a folder that cannot be written.
+            PersonError: the file is no store, damaged, of a newer version, a link, or in a folder that cannot be
+                written, or by others too.
         """
         self.path = path
         self._lock = threading.RLock()
         try:
             create_private(self.path)
+            _check_journal(self.path.with_name(f"{self.path.name}-journal"))
             self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
@@ -133,3 +137,13 @@ class StoreFile(Closing):
     def _damaged(self, found: str) -> PersonError:
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
+
+
+def _check_journal(path: Path) -> None:
+    """SQLite writes to this file and cuts it: it must not be someone's under another name. Raises OSError."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode) or (status.st_size and status.st_nlink > 1):
+        raise OSError(f"{path.name} beside it is a link or no regular file; move it away")

@@ -34,8 +34,19 @@ KEEP_VECTOR = """
 INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
 """  # nothing of someone who was forgotten meanwhile
 KEEP_PERSONA = """
-INSERT OR REPLACE INTO personas (person, bundle, key, sha256, texts, arrays)
+INSERT OR REPLACE INTO personas (person, population, key, sha256, texts, arrays)
 SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ?
+"""
+KEEP_SOFT = """
+INSERT OR REPLACE INTO soft_prompts (person, personalizer, key, sha256, soft)
+SELECT name, ?, ?, ?, ? FROM people WHERE name = ?
+"""
+CARRY_OVER = """
+INSERT OR IGNORE INTO enrolments (population, person, peer)
+SELECT ?, person, peer FROM bundle_enrolments WHERE bundle = ?
+"""  # what was enrolled under the population itself is later, and stays
+KEEP_OUTPUT = """
+INSERT OR IGNORE INTO outputs (person, path) SELECT name, ? FROM people WHERE name = ?
 """
 PEOPLE = """
 SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
@@ -51,6 +62,14 @@ class KeptPersona(NamedTuple):
     sha256: str
     texts: str
     arrays: bytes
+
+
+class KeptSoft(NamedTuple):
+    """A soft prompt: the key of the persona that it is of, the hash of it all, (L, H) little-endian float32."""
+
+    key: str
+    sha256: str
+    soft: bytes
 
 
 def _initial(db: Any) -> None:
@@ -126,7 +145,66 @@ def _personas(db: Any) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas)
+def _populations(db: Any) -> None:
+    """Version 5: people are enrolled, and their personas kept, under the population's id instead of a bundle's.
+
+    A store cannot know which population a bundle id stands for: what was enrolled under one waits in a table of its own
+    until that bundle is opened (`PeopleStore.carry_over`). Personas of before are computed again.
+    """
+    db.execute("DROP INDEX idx_enrolments_person")
+    db.execute("ALTER TABLE enrolments RENAME TO bundle_enrolments")
+    db["bundle_enrolments"].create_index(["person"])
+    db["enrolments"].create(
+        {"population": str, "person": str, "peer": str}, pk=("population", "person"), not_null={"peer"}
+    )
+    db["enrolments"].create_index(["person"])
+    db.execute("DROP TABLE personas")
+    db.execute(
+        """
+        CREATE TABLE personas (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            population TEXT NOT NULL,
+            key TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            texts TEXT NOT NULL,
+            arrays BLOB NOT NULL,
+            PRIMARY KEY (person, population)
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE soft_prompts (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            personalizer TEXT NOT NULL,
+            key TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            soft BLOB NOT NULL,
+            PRIMARY KEY (person, personalizer)
+        )
+        """
+    )
+
+
+def _pending(db: Any) -> None:
+    """Version 6: marks that the file is to be rewritten, and the files that were written of a person for its owner.
+
+    A store that holds people is rewritten once: earlier versions could be killed before they had done it.
+    """
+    db.execute("CREATE TABLE pending (id INTEGER PRIMARY KEY)")
+    db.execute("INSERT INTO pending SELECT 1 WHERE EXISTS (SELECT 1 FROM people)")
+    db.execute(
+        """
+        CREATE TABLE outputs (
+            person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+            path BLOB NOT NULL,
+            PRIMARY KEY (person, path)
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas, _populations, _pending)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

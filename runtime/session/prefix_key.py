@@ -22,8 +22,9 @@ def prefix_key(
 ) -> str:
     """64 hexadecimal digits.
 
-    `make` is the engine's: llama.cpp's build, cache types and attention. The bundle's id is that of all its files, so
-    of model, personalizer, encoder and facet schema. `profiler` is the model that made the profile, empty for
+    `make` is the engine's: llama.cpp's build, cache types and attention. A state is the language model's, so the
+    bundle's id is in the key, which is that of all its files, and not the population's alone: bundles of one population
+    with other models have other states. `profiler` is the model that made the profile, empty for
     statistics; soft prompt (L, H) float32 and tokens are what is decoded.
     """
     body = {

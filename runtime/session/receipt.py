@@ -100,6 +100,7 @@ def make_receipt(
         versions={
             "copersona": _version(),
             "bundle": session.manifest.bundle_id,
+            "population": session.manifest.population_id,
             "engine": build_info(),
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },

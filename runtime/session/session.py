@@ -163,7 +163,8 @@ class Session(Closing):
         present = {one.person for one in rows}
         peers = {person: peer for person, peer in (enrolled or {}).items() if person in present}
         added = store.add(self.attach_items(rows, enrolled=frozenset(peers)))
-        store.enrol(self.manifest.bundle_id, peers)
+        store.carry_over(self.manifest.bundle_id, self.manifest.population_id)
+        store.enrol(self.manifest.population_id, peers)
         return added
 
     def attach_items(

@@ -31,8 +31,8 @@ def asked(bench: Bench, case: Case) -> dict[str, History]:
 
 
 def ranked(bench: Bench, session: Session, case: Case) -> I32:
-    """Rows of all others, the most similar first; ties by row."""
-    return bench.once(lambda: _ranked(bench, session, case), "ranked", session.manifest.bundle_id, case.person)
+    """Rows of all others, the most similar first; ties by row. The same with every model of the population."""
+    return bench.once(lambda: _ranked(bench, session, case), "ranked", session.manifest.population_id, case.person)
 
 
 def _ranked(bench: Bench, session: Session, case: Case) -> I32:

@@ -82,7 +82,9 @@ def test_assembled_it_is_the_whole_bundle_of_the_run(run: Run, thin: Path, tiny_
     assert names == {path.name for path in (tmp_path / "out").iterdir()}
     for name in names - {"manifest.json", "README.md"}:
         assert (tmp_path / "packed" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
-    assert verify(tmp_path / "out").settings["assembled_from"] == open_manifest(thin).bundle_id
+    made, packed = verify(tmp_path / "out"), open_manifest(tmp_path / "packed")
+    assert made.settings["assembled_from"] == open_manifest(thin).bundle_id
+    assert made.population_id == packed.population_id == open_manifest(thin).population_id
     with open_bundle(tmp_path / "out") as session:
         assert session.answer("Write a review.", None).finish().receipt.bundle_id == session.manifest.bundle_id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -65,10 +66,17 @@ def test_bad_lines_are_named_and_the_others_answered(session: Session, tmp_path:
     assert [row["id"] for row in read(answers)] == ["r0", "r1", "r2", "r3", "r4", "x2"]
     rejects = read(tmp_path / "a.jsonl.rejects.jsonl")
     assert [row["line"] for row in rejects] == [6, 7, 8]
-    for row, reason in zip(rejects, ("did you mean ana", "not JSON", "'r1' was used on line 2"), strict=True):
+    for row, reason in zip(
+        rejects, ("nobody here is called 'anna'", "not JSON", "'r1' was used on line 2"), strict=True
+    ):
         assert reason in row["reason"]
+    assert all(name not in row["reason"].replace("anna", "") for row in rejects for name in ("ana", "ben", "eve"))
+    for path in tmp_path.glob("a.jsonl*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert generate_file(session, requests, answers, SHORT, resume=True) == Generated(0, 6, 3)
     assert read(tmp_path / "a.jsonl.rejects.jsonl") == rejects
+    with PeopleStore() as store:  # whose answers stand there is told where they are
+        assert store.forget("ana").outputs == (answers, tmp_path / "a.jsonl.rejects.jsonl")
 
 
 def test_a_request_that_the_model_refuses_is_a_reject(

@@ -8,7 +8,9 @@ import os
 import random
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from copersona.runtime.bundle.manifest import FileRow, bundle_id
+from copersona.runtime.bundle.manifest import FileRow, bundle_id, population_id
 from copersona.runtime.bundle.parts import check_parts, check_parts_once
 from copersona.runtime.bundle.verify import (
     FORMAT_VERSION,
@@ -138,6 +140,65 @@ def test_the_id_is_that_of_the_files(bundle: Path) -> None:
     assert rewrite(bundle).bundle_id == first.bundle_id == bundle_id(tuple(reversed(first.files)))
     (bundle / "README.md").write_text("# Another card\n")
     assert rewrite(bundle).bundle_id != first.bundle_id
+
+
+POPULATION = {"graph", "peers", "anchors", "arrays", "facets", "encoder", "encoder_tokenizer"}
+OTHERS = {"model", "personalizer", "card", "licence", "items"}
+
+
+def test_the_population_is_what_defines_it_and_nothing_else(bundle: Path) -> None:
+    np.savez(bundle / "arrays.npz", one=np.ones(1))
+    (bundle / "items.txt").write_text("words")
+    roles = {**ROLES, "arrays.npz": "arrays", "items.txt": "items"}
+    assert set(roles.values()) == POPULATION | OTHERS
+    first = write_manifest(bundle, roles, SHAPES, SETTINGS)
+    for path, role in roles.items():
+        before = (bundle / path).read_bytes()
+        (bundle / path).write_bytes(before + b" ")
+        changed = write_manifest(bundle, roles, SHAPES, SETTINGS)
+        assert changed.bundle_id != first.bundle_id
+        assert (changed.population_id != first.population_id) == (role in POPULATION), role
+        (bundle / path).write_bytes(before)
+    ids = {write_manifest(bundle, roles, SHAPES, {**SETTINGS, "profiler": one}).population_id for one in (None, 1, 2)}
+    assert len(ids) == 3
+    assert first.population_id in ids  # a bundle that names no profiler
+    other = write_manifest(bundle, roles, replace(SHAPES, hidden=8, soft_tokens=1), {"profiler": 1, "base": "another"})
+    assert other.population_id == write_manifest(bundle, roles, SHAPES, {**SETTINGS, "profiler": 1}).population_id
+    assert open_manifest(bundle).population_id in ids
+
+
+rows = st.lists(
+    st.tuples(st.sampled_from(sorted(POPULATION | OTHERS)), st.integers(0, 3), st.integers(0, 9), st.text("ab")),
+    max_size=8,
+)
+
+
+@given(rows, rows, st.integers(0, 2), st.integers(0, 2), st.dictionaries(st.sampled_from(["base", "x"]), st.integers()))
+def test_two_populations_are_one_where_roles_hashes_and_profiler_are(
+    one: list[tuple[str, int, int, str]],
+    other: list[tuple[str, int, int, str]],
+    profiler: int,
+    others_profiler: int,
+    settings: dict[str, int],
+) -> None:
+    def id_of(listed: list[tuple[str, int, int, str]], profiler: int, settings: dict[str, int]) -> str:
+        files = tuple(FileRow(path, role, size, f"{digest:064x}") for role, digest, size, path in listed)
+        return population_id(files, {**settings, "profiler": profiler})
+
+    def counted(listed: list[tuple[str, int, int, str]]) -> Counter[tuple[str, int]]:
+        return Counter((role, digest) for role, digest, _, _ in listed if role in POPULATION)
+
+    same = counted(one) == counted(other) and profiler == others_profiler
+    assert (id_of(one, profiler, {}) == id_of(other, others_profiler, settings)) == same
+    resized = [(role, digest, size + 1, path + "c") for role, digest, size, path in reversed(one)]
+    assert id_of(one, profiler, {}) == id_of(resized, profiler, settings)
+
+
+def test_the_population_id_by_hand() -> None:
+    rows = [("g", "graph", "b"), ("m", "model", "c"), ("a", "anchors", "a")]
+    files = tuple(FileRow(path, role, 1, digit * 64) for path, role, digit in rows)
+    text = f'{{"files":[["anchors","{"a" * 64}"],["graph","{"b" * 64}"]],"profiler":1}}'
+    assert population_id(files, {"profiler": 1}) == hashlib.sha256(text.encode()).hexdigest()
 
 
 plain = st.recursive(

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people import persona_cache
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.persona_cache import PersonaMemory, persona_key
+from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_soft, write_soft
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.session import Session, open_bundle
 
@@ -110,7 +111,7 @@ def test_the_key_holds_what_a_persona_is_made_from(monkeypatch: pytest.MonkeyPat
     assert len(set(keys)) == len(keys)
 
 
-def test_a_new_profiler_another_context_and_another_bundle_make_it_anew(
+def test_a_new_profiler_another_context_and_another_population_make_it_anew(
     tiny_bundle: Path, store: PeopleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made(tiny_bundle, store)
@@ -125,8 +126,13 @@ def test_a_new_profiler_another_context_and_another_bundle_make_it_anew(
     other = tmp_path / "other"
     shutil.copytree(tiny_bundle, other)
     manifest = open_manifest(other)
+    roles = {row.path: row.role for row in manifest.files}
     (other / "README.md").write_text("# Another card\n")
-    write_manifest(other, {row.path: row.role for row in manifest.files}, manifest.shapes, manifest.settings)
+    write_manifest(other, roles, manifest.shapes, manifest.settings)
+    assert not made(other, store)  # of the same population
+    facets = manifest.path(other, "facets")
+    facets.write_text(facets.read_text() + "\n")
+    write_manifest(other, roles, manifest.shapes, manifest.settings)
     assert made(other, store)
     assert not made(other, store)
     assert not made(tiny_bundle, store)  # one does not drive out the other
@@ -149,11 +155,36 @@ def test_a_row_that_was_changed_is_not_used(tiny_bundle: Path, store: PeopleStor
     assert not made(tiny_bundle, store)
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["soft = zeroblob(length(soft))", "soft = substr(soft, 1, 8)", "soft = x''", "sha256 = 'x'", "key = 'x'"],
+)
+def test_a_soft_prompt_that_was_changed_is_not_used(tiny_bundle: Path, store: PeopleStore, change: str) -> None:
+    with opened(tiny_bundle) as session:
+        soft = session.person(store, "ana").soft
+    store._db.execute(f"UPDATE soft_prompts SET {change}")
+    for again in (True, False):
+        with opened(tiny_bundle) as session:
+            np.testing.assert_array_equal(session.person(store, "ana").soft, soft)
+            assert ("personalizer" in vars(session.bundle)) == again
+
+
+def test_a_soft_prompt_of_another_persona_or_size_is_not_read() -> None:
+    shapes = Shapes(facets=2, peers=7, width=8, neighbors=3, soft_tokens=2, hidden=3)
+    soft = np.arange(6, dtype=np.float32).reshape(2, 3)
+    kept = write_soft("key", soft)
+    np.testing.assert_array_equal(read_soft(kept, "key", shapes), soft)
+    assert read_soft(kept, "other", shapes) is None
+    assert read_soft(write_soft("key", soft[:1]), "key", shapes) is None
+    assert read_soft(kept._replace(key="other"), "other", shapes) is None  # its hash is of its key too
+
+
 def test_it_goes_with_the_person(tiny_bundle: Path, store: PeopleStore) -> None:
     assert made(tiny_bundle, store)
-    assert store._db.execute("SELECT count(*) FROM personas").fetchone() == (1,)
+    counts = "SELECT (SELECT count(*) FROM personas), (SELECT count(*) FROM soft_prompts)"
+    assert store._db.execute(counts).fetchone() == (1, 1)
     store.forget("ana")
-    assert store._db.execute("SELECT count(*) FROM personas").fetchone() == (0,)
+    assert store._db.execute(counts).fetchone() == (0, 0)
     content = store.path.read_bytes()
     assert b"strings!" not in content
     assert b"profile.vectors" not in content

@@ -18,13 +18,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
 from copersona.runtime.chat.ask import Reply
 from copersona.runtime.common.errors import HistoryError, PersonError
 from copersona.runtime.history.importers import read_history
 from copersona.runtime.history.interactions import Interaction, order_history
 from copersona.runtime.people.store import Added, Forgotten, PeopleStore, PersonRow, store_path
-from copersona.runtime.people.tables import MIGRATIONS, SCHEMA_VERSION
+from copersona.runtime.people.tables import INSERT, MIGRATIONS, SCHEMA_VERSION
+from copersona.runtime.people.tables import row as values
 
 
 @pytest.fixture
@@ -118,13 +120,14 @@ def test_what_a_model_said_of_a_person_is_kept_and_forgotten_with_them(store: Pe
     assert b"zorbia" not in store.path.read_bytes()
 
 
-def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
-    with monkeypatch.context() as old:
-        old.setattr("copersona.runtime.people.store_file.MIGRATIONS", MIGRATIONS[:1])
-        old.setattr("copersona.runtime.people.store_file.SCHEMA_VERSION", 1)
-        with PeopleStore(path) as store:
-            store.add(said("ann", "one"))
+    db = sqlite3.connect(path, isolation_level=None)
+    MIGRATIONS[0](Database(db))
+    db.execute("PRAGMA user_version=1")
+    db.execute("INSERT INTO people (name) VALUES ('ann')")
+    db.execute(INSERT, values(said("ann", "one")[0]))
+    db.close()
     with PeopleStore(path) as store:
         assert len(store.history("ann")) == 1
         store.replies("ann").put("k", Reply("x"))

@@ -19,6 +19,10 @@ KEY, OTHER = "a" * 64, "b" * 64
 MANY = 1 << 30
 
 
+def key(n: int) -> str:
+    return f"{n:064x}"
+
+
 def state(size: int = 5_000, seed: int = 0) -> State:
     return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
 
@@ -97,13 +101,13 @@ def test_a_file_under_another_name_and_a_link_are_never_given_out(files: PrefixF
 def test_the_least_recently_used_file_goes_first(files: PrefixFiles) -> None:
     limit = 3 * (HEAD + 1_000)
     for n in range(3):
-        files.write("ann" if n % 2 else "bob", str(n), state(1_000, n), limit)
+        files.write("ann" if n % 2 else "bob", key(n), state(1_000, n), limit)
     for n, path in enumerate(sorted(found(files), key=lambda path: path.name)):
         os.utime(path, (n, n))
-    assert files.read("bob", "0") is not None  # the oldest, used just now
-    files.write("ann", "3", state(1_000), limit)
-    assert [path.name for path in sorted(found(files), key=lambda p: p.name)] == ["0.state", "2.state", "3.state"]
-    files.write("ann", "4", state(limit), limit)  # larger than all that is allowed
+    assert files.read("bob", key(0)) is not None  # the oldest, used just now
+    files.write("ann", key(3), state(1_000), limit)
+    assert sorted(path.stem for path in found(files)) == [key(n) for n in (0, 2, 3)]
+    files.write("ann", key(4), state(limit), limit)  # larger than all that is allowed
     assert len(found(files)) == 3
 
 
@@ -128,9 +132,10 @@ def test_a_state_that_is_written_after_the_person_was_forgotten_does_not_stay(
 
 def test_what_a_kill_left_of_someone_who_is_gone_is_swept(store: PeopleStore, files: PrefixFiles) -> None:
     files.write("ann", KEY, state(), MANY)
-    stray = files.folder / "0123"
+    stray = files.folder / f"{0x123:032x}"
     stray.mkdir()
-    (stray / "x.part").write_bytes(b"x")
+    for name in ("tmp_ab12cd3.part", f"{key(1)}.state"):
+        (stray / name).write_bytes(b"x")
     store.forget("bob")
     assert not stray.exists()
     assert files.read("ann", KEY) is not None

@@ -1,0 +1,98 @@
+"""What was made of people and is kept with them: replies of a language model, vectors, personas, soft prompts.
+
+Everything here can be made again, belongs to one person, and goes with them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from copersona.runtime.common.errors import PersonError, UnknownPerson
+from copersona.runtime.history.checks import check_person
+from copersona.runtime.people.replies import PersonReplies
+from copersona.runtime.people.store_file import StoreFile
+from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
+
+CLOSE_AMONG = 20_000  # names looked through for close ones
+
+
+class KeptWithPeople(StoreFile):
+    """The part of the people store that holds what was made of them."""
+
+    def replies(self, person: str) -> PersonReplies:
+        """The memory of what a language model answered about this person."""
+        return PersonReplies(self, self._name(person))
+
+    def reply(self, person: str, key: str) -> str | None:
+        """What `keep_reply` kept under this key."""
+        with self._reading():
+            query = "SELECT reply FROM replies WHERE person = ? AND key = ?"
+            found = self._db.execute(query, (person, key)).fetchone()
+        return None if found is None else str(found[0])
+
+    def keep_reply(self, person: str, key: str, reply: str) -> None:
+        """Keep a reply with the person. Raises PersonError where they are not in the store."""
+        with self._transaction():
+            if not self._knows(person):
+                raise self._unknown(person)
+            self._db.execute(
+                "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
+            )
+
+    def vectors(self, person: str, encoder: str) -> dict[str, bytes]:
+        """What `keep_vectors` kept of the person's texts for this encoder, by the hash of the text."""
+        query = "SELECT text, vector FROM vectors WHERE person = ? AND encoder = ?"
+        with self._reading():
+            return dict(self._db.execute(query, (self._name(person), encoder)).fetchall())
+
+    def keep_vectors(self, person: str, encoder: str, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors by the hash of their text, until the person is forgotten; of someone unknown, keep nothing."""
+        name = self._name(person)
+        with self._transaction():
+            self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
+
+    def persona(self, person: str, population: str) -> KeptPersona | None:
+        """What `keep_persona` kept of the person for this population."""
+        query = "SELECT key, sha256, texts, arrays FROM personas WHERE person = ? AND population = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), population)).fetchone()
+        return None if found is None else KeptPersona(*found)
+
+    def keep_persona(self, person: str, population: str, kept: KeptPersona) -> None:
+        """Keep what was computed of the person for a population, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_PERSONA, (population, *kept, self._name(person)))
+
+    def soft_prompt(self, person: str, personalizer: str) -> KeptSoft | None:
+        """What `keep_soft_prompt` kept of the person for the personalizer with this hash."""
+        query = "SELECT key, sha256, soft FROM soft_prompts WHERE person = ? AND personalizer = ?"
+        with self._reading():
+            found = self._db.execute(query, (self._name(person), personalizer)).fetchone()
+        return None if found is None else KeptSoft(*found)
+
+    def keep_soft_prompt(self, person: str, personalizer: str, kept: KeptSoft) -> None:
+        """Keep the person's soft prompt for a personalizer, in the place of what there was; of someone unknown,
+        nothing."""
+        with self._transaction():
+            self._db.execute(KEEP_SOFT, (personalizer, *kept, self._name(person)))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _name(self, person: str) -> str:
+        try:
+            return check_person(person)
+        except ValueError as error:
+            raise PersonError(f"{person!r}: {error}") from None
+
+    def _knows(self, name: str) -> bool:
+        return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None
+
+    def _unknown(self, name: str) -> UnknownPerson:
+        names = [
+            found[0] for found in self._db.execute("SELECT name FROM people ORDER BY name LIMIT ?", (CLOSE_AMONG,))
+        ]
+        close = difflib.get_close_matches(name, names, n=5)
+        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {len(names):,} people"
+        return UnknownPerson(f"nobody here is called {name!r}{hint}")
