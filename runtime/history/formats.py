@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import check_text, finite, is_blank, seconds
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.history.jsonlines import bad_line, read_objects
+from copersona.runtime.history.times import moment_of
 
 Fields = Mapping[str, Any]
 """One JSON object of a file."""
@@ -217,21 +217,23 @@ def number(fields: Fields, key: str) -> float | None:
 
 
 def moment(fields: Fields, key: str) -> float | None:
-    """Seconds since 1970, from a number or from ISO 8601 (UTC where it names no zone).
+    """Seconds since 1970, from a number or from text (`times.py`; UTC where it names no zone).
 
     `timestamp_ms` holds milliseconds, `timestamp` either, told by the size.
     """
     value = fields.get(key)
-    if not isinstance(value, str):
-        count = number(fields, key)
-        if count is not None and (key == "timestamp_ms" or (key == "timestamp" and abs(count) >= MILLISECONDS)):
-            count /= 1000
-        return None if count is None else seconds(key, count)
-    try:
-        found = datetime.fromisoformat(value)
-        return seconds(key, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        raise ValueError(f"{key!r}: expected seconds or ISO 8601, found {value[:40]!r}") from None
+    if isinstance(value, str):
+        try:
+            count, counted = moment_of(value)
+        except (ValueError, OverflowError) as error:
+            why = str(error) if str(error).startswith("expected") else "expected seconds or ISO 8601"
+            raise ValueError(f"{key!r}: {why}, found {value[:40]!r}") from None
+    elif (given := number(fields, key)) is None:
+        return None
+    else:
+        count, counted = given, True
+    in_milliseconds = key == "timestamp_ms" or (key == "timestamp" and abs(count) >= MILLISECONDS)
+    return seconds(key, count / 1000 if counted and in_milliseconds else count)
 
 
 def title_words(title: str | None) -> tuple[str, ...]:
