@@ -53,7 +53,7 @@ def from_amazon2014(fields: Fields) -> Iterator[Interaction]:
     """Amazon reviews as published in 2014, the strict JSON form."""
     yield Interaction(
         person=needed(fields, "reviewerID"),
-        output=needed(fields, "reviewText"),
+        output=_written(fields, "reviewText", "overall"),
         time=moment(fields, "unixReviewTime"),
         item=optional(fields, "asin"),
         title=optional(fields, "summary"),
@@ -99,12 +99,17 @@ def _review(person: str, fields: Fields) -> Interaction:
     """One review in the names of Amazon Reviews 2023; variants of an item count as their parent."""
     return Interaction(
         person=person,
-        output=needed(fields, "text"),
+        output=_written(fields, "text", "rating"),
         time=moment(fields, "timestamp"),
         item=optional(fields, "parent_asin") or optional(fields, "asin"),
         title=optional(fields, "title"),
         rating=number(fields, "rating"),
     )
+
+
+def _written(fields: Fields, key: str, rating: str) -> str:
+    """What was written in a review; blank where someone left a rating and no text, which some files leave out."""
+    return needed(fields, key) if fields.get(rating) is None else optional(fields, key) or ""
 
 
 # -- metadata -------------------------------------------------------------------------------------------------------
