@@ -75,11 +75,13 @@ def people_import(
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)
     if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.known, "enrolled": len(enrolled)}
+        body = {"people": added.people, "new": added.new, "known": added.known, "named": added.named}
+        body["enrolled"] = len(enrolled)
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
+    named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     click.echo(
-        f"{added.people} people: {added.new} new interactions, {added.known} known already, "
+        f"{added.people} people: {added.new} new interactions, {added.known} known already{named}, "
         f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {len(enrolled)} enrolled"
     )
 

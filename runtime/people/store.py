@@ -22,6 +22,7 @@ from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.replies import PersonReplies
 from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import (
+    GIVE_WORDS,
     HISTORY,
     INSERT,
     KEEP_PERSONA,
@@ -30,6 +31,7 @@ from copersona.runtime.people.tables import (
     KeptPersona,
     from_row,
     row,
+    words_row,
 )
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
@@ -37,11 +39,13 @@ CLOSE_AMONG = 20_000  # names looked through for close ones
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What one `add` did: people in it, interactions that were new, interactions that were there already."""
+    """What one `add` did: people in it, interactions that were new, interactions that were there already, and how many
+    of these now have item words or a title that they had not."""
 
     people: int
     new: int
     known: int
+    named: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,15 @@ class PeopleStore(StoreFile):
         self.prefixes = PrefixFiles(self.path)
 
     def add(self, interactions: Iterable[Interaction]) -> Added:
-        """Keep these interactions, all or none; those that are known already are counted and left as they are.
+        """Keep these interactions, all or none; those that are known already are counted and left as they are, but for
+        their item's title or words where they had none, or words of other people only.
 
         Raises:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
         """
         people: set[str] = set()
         changed: set[str] = set()
-        new = total = 0
+        new = total = named = 0
         with self._transaction():
             for interaction in interactions:
                 kept = self._checked(interaction)
@@ -105,11 +110,14 @@ class PeopleStore(StoreFile):
                 if self._db.execute(INSERT, row(kept)).rowcount:
                     changed.add(kept.person)
                     new += 1
+                elif kept.words and self._db.execute(GIVE_WORDS, words_row(kept)).rowcount:
+                    changed.add(kept.person)
+                    named += 1
                 total += 1
         with self._files():
             for person in changed:  # what their prompts began with until now
                 self.prefixes.forget(person)
-        return Added(len(people), new, total - new)
+        return Added(len(people), new, total - new, named)
 
     def history(self, person: str) -> History:
         """What the person wrote, oldest first; without a time first; of one time, in the order they were added.

@@ -81,7 +81,7 @@ def test_the_commands_are_the_ones_that_the_documentation_names() -> None:
 
 def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Path) -> None:
     said = json.loads(works("people", "import", tiny_bundle, history, "--json"))
-    assert said == {"people": 2, "new": 3, "known": 0, "enrolled": 0, "empty": 0, "bad": 0}
+    assert said == {"people": 2, "new": 3, "known": 0, "named": 0, "enrolled": 0, "empty": 0, "bad": 0}
     assert json.loads(works("people", "import", tiny_bundle, history, "--json"))["known"] == 3
     listed = json.loads(works("people", "list", tiny_bundle, "--json"))
     assert listed == [
@@ -287,3 +287,15 @@ def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
     chat_server.answer = lambda body: (401, {}, b"")
     by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
     assert "answers 401; check the key" in fails("people", "show", tiny_bundle, "ana", *by)
+
+
+def test_metadata_that_comes_later_gives_kept_texts_their_titles(tiny_bundle: Path, tmp_path: Path) -> None:
+    reviews, metadata = tmp_path / "reviews.jsonl", tmp_path / "meta.jsonl"
+    review = {"reviewerID": "A1", "asin": "B1", "reviewText": "Good strings.", "overall": 5.0, "unixReviewTime": 10}
+    reviews.write_text(json.dumps(review))
+    metadata.write_text(json.dumps({"asin": "B1", "title": "Bronze Strings"}))
+    given = ("people", "import", tiny_bundle, reviews, "--format", "amazon2014")
+    works(*given)
+    assert "1 known already (1 of them with their item's name from now on)" in works(*given, "--metadata", metadata)
+    again = json.loads(works(*given, "--metadata", metadata, "--json"))
+    assert (again["known"], again["named"]) == (1, 0)
