@@ -19,7 +19,8 @@ from copersona.runtime.common.arrays import I32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History, outputs
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, style_matrix, words_of
+from copersona.runtime.profile.segments import tells, words_of
+from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, style_matrix
 
 DOCUMENT_INTERACTIONS = 8
 DOCUMENT_CHARACTERS = 2400
@@ -108,7 +109,7 @@ def term_matrix(documents: Sequence[str]) -> tuple[Any, list[str]]:
 
 
 def _content_words(text: str) -> list[str]:
-    return [word for word in words_of(text) if len(word) >= 3 and word.isalpha() and word not in STOP]
+    return [word for word in words_of(text) if tells(word) and word not in STOP]
 
 
 def _top_terms(documents: Sequence[str], labels: I32, k: int) -> list[tuple[str, ...]]:

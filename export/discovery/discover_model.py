@@ -35,7 +35,8 @@ from copersona.runtime.common.progress import note
 from copersona.runtime.history.interactions import History
 from copersona.runtime.profile.facets import FacetSchema
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.profile.style import STYLE_FEATURES, shares_run, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, shares_run
 
 ROUNDS = 4  # the first proposal, then what was sent back
 RUN = 8  # words in a row of somebody's text that nothing in a schema may hold

@@ -47,9 +47,10 @@ from copersona.export.run.situations import run_targets
 from copersona.export.training.kept import read_kept
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import history_line, load_history
-from copersona.runtime.history.interactions import group_by_person
+from copersona.runtime.history.interactions import group_by_person, outputs
 from copersona.runtime.profile.facets import Profile, Reliability, schema_to_json
 from copersona.runtime.profile.model_profiler import ModelProfiler
+from copersona.runtime.profile.served import measured_scripts
 from copersona.runtime.prompt.settings import check_room
 
 Report = Mapping[str, Any]
@@ -91,8 +92,8 @@ def discover_facets(run: Run) -> Report:
     """Facets from training people's known histories; the weight of measured features from halves of histories."""
     found, calls = _discover(run)
     workers = run.settings.workers
-    odd, even = halves(run.people, run.known, found.schema, run.encode, workers=workers)
-    schema = found.schema
+    schema = replace(found.schema, scripts=measured_scripts(t for p in run.people for t in outputs(run.known[p])))
+    odd, even = halves(run.people, run.known, schema, run.encode, workers=workers)
     if len(odd) >= 10:
         weight = choose_weight(odd, even, schema, run.encode)
         odd, even = with_weight(odd, schema, weight), with_weight(even, schema, weight)

@@ -15,6 +15,7 @@ import click
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.history.interactions import History
     from copersona.runtime.people.known import Known
     from copersona.runtime.profile.model_profiler import ModelProfiler
     from copersona.runtime.session.session import Session
@@ -58,6 +59,8 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
 
     return run
 
+
+NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -133,9 +136,28 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
+def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
+    """One line on stderr where measured facets cannot speak to what people wrote, by name."""
+    from copersona.runtime.profile.served import script_name
+
+    found = {name: script for name, history in histories.items() if (script := session.unserved(history))}
+    if found:
+        names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
+        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+        measured = ", ".join(map(script_name, session.schema.scripts))
+        click.echo(
+            f"note: {', '.join([*names, *more])}: the facets of this bundle are measured in {measured}, so what is "
+            "written in another script gives no facets by statistics; own texts are found and shown all the same",
+            err=True,
+        )
+
+
 def known_person(session: Session, person: str) -> Known:
     """The persona of a person of the store."""
     from copersona.runtime.people.store import PeopleStore
 
     with PeopleStore() as store:
-        return session.person(store, person)
+        known = session.person(store, person)
+    if not known.persona.profile.by:
+        say_unserved(session, {person: known.history})
+    return known

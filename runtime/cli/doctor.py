@@ -13,7 +13,17 @@ from pathlib import Path
 
 from copersona.runtime.common.errors import CoPersonaError
 
-PACKAGES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "sqlite-utils", "click", "rich", "platformdirs")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "regex",
+    "safetensors",
+    "sqlite-utils",
+    "click",
+    "rich",
+    "platformdirs",
+)
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
     "xcode-select --install; Windows: Visual Studio Build Tools) and run: pip install llama-cpp-python"

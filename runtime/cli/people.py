@@ -16,6 +16,7 @@ from copersona.runtime.cli.commands import (
     known_person,
     open_session,
     profile_options,
+    say_unserved,
 )
 
 
@@ -61,6 +62,7 @@ def people_import(
     BUNDLE gives words to items that have no title.
     """
     from copersona.runtime.history.importers import load_history
+    from copersona.runtime.history.interactions import group_by_person
     from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.session.session import open_bundle
 
@@ -71,6 +73,7 @@ def people_import(
         enrolled = {person: peer for person, peer in names.items() if person in present}
         rows = session.attach_items(loaded.interactions, enrolled=frozenset(enrolled))
         added = store.add(rows)
+        say_unserved(session, group_by_person(loaded.interactions))
         store.enrol(session.manifest.bundle_id, enrolled)
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.common.errors import PersonError
-from copersona.runtime.history.interactions import History, outputs
+from copersona.runtime.history.interactions import History, clean_text, outputs
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
 from copersona.runtime.people.vectors import Vectors
 from copersona.runtime.persona.persona import make_persona
 from copersona.runtime.profile.facets import Profile
 from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.profile.served import unserved_script
 from copersona.runtime.prompt.retrieval import before_recent, document
 from copersona.runtime.prompt.settings import ContextSettings
 
@@ -39,6 +40,10 @@ class Personas:
     def profiler_name(self) -> str:
         """The model that people are profiled by; empty for statistics."""
         return "" if self._profiler is None else self._profiler.by
+
+    def unserved(self, history: History) -> str:
+        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
+        return unserved_script([clean_text(text) for text in outputs(history)], self._bundle.schema.scripts)
 
     def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
         """A person of whom there is a history, oldest first, and no store. `pseudonym` is their own peer if they took

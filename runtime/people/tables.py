@@ -158,7 +158,7 @@ def row(interaction: Interaction) -> tuple[str | float | None, ...]:
 
 
 def words_row(interaction: Interaction) -> tuple[str | bool, ...]:
-    """The values of `GIVE_WORDS`. One entry is a title, unless it is a single small word as other people's words are."""
+    """The values of `GIVE_WORDS`. One entry is a title, unless it is a small word as other people's words are."""
     i = interaction
     words = json.dumps(i.words, ensure_ascii=False)
     titled = len(i.words) == 1 and (i.words[0] != i.words[0].lower() or " " in i.words[0])

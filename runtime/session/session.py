@@ -147,6 +147,10 @@ class Session(Closing):
         """
         return self.personas.of_history(history, pseudonym=pseudonym, replies=replies)
 
+    def unserved(self, history: History) -> str:
+        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
+        return self.personas.unserved(history)
+
     def attach_items(
         self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
     ) -> list[Interaction]:
