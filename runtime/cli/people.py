@@ -138,6 +138,7 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         gates = session.personalizer.gates()
         names = session.graph.pseudonyms
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
+        profiler = known.persona.profile.by or "statistics"
         rows: list[dict[str, Any]] = []
         for m, facet in enumerate(known.persona.profile.facets):
             lent = [b for b in known.persona.placement.borrowed if b.facet == m]
@@ -155,12 +156,18 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     if as_json:
         click.echo(
             json.dumps(
-                {"person": person, "interactions": len(known.history), "states": states._asdict(), "facets": rows},
+                {
+                    "person": person,
+                    "interactions": len(known.history),
+                    "profiler": profiler,
+                    "states": states._asdict(),
+                    "facets": rows,
+                },
                 ensure_ascii=False,
             )
         )
         return
-    click.echo(f"{person}: {len(known.history)} interactions")
+    click.echo(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
     if states.states:
         click.echo(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.common.errors import PersonError
+from copersona.runtime.common.progress import note
 from copersona.runtime.history.interactions import History, clean_text, outputs
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_persona, write_persona
@@ -34,6 +35,7 @@ class Personas:
     def __init__(self, bundle: Bundle, context: ContextSettings, profiler: ModelProfiler | None = None) -> None:
         self._bundle, self._context, self._profiler = bundle, context, profiler
         self._remembered = PersonaMemory()
+        self._why = ""  # what was wrong with the model's last answers, where statistics took over
         self.vectors = Vectors(lambda text: bundle.encoder.encode(text))
 
     @property
@@ -77,7 +79,10 @@ class Personas:
         if known is None:
             found = self._kept(store, name, key) or self._make(store, name, key, history, peer)
             known = replace(found, history=history, name=name, files=store.prefixes)
-            self._remembered.put(name, key, known)
+            if known.persona.profile.by == self.profiler_name:
+                self._remembered.put(name, key, known)
+            elif self._why:
+                note(f"{name}: profiled by statistics, {self.profiler_name} gave no valid answer ({self._why})")
         self.recall(store, known)
         return known
 
@@ -110,4 +115,6 @@ class Personas:
         if self._profiler is None:
             return profile_history(texts, schema, encode)
         profiler = self._profiler if replies is None else self._profiler.remembering(replies)
-        return profiler.profile(texts, schema, encode)
+        profile = profiler.profile(texts, schema, encode)
+        self._why = "" if profile.by else profiler.why
+        return profile

@@ -271,11 +271,44 @@ def test_the_owner_may_have_people_profiled_by_a_model(
     assert len(chat_server.bodies) == 1  # remembered with the person
     assert "ben" not in str(chat_server.bodies)
     plain = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK))
-    assert plain["receipt"]["versions"]["profiler"] == "1"
+    assert plain["receipt"]["versions"]["profiler"] == "2"
     works("people", "forget", "ana")
     kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert b"nobody wrote this" not in kept
     assert b"sk-canary" not in kept
+
+
+WEB_PAGE = (200, {}, b"<html><p>Welcome")
+EMPTY = (200, {}, b'{"choices": [{"message": {"content": null}}]}')
+NONE = {
+    "a web page": WEB_PAGE,
+    "empty": EMPTY,
+    "no JSON object": "I cannot.",
+    "no JSON": "null",
+    "a property": '{"p1": {}}',
+}
+
+
+@pytest.mark.parametrize("fault", NONE)
+def test_a_model_that_gives_no_answer_is_said_and_asked_again_when_it_is_mended(
+    fault: str, tiny_bundle: Path, ana: Path, chat_server: Any
+) -> None:
+    chat_server.answer = lambda body: NONE[fault]
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
+    asked = call("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK, *by)
+    assert asked.exit_code == 0
+    assert asked.stderr.startswith("ana: profiled by statistics, tester, profile 1 gave no valid answer (")
+    assert asked.stderr.count("\n") == 1
+    assert fault in asked.stderr
+    assert json.loads(asked.stdout)["receipt"]["versions"]["profiler"] == "2"
+    assert json.loads(call("people", "show", tiny_bundle, "ana", "--json", *by).stdout)["profiler"] == "statistics"
+    calls = len(chat_server.bodies)
+    chat_server.answer = claims
+    mended = call("people", "show", tiny_bundle, "ana", *by)
+    assert mended.stdout.startswith("ana: 2 interactions, profiled by tester, profile 1\n")
+    assert mended.stderr == ""
+    assert len(chat_server.bodies) == calls + 1
+    assert works("people", "show", tiny_bundle, "ana").startswith("ana: 2 interactions, profiled by statistics\n")
 
 
 def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
