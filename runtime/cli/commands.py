@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli.streams import speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
@@ -25,7 +26,21 @@ T = TypeVar("T")
 
 
 class Commands(click.Group):
-    """The root group: installed packages add commands through the entry point group `copersona.commands`."""
+    """The root group: installed packages add commands through the entry point group `copersona.commands`.
+
+    No text that a stream cannot say ends a command with a trace, and Ctrl-C ends every one with 130.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        speak_plainly()
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            raise SystemExit(STOPPED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *(e.name for e in entry_points(group="copersona.commands"))})
@@ -60,6 +75,7 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
+STOPPED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
