@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
+from copersona.export.data.splits import LEAST_PEOPLE
 from copersona.runtime.common.arrays import I32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History, outputs
@@ -25,7 +26,6 @@ from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, style_matr
 DOCUMENT_INTERACTIONS = 8
 DOCUMENT_CHARACTERS = 2400
 MIN_PEOPLE = 8  # a word that is written into a schema is used by at least this many people
-LEAST_PEOPLE = 24  # fewer people than this have no clusters worth contrasting
 STOP = ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE
 
 

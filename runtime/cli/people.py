@@ -94,7 +94,7 @@ def read_enrolment(path: Path) -> dict[str, str]:
     from copersona.runtime.common.errors import HistoryError
 
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: expected a JSON object of person to pseudonym ({error})") from None
     if not isinstance(body, dict) or not all(isinstance(v, str) for v in body.values()):

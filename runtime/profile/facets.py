@@ -171,9 +171,10 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
 
 
 def read_schema(path: Path) -> FacetSchema:
-    """`schema_from_json` of a file. Raises FacetError, also when it cannot be read."""
+    """`schema_from_json` of a file, which an editor may have begun with a byte order mark. Raises FacetError, also when
+    it cannot be read."""
     try:
-        return schema_from_json(path.read_text(encoding="utf-8"), str(path))
+        return schema_from_json(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise FacetError(f"{path}: cannot be read ({error})") from error
 

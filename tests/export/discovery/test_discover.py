@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from copersona.export.data.splits import LEAST_PEOPLE, known_history, make_splits, training_people
 from copersona.export.discovery.candidates import REDUNDANT, Discovery
 from copersona.export.discovery.clusters import MIN_PEOPLE, document, term_matrix
 from copersona.export.discovery.discover import discover
@@ -172,3 +173,12 @@ def test_words_of_scripts_with_marks_are_whole_in_word_lists() -> None:
     texts = ("आज सुबह बाज़ार में पनीर ख़रीदा", "साइकिल फिर पंक्चर हो गई", "बारिश रुकी और बच्चे खेलने निकले")
     _, words = term_matrix([texts[n % 3] for n in range(48)])
     assert set(words) == {word for text in texts for word in words_of(clean_text(text)) if letters(word) >= 3}
+
+
+def test_as_many_people_as_the_guide_asks_for_are_enough() -> None:
+    histories = group_by_person(load_history([SAMPLE]).interactions)
+    for seed in range(3):
+        chosen = {person: histories[person] for person in list(histories)[seed : seed + LEAST_PEOPLE]}
+        splits = make_splits(chosen, seed)
+        known = {person: known_history(chosen, splits, person) for person in training_people(splits)}
+        assert len(discover(known, encode, facets=3, seed=seed).schema) == 3

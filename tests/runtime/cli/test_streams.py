@@ -71,7 +71,8 @@ def test_a_stream_is_changed_only_in_what_it_cannot_say() -> None:
 
 COMMANDS = {
     "ask": ("ask", "BUNDLE", "Write."), "people show": ("people", "show", "BUNDLE", "x"),
-    "doctor": ("doctor", "BUNDLE"), "bundle verify": ("bundle", "verify", "BUNDLE"), "bundle show": ("bundle", "show", "BUNDLE"),
+    "doctor": ("doctor", "BUNDLE"), "bundle verify": ("bundle", "verify", "BUNDLE"),
+    "bundle show": ("bundle", "show", "BUNDLE"),
     "demo": ("demo", "--bundle", "BUNDLE", "--once"), "generate": ("generate", "BUNDLE", "a", "b"),
 }  # fmt: skip
 
