@@ -11,7 +11,7 @@ from settings import Settings
 
 from copersona.runtime.history.importers import read_history
 from copersona.runtime.profile.encoder import Encoder
-from copersona.runtime.profile.style import sentences_of
+from copersona.runtime.profile.segments import sentences_of
 
 PEOPLE = Path(__file__).parent.parent / "assets" / "invented" / "people.jsonl"
 SENTENCES = 128

@@ -14,7 +14,7 @@ from copersona.export.training.settings import TrainSettings
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.profile.encoder import Encoder
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import words_of
 
 pytestmark = pytest.mark.export
 

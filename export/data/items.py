@@ -12,7 +12,8 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from copersona.export.data.splits import Splits
 from copersona.runtime.history.interactions import History
 from copersona.runtime.profile.items import LEAST_PEOPLE, pick_words
-from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, words_of
+from copersona.runtime.profile.segments import tells, words_of
+from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE
 
 KEPT = 12
 _STOP = ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE
@@ -41,7 +42,7 @@ def item_table(histories: Mapping[str, History]) -> ItemTable:
 
 
 def _tells(word: str) -> bool:
-    return len(word) > 2 and word.isalpha() and word not in _STOP
+    return tells(word) and word not in _STOP
 
 
 def attach_words(histories: Mapping[str, History], splits: Splits, table: ItemTable) -> dict[str, History]:

@@ -2,15 +2,15 @@
 
 A person's interactions are ordered by (time, line in the file). Test is the last, validation the one before; people
 with fewer than MIN_HELD interactions have no held-out ones. A fifth of the people, chosen by hash, are *new people*:
-never in discovery, graph or training. Everything induced from the population sees training people's interactions
-before validation.
+never in discovery, graph or training; fewer where LEAST_PEOPLE would not be left.
+Everything induced from the population sees training people's interactions before validation.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History
 
 NEW_SHARE = 0.2
+LEAST_PEOPLE = 24  # fewer people than this have no clusters worth contrasting, so no facets: they are all trained on
 MIN_HELD = 3
 FIRST_TARGET = 2  # training targets roll from the third interaction on
 
@@ -43,16 +44,26 @@ Splits = Mapping[str, PersonSplit]
 
 def is_new(person: str, seed: int) -> bool:
     """A fifth of all people, by hash: stable under reordering and under people who join later."""
-    value = int.from_bytes(hashlib.sha256(f"{seed}:{person}".encode()).digest()[:8], "big")
-    return value / 2**64 < NEW_SHARE
+    return _place(person, seed) < NEW_SHARE
+
+
+def _place(person: str, seed: int) -> float:
+    """A place from 0 to 1 that only the name and the seed decide."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{person}".encode()).digest()[:8], "big") / 2**64
+
+
+def _new_people(people: Iterable[str], seed: int) -> frozenset[str]:
+    """Who is new: a fifth by hash, but so few that LEAST_PEOPLE are left to train on."""
+    ranked = sorted(people, key=lambda person: _place(person, seed))
+    return frozenset(person for person in ranked[: max(len(ranked) - LEAST_PEOPLE, 0)] if is_new(person, seed))
 
 
 def make_splits(histories: Mapping[str, History], seed: int) -> dict[str, PersonSplit]:
     """Splits of histories that are already in order."""
-    splits = {}
+    splits, new = {}, _new_people(histories, seed)
     for person, history in histories.items():
         seen = len(history) - 2 if len(history) >= MIN_HELD else len(history)
-        splits[person] = PersonSplit(is_new(person, seed), seen, tuple(item.digest for item in history))
+        splits[person] = PersonSplit(person in new, seen, tuple(item.digest for item in history))
     return splits
 
 

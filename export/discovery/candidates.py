@@ -16,7 +16,8 @@ from copersona.export.discovery.families import PHRASES
 from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.profile.facets import Facet, FacetSchema, Feature
 from copersona.runtime.profile.profiler import measure
-from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 
 FEATURE_WEIGHT = 0.5  # until halves of histories tell a better one
 REDUNDANT = 0.6  # facets whose scores correlate more than this over people count as one

@@ -15,16 +15,17 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
+from copersona.export.data.splits import LEAST_PEOPLE
 from copersona.runtime.common.arrays import I32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.interactions import History, outputs
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, style_matrix, words_of
+from copersona.runtime.profile.segments import tells, words_of
+from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE, style_matrix
 
 DOCUMENT_INTERACTIONS = 8
 DOCUMENT_CHARACTERS = 2400
 MIN_PEOPLE = 8  # a word that is written into a schema is used by at least this many people
-LEAST_PEOPLE = 24  # fewer people than this have no clusters worth contrasting
 STOP = ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE
 
 
@@ -108,7 +109,7 @@ def term_matrix(documents: Sequence[str]) -> tuple[Any, list[str]]:
 
 
 def _content_words(text: str) -> list[str]:
-    return [word for word in words_of(text) if len(word) >= 3 and word.isalpha() and word not in STOP]
+    return [word for word in words_of(text) if tells(word) and word not in STOP]
 
 
 def _top_terms(documents: Sequence[str], labels: I32, k: int) -> list[tuple[str, ...]]:

@@ -30,12 +30,13 @@ from copersona.export.discovery.clusters import MIN_PEOPLE, Contrast, contrast
 from copersona.export.discovery.proposals import LIMITS, MOST_WORDS, Proposal, ask_again, make_ask, read_proposals
 from copersona.export.population.graph import scrub
 from copersona.runtime.chat.ledger import Ledger
-from copersona.runtime.common.errors import ExportError, ModelRefused
+from copersona.runtime.common.errors import ExportError, ModelRefused, ModelSilent
 from copersona.runtime.common.progress import note
 from copersona.runtime.history.interactions import History
 from copersona.runtime.profile.facets import FacetSchema
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.profile.style import STYLE_FEATURES, shares_run, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, shares_run
 
 ROUNDS = 4  # the first proposal, then what was sent back
 RUN = 8  # words in a row of somebody's text that nothing in a schema may hold
@@ -61,9 +62,12 @@ def discover_by_model(
         missing = facets - len(chosen)
         ask = asked if round_ == 0 else ask_again(asked, missing, [c.facet.name for c, _ in chosen], reasons, round_)
         try:
-            proposals, reasons = read_proposals(ledger.complete(ask).text)
+            proposals, reasons = read_proposals(ledger.complete(ask, lambda text: bool(read_proposals(text)[0])).text)
+        except ModelSilent as error:
+            proposals, reasons = [], [str(error)]
         except ModelRefused as error:
-            raise ExportError(f"{error}; the model cannot propose facets") from None
+            remedy = "see to it and give the same command, or use --facets-by statistics"
+            raise ExportError(f"{error}; the model cannot propose facets: {remedy}") from None
         for proposal in proposals:
             held = people.weigh(proposal, [c for c, _ in chosen])
             if isinstance(held, str):

@@ -24,7 +24,7 @@ from copersona.runtime.engine.engine import Engine
 from copersona.runtime.persona.neighbors import PER_FACET, facet_edges
 from copersona.runtime.persona.persona import Persona, make_persona
 from copersona.runtime.persona.personalizer import Personalizer, load_personalizer
-from copersona.runtime.profile.style import sentences_of
+from copersona.runtime.profile.segments import sentences_of
 
 BARS = {
     "personalizer max abs difference": (1e-5, "most"),

@@ -24,7 +24,8 @@ from copersona.runtime.common.progress import track
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.interactions import without_fields
 from copersona.runtime.people.known import Known
-from copersona.runtime.profile.style import COMPLAINT, FIRST_PERSON, HEDGE, PRAISE, SECOND_PERSON, WORD, style_matrix
+from copersona.runtime.profile.segments import WORD
+from copersona.runtime.profile.style import COMPLAINT, FIRST_PERSON, HEDGE, PRAISE, SECOND_PERSON, style_matrix
 from copersona.runtime.session.session import Session, open_bundle
 
 TRIPLES = 200

@@ -103,7 +103,7 @@ class Run:
         path = folder / "settings.json"
         if not path.is_file():
             raise ExportError(f"{folder}: no run folder (settings.json is missing); start with: copersona export run")
-        return cls(folder, RunSettings.from_json(path.read_text(encoding="utf-8"), str(path)))
+        return cls(folder, RunSettings.from_json(path.read_text(encoding="utf-8-sig"), str(path)))
 
     def save_settings(self) -> None:
         write_text(self.path("settings.json"), self.settings.to_json())
@@ -163,7 +163,7 @@ class Run:
 
     @cached_property
     def pseudonyms(self) -> Mapping[str, str]:
-        names: dict[str, str] = json.loads(self.path("pseudonyms.json").read_text(encoding="utf-8"))
+        names: dict[str, str] = json.loads(self.path("pseudonyms.json").read_text(encoding="utf-8-sig"))
         return names
 
     @cached_property

@@ -31,7 +31,7 @@ from copersona.runtime.history.lamp import outputs_path, read_questions
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
 
 PROMPTS = {"facets_model": FACETS_PROMPT, "profiles_model": PROFILES_PROMPT}
-CODE_VERSION = 1  # raise it when a step's output changes for the same input
+CODE_VERSION = 2  # raise it when a step's output changes for the same input
 UPSTREAM = {
     "prepare": (),
     "encoder": (),

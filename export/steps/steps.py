@@ -49,9 +49,10 @@ from copersona.export.training.kept import read_kept
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.tensors import as_float16
 from copersona.runtime.history.importers import history_line, load_history
-from copersona.runtime.history.interactions import group_by_person
+from copersona.runtime.history.interactions import group_by_person, outputs
 from copersona.runtime.profile.facets import Profile, Reliability, schema_to_json
 from copersona.runtime.profile.model_profiler import ModelProfiler
+from copersona.runtime.profile.served import measured_scripts
 from copersona.runtime.prompt.settings import check_room
 
 Report = Mapping[str, Any]
@@ -93,8 +94,9 @@ def discover_facets(run: Run) -> Report:
     """Facets from training people's histories before validation; the features' weight from halves of them."""
     found, calls = _discover(run)
     workers = run.settings.workers
-    odd, even = halves(run.people, run.training_histories, found.schema, run.encode, workers=workers)
-    schema = found.schema
+    own = (text for person in run.people for text in outputs(run.training_histories[person]))
+    schema = replace(found.schema, scripts=measured_scripts(own))
+    odd, even = halves(run.people, run.training_histories, schema, run.encode, workers=workers)
     if len(odd) >= 10:
         weight = choose_weight(odd, even, schema, run.encode)
         odd, even = with_weight(odd, schema, weight), with_weight(even, schema, weight)

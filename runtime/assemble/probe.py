@@ -78,4 +78,4 @@ def check_probe(model: Path, probe: Probe) -> float:
 def _logits(model: Path, tokens: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Logits after the tokens, (V,) float64."""
     with Engine(model, n_ctx=max(64, 2 * len(tokens))) as engine:
-        return engine.logits(None, list(tokens), last=1)[-1].astype(np.float64)
+        return np.asarray(engine.logits(None, list(tokens), last=1)[-1], np.float64)

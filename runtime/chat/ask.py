@@ -90,6 +90,15 @@ def read_answer(text: str) -> dict[str, Any]:
         raise ValueError("the answer is nested too deeply") from None
 
 
+def is_answer(text: str) -> bool:
+    """Whether `read_answer` finds an object."""
+    try:
+        read_answer(text)
+    except ValueError:
+        return False
+    return True
+
+
 def object_schema(properties: Mapping[str, JsonSchema]) -> JsonSchema:
     """An object with exactly these properties, all required."""
     return {

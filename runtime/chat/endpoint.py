@@ -15,6 +15,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -22,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from copersona.runtime.chat.ask import Ask, Reply
-from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused
+from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused, ModelSilent
 
 MAX_REPLY = 4 * 1024 * 1024  # bytes of an answer
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -212,10 +213,44 @@ def _retry_after(value: str | None) -> float | None:
 def _reply(raw: bytes, host: str) -> Reply:
     try:
         body = json.loads(raw)
-        text = body["choices"][0]["message"]["content"]
-        usage = body.get("usage") or {}
+        choice = body["choices"][0]
+        message, usage = choice["message"], body.get("usage") or {}
+        text = _text(message.get("content"))
         counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")]
     except UNREADABLE:
-        raise ModelRefused(f"{host}: the answer is no chat completion; is the address that of an API?") from None
+        raise ModelRefused(f"{host}: {_what_else(raw)}") from None
+    if not text.strip():
+        raise ModelSilent(f"{host}: {_why_silent(message, choice.get('finish_reason'))}")
     used = [count if isinstance(count, int) and count >= 0 else 0 for count in counts]
-    return Reply(text if isinstance(text, str) else "", *used)
+    return Reply(text, *used)
+
+
+def _text(content: Any) -> str:
+    """The text of a message, also where it comes in parts."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text")
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _what_else(raw: bytes) -> str:
+    """What an answer is that is no chat completion."""
+    start = raw[:200].lstrip().lower()
+    if start.startswith(b"<"):
+        return "the answer is a web page, no chat completion; is the address that of an API? It often ends in /v1"
+    if start.startswith((b"data:", b"event:", b":")):
+        return "the answer is a stream of events, no chat completion; have the server send it whole"
+    return "the answer is no chat completion; is the address that of an API?"
+
+
+def _why_silent(message: Mapping[str, Any], reason: object) -> str:
+    """Why a completion holds no text, as far as its fields tell."""
+    if message.get("refusal"):
+        return "the model refuses to answer"
+    if reason == "content_filter":
+        return "the answer was held back by a filter of the server's"
+    if message.get("tool_calls") or message.get("function_call"):
+        return "the answer is a call of a tool, no text; none was offered, switch tools off at the server"
+    if any(message.get(key) for key in ("reasoning_content", "reasoning", "thinking")):
+        return "the answer is reasoning without a text; have the server allow more tokens or less reasoning"
+    return "the answer is empty" + (": its tokens ran out" if reason == "length" else "")

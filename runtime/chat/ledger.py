@@ -1,7 +1,7 @@
 """Every call to a language model goes through a ledger: remembered, counted, bounded, and tried again.
 
-What was answered once is never asked again: an answer is kept, durably, before anyone sees it, under a hash of
-everything that it depends on. So a step that was cut goes on from there, and a finished one calls nothing.
+What was answered once is never asked again: an answer that counts is kept, durably, before anyone uses it, under a hash
+of everything that it depends on. So a step that was cut goes on from there, and a finished one calls nothing.
 """
 
 from __future__ import annotations
@@ -175,19 +175,23 @@ class Ledger:
             )
         return Estimate(len(new), len(asks) - len(new), *tokens, self._prices.of(*tokens))
 
-    def complete(self, ask: Ask) -> Reply:
+    def complete(self, ask: Ask, counts: Callable[[str], bool] | None = None) -> Reply:
         """The answer, from memory or by as many calls as it takes, up to TRIES.
+
+        `counts` says whether a text is an answer at all. What is none is given, but not remembered: a model that is
+        mended is asked again.
 
         Raises:
             ModelError: as the model's `complete`; busy for too long, or no call is left.
         """
         key = ask.key(self.name)
-        if (kept := self._replies.get(key)) is not None:
+        if (kept := self._replies.get(key)) is not None and (counts is None or counts(kept.text)):
             with self._lock:
                 self.usage.remembered += 1
             return kept
         reply = self._call(ask)
-        self._replies.put(key, reply)
+        if counts is None or counts(reply.text):
+            self._replies.put(key, reply)
         with self._lock:
             self.usage.prompt_tokens += reply.prompt_tokens
             self.usage.completion_tokens += reply.completion_tokens

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli.streams import speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.history.interactions import History
     from copersona.runtime.people.known import Known
     from copersona.runtime.profile.model_profiler import ModelProfiler
     from copersona.runtime.session.session import Session
@@ -24,7 +26,21 @@ T = TypeVar("T")
 
 
 class Commands(click.Group):
-    """The root group: installed packages add commands through the entry point group `copersona.commands`."""
+    """The root group: installed packages add commands through the entry point group `copersona.commands`.
+
+    No text that a stream cannot say ends a command with a trace, and Ctrl-C ends every one with 130.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        speak_plainly()
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            raise SystemExit(STOPPED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *(e.name for e in entry_points(group="copersona.commands"))})
@@ -58,6 +74,9 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
 
     return run
 
+
+STOPPED = 130  # exit code of a command that Ctrl-C ended, as shells have it
+NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -133,9 +152,28 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
+def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
+    """One line on stderr where measured facets cannot speak to what people wrote, by name."""
+    from copersona.runtime.profile.served import script_name
+
+    found = {name: script for name, history in histories.items() if (script := session.unserved(history))}
+    if found:
+        names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
+        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+        measured = ", ".join(map(script_name, session.schema.scripts))
+        click.echo(
+            f"note: {', '.join([*names, *more])}: the facets of this bundle are measured in {measured}, so what is "
+            "written in another script gives no facets by statistics; own texts are found and shown all the same",
+            err=True,
+        )
+
+
 def known_person(session: Session, person: str) -> Known:
     """The persona of a person of the store."""
     from copersona.runtime.people.store import PeopleStore
 
     with PeopleStore() as store:
-        return session.person(store, person)
+        known = session.person(store, person)
+    if not known.persona.profile.by:
+        say_unserved(session, {person: known.history})
+    return known

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import tempfile
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,17 @@ from pathlib import Path
 
 from copersona.runtime.common.errors import CoPersonaError
 
-PACKAGES = ("numpy", "onnxruntime", "tokenizers", "safetensors", "sqlite-utils", "click", "rich", "platformdirs")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "regex",
+    "safetensors",
+    "sqlite-utils",
+    "click",
+    "rich",
+    "platformdirs",
+)
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
     "xcode-select --install; Windows: Visual Studio Build Tools) and run: pip install llama-cpp-python"
@@ -67,13 +78,24 @@ def _store() -> Finding:
 
     path = store_path()
     if not path.exists():
-        return Finding("people store", True, f"{path} (not there yet)")
+        fault = _unwritable(path.parent)
+        return Finding("people store", not fault, f"{path} {fault or '(not there yet)'}")
     try:
         with PeopleStore() as store:
             store.check()
             return Finding("people store", True, f"{path}, {len(store.people())} people")
     except CoPersonaError as error:
         return Finding("people store", False, str(error))
+
+
+def _unwritable(folder: Path) -> str:
+    """Why a folder, or the nearest one above it that is there, cannot take a file; empty where one could be made."""
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return ""
+    except OSError as error:
+        return f"cannot be made: {place}: {error.strerror or error}; set COPERSONA_HOME to a folder of yours"
 
 
 def _bundle(folder: Path) -> Finding:

@@ -16,6 +16,7 @@ from copersona.runtime.cli.commands import (
     known_person,
     open_session,
     profile_options,
+    say_unserved,
 )
 
 
@@ -61,6 +62,7 @@ def people_import(
     BUNDLE gives words to items that have no title.
     """
     from copersona.runtime.history.importers import load_history
+    from copersona.runtime.history.interactions import group_by_person
     from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.session.session import open_bundle
 
@@ -68,15 +70,18 @@ def people_import(
     names = read_enrolment(enrolled_as) if enrolled_as else {}
     with open_bundle(folder) as session, PeopleStore() as store:
         added = session.add(store, loaded.interactions, enrolled=names)
+        say_unserved(session, group_by_person(loaded.interactions))
     enrolled = len(names.keys() & {one.person for one in loaded.interactions})
     for line in loaded.bad:
         click.echo(f"skipped: {line}", err=True)
     if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.repeated, "enrolled": enrolled}
+        body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
+        body["enrolled"] = enrolled
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
+    named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     click.echo(
-        f"{added.people} people: {added.new} new interactions, {added.repeated} known already, "
+        f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
         f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
     )
 
@@ -86,7 +91,7 @@ def read_enrolment(path: Path) -> dict[str, str]:
     from copersona.runtime.common.errors import HistoryError
 
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
         raise HistoryError(f"{path}: expected a JSON object of person to pseudonym ({error})") from None
     if not isinstance(body, dict) or not all(isinstance(v, str) for v in body.values()):
@@ -136,6 +141,7 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         gates = session.personalizer.gates()
         names = session.graph.pseudonyms
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
+        profiler = known.persona.profile.by or "statistics"
         rows: list[dict[str, Any]] = []
         for m, facet in enumerate(known.persona.profile.facets):
             lent = [b for b in known.persona.placement.borrowed if b.facet == m]
@@ -153,12 +159,18 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     if as_json:
         click.echo(
             json.dumps(
-                {"person": person, "interactions": len(known.history), "states": states._asdict(), "facets": rows},
+                {
+                    "person": person,
+                    "interactions": len(known.history),
+                    "profiler": profiler,
+                    "states": states._asdict(),
+                    "facets": rows,
+                },
                 ensure_ascii=False,
             )
         )
         return
-    click.echo(f"{person}: {len(known.history)} interactions")
+    click.echo(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
     if states.states:
         click.echo(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:

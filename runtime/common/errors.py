@@ -7,6 +7,7 @@ CoPersonaError
 ├── ModelError       a language model or encoder that cannot be loaded or used
 │   ├── ModelBusy    a call that may go well if it is made again
 │   └── ModelRefused this very request is refused, or its answer is none
+│       └── ModelSilent  the model answers, but not with a text
 ├── PersonError      a person that the store does not know, or knows already
 └── ExportError      a step of an export that cannot go on
 
@@ -46,6 +47,10 @@ class ModelBusy(ModelError):
 
 class ModelRefused(ModelError):
     """The model refuses this very request, or what it answers is no answer; others may go well."""
+
+
+class ModelSilent(ModelRefused):
+    """The model answers, but not with a text; another try may go well."""
 
 
 class PersonError(CoPersonaError):

@@ -119,7 +119,7 @@ class Engine(Closing):
             ModelError: it is none of this vocabulary.
         """
         self._check_open()
-        self._words.ends |= {int(self._words.check([token])[0])}
+        self.vocabulary.ends |= {int(self.vocabulary.check([token])[0])}
 
     @property
     def template(self) -> ChatTemplate | None:
@@ -130,8 +130,8 @@ class Engine(Closing):
         if not self._facts.chat_template:
             return None
         ids = {"bos_token": self._facts.bos, "eos_token": self._facts.eos}
-        special = {name: self._words.written(token) for name, token in ids.items() if token is not None}
-        return ChatTemplate(self._facts.chat_template, special, self._words.controls())
+        special = {name: self.vocabulary.written(token) for name, token in ids.items() if token is not None}
+        return ChatTemplate(self._facts.chat_template, special, self.vocabulary.controls())
 
     # Numbers
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import check_text, finite, is_blank, seconds
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.history.jsonlines import bad_line, read_objects
+from copersona.runtime.history.times import moment_of
 
 Fields = Mapping[str, Any]
 """One JSON object of a file."""
@@ -53,7 +53,7 @@ def from_amazon2014(fields: Fields) -> Iterator[Interaction]:
     """Amazon reviews as published in 2014, the strict JSON form."""
     yield Interaction(
         person=needed(fields, "reviewerID"),
-        output=needed(fields, "reviewText"),
+        output=_written(fields, "reviewText", "overall"),
         time=moment(fields, "unixReviewTime"),
         item=optional(fields, "asin"),
         title=optional(fields, "summary"),
@@ -99,12 +99,17 @@ def _review(person: str, fields: Fields) -> Interaction:
     """One review in the names of Amazon Reviews 2023; variants of an item count as their parent."""
     return Interaction(
         person=person,
-        output=needed(fields, "text"),
+        output=_written(fields, "text", "rating"),
         time=moment(fields, "timestamp"),
         item=optional(fields, "parent_asin") or optional(fields, "asin"),
         title=optional(fields, "title"),
         rating=number(fields, "rating"),
     )
+
+
+def _written(fields: Fields, key: str, rating: str) -> str:
+    """What was written in a review; blank where someone left a rating and no text, which some files leave out."""
+    return needed(fields, key) if fields.get(rating) is None else optional(fields, key) or ""
 
 
 # -- metadata -------------------------------------------------------------------------------------------------------
@@ -217,21 +222,23 @@ def number(fields: Fields, key: str) -> float | None:
 
 
 def moment(fields: Fields, key: str) -> float | None:
-    """Seconds since 1970, from a number or from ISO 8601 (UTC where it names no zone).
+    """Seconds since 1970, from a number or from text (`times.py`; UTC where it names no zone).
 
     `timestamp_ms` holds milliseconds, `timestamp` either, told by the size.
     """
     value = fields.get(key)
-    if not isinstance(value, str):
-        count = number(fields, key)
-        if count is not None and (key == "timestamp_ms" or (key == "timestamp" and abs(count) >= MILLISECONDS)):
-            count /= 1000
-        return None if count is None else seconds(key, count)
-    try:
-        found = datetime.fromisoformat(value)
-        return seconds(key, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        raise ValueError(f"{key!r}: expected seconds or ISO 8601, found {value[:40]!r}") from None
+    if isinstance(value, str):
+        try:
+            count, counted = moment_of(value)
+        except (ValueError, OverflowError) as error:
+            why = str(error) if str(error).startswith("expected") else "expected seconds or ISO 8601"
+            raise ValueError(f"{key!r}: {why}, found {value[:40]!r}") from None
+    elif (given := number(fields, key)) is None:
+        return None
+    else:
+        count, counted = given, True
+    in_milliseconds = key == "timestamp_ms" or (key == "timestamp" and abs(count) >= MILLISECONDS)
+    return seconds(key, count / 1000 if counted and in_milliseconds else count)
 
 
 def title_words(title: str | None) -> tuple[str, ...]:

@@ -31,15 +31,18 @@ from copersona.runtime.history.formats import (
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.history.jsonlines import Record, bad_line, read_objects, read_records, starts_array
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
+from copersona.runtime.history.markup import without_markup
 
 FORMATS: dict[str, Reader] = {
     "jsonl": from_jsonl,
-    "amazon2014": from_amazon2014,
-    "amazon2023": from_amazon2023,
-    "dpl": from_dpl,
-    "lamp": from_lamp,
-    "longlamp": from_longlamp,
+    "amazon2014": without_markup(from_amazon2014),
+    "amazon2023": without_markup(from_amazon2023),
+    "dpl": without_markup(from_dpl),
+    "lamp": without_markup(from_lamp),
+    "longlamp": without_markup(from_longlamp),
 }
+
+LOOKS_LIKE = " (this looks like the format '{}')"
 
 SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
     "dpl": read_records,
@@ -106,7 +109,7 @@ def load_history(
             elif skip_bad:
                 bad.append(str(outcome))
             else:
-                raise outcome
+                raise _with_remedy(outcome)
     if bad and not good:
         raise HistoryError(f"none of {len(bad)} lines could be read; the first: {bad[0]}")
     if products is not None:
@@ -114,6 +117,12 @@ def load_history(
             raise HistoryError(f"{metadata}: none of the histories' items is in this metadata file")
         good, bad = [products.name(one) for one in good], [*bad, *products.bad]
     return Loaded(tuple(good), empty, tuple(bad))
+
+
+def _with_remedy(error: HistoryError) -> HistoryError:
+    """The error of a bad record, with what can be done but to mend it; not where the file is in another format."""
+    said = str(error)
+    return error if said.endswith(LOOKS_LIKE[-2:]) else HistoryError(f"{said}; --skip-bad leaves such records out")
 
 
 def read_requests(path: Path | str) -> Iterator[Request]:
@@ -214,7 +223,7 @@ def _looks_like(fields: Fields, reader: Reader) -> str:
                 pass
             except ValueError:
                 continue
-            return f" (this looks like the format {name!r})"
+            return LOOKS_LIKE.format(name)
     return ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +34,12 @@ class Interaction:
 
     @property
     def digest(self) -> str:
-        """Hash of the content (item words aside: they depend on other people), for idempotent imports."""
-        fields = (self.person, self.output, self.input, self.time, self.item, self.title, self.rating)
+        """Hash of the content (item words aside: they depend on other people), for idempotent imports: the same for
+        the same text in other line ends, Unicode forms or blanks at the end of a line."""
+        texts = (self.person, self.output, self.input, self.item, self.title)
+        person, output, given, item, title = (None if text is None else same_text(text) or None for text in texts)
+        time, rating = (None if number is None else float(number) for number in (self.time, self.rating))
+        fields = (person, output, given, time, item, title, rating)
         return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
     def request(self) -> str:
@@ -44,15 +49,29 @@ class Interaction:
         return render_input(item=" ".join(self.words) or None, rating=self.rating, title=self.title)
 
 
+_UNCLEAN = re.compile(r"[^\n\t -~]")
+"""What `clean_text` has to look at; printed ASCII is clean as it is."""
+_UNSEEN = {0x00A0: " ", 0xFEFF: None, 0x200B: None}
+_LINE_ENDS = re.compile(r"[ \t]+\n")
+
 History = tuple[Interaction, ...]
 """A person's interactions, oldest first."""
 
 
 def clean_text(text: str) -> str:
     """NFC, line ends as \\n, no control characters but \\n and \\t, no blanks around it."""
+    if not _UNCLEAN.search(text):
+        return text.strip()
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
     return kept.strip()
+
+
+def same_text(text: str) -> str:
+    """What two forms of one text have in common: cleaned, without marks that show nothing, without blanks at the ends
+    of its lines."""
+    cleaned = clean_text(text.translate(_UNSEEN))
+    return _LINE_ENDS.sub("\n", cleaned) if " \n" in cleaned or "\t\n" in cleaned else cleaned
 
 
 def render_input(*, item: str | None = None, rating: float | None = None, title: str | None = None) -> str:
@@ -73,9 +92,13 @@ def render_input(*, item: str | None = None, rating: float | None = None, title:
 def order_history(interactions: Iterable[Interaction]) -> History:
     """Oldest first by (time, place in the source); interactions without a time come first, in the source's order.
 
-    Equal interactions are kept once: the content hash makes an import idempotent.
+    Equal interactions are kept once, the first one, with the item words of the first one that has any.
     """
-    unique = {interaction.digest: interaction for interaction in interactions}
+    unique: dict[str, Interaction] = {}
+    for interaction in interactions:
+        kept = unique.setdefault(interaction.digest, interaction)
+        if interaction.words and not kept.words:
+            unique[interaction.digest] = replace(kept, words=interaction.words)
     return tuple(sorted(unique.values(), key=lambda i: i.time if i.time is not None else float("-inf")))
 
 

@@ -38,14 +38,15 @@ def bad_line(path: Path | str, number: int, problem: str) -> HistoryError:
 
 
 def read_objects(path: Path | str) -> Iterator[tuple[int, dict[str, Any] | HistoryError]]:
-    """Line number and object of every line that is not blank; a line that holds no object gives its error instead.
+    """Line number and object of every line that is not blank; a line that holds no object, or is too long, gives its
+    error instead.
 
     Raises:
-        HistoryError: the file is missing, no text, damaged, or holds a line that is too long to go on.
+        HistoryError: the file is missing, no text, or damaged.
     """
     for number, raw in _lines(str(path)):
         try:
-            yield number, _object(raw)
+            yield number, raw if isinstance(raw, HistoryError) else _object(raw)
         except ValueError as error:
             yield number, bad_line(path, number, str(error))
 
@@ -98,13 +99,16 @@ def opened(path: str) -> Iterator[Opened]:
             raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
     with opened(path) as file:
         number = 0
         while raw := file.readline(MAX_LINE + 2):
             number += 1
             if len(raw.rstrip(b"\r\n")) > MAX_LINE:
-                raise bad_line(path, number, f"longer than {MAX_LINE:,} bytes, expected one record a line")
+                yield number, bad_line(path, number, f"longer than {MAX_LINE:,} bytes, expected one record a line")
+                while raw and not raw.endswith(b"\n"):  # asked for the next line: past the rest of this one
+                    raw = file.readline(CHUNK)
+                continue
             raw = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             if raw.strip():
                 yield number, raw

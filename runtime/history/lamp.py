@@ -7,6 +7,7 @@ benchmarks come as one JSON array or as JSON lines; questions are streamed, the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,12 @@ AUTHOR = ("user_id", "reviewerId", "author", "name", "id")  # which key names th
 HEADLINE = "Generate a headline for the following article: "
 PAPER_TITLE = "Generate a title for the following abstract of a paper: "
 TWEET = "Write a tweet."
+
+EXPECTED = "expected a task of writing: LaMP 3, 4, 5 or 7"
+LABEL = re.compile(
+    r"which reference is related|\[1\] or \[2\]|which (tag|category) does this \w+ relate", re.IGNORECASE
+)
+LABELS = re.compile(r"\[\d\]")
 
 
 class MissingGold(ValueError):
@@ -68,6 +75,8 @@ def from_lamp(fields: Fields) -> Iterator[Interaction]:
     question = needed(fields, "input") if "profile" in fields else ""
     if question.lstrip().startswith("Generate an abstract"):
         raise MissingField("the question asks for an abstract, expected one of LaMP's")
+    if LABEL.search(question) or LABELS.fullmatch(str(fields.get("output")).strip()):
+        raise ValueError(f"the question asks for a label (LaMP 1 or 2), {EXPECTED}")
     return _history(fields, [_lamp_item(item) for item in objects(fields, "profile")])
 
 
@@ -93,7 +102,7 @@ def _history(fields: Fields, profile: list[Interaction]) -> Iterator[Interaction
 
 def _lamp_item(item: Fields) -> Interaction:
     if "tag" in item or "category" in item:
-        raise ValueError("the profile has labels (LaMP 2), expected a task of writing: LaMP 3, 4, 5 or 7")
+        raise ValueError(f"the profile has labels (LaMP 2), {EXPECTED}")
     if "abstract" in item:
         return Interaction("", needed(item, "title"), PAPER_TITLE + needed(item, "abstract"), time=_date(item))
     text, title = needed(item, "text"), optional(item, "title")

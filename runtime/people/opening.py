@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import PersonError
-from copersona.runtime.history.interactions import History, outputs
+from copersona.runtime.common.progress import note
+from copersona.runtime.history.interactions import History, clean_text, outputs
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.persona_cache import (
     PersonaMemory,
@@ -25,6 +26,7 @@ from copersona.runtime.people.vectors import Vectors
 from copersona.runtime.persona.persona import Persona, make_persona
 from copersona.runtime.profile.facets import Profile
 from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.profile.served import unserved_script
 from copersona.runtime.prompt.retrieval import before_recent, document
 from copersona.runtime.prompt.settings import ContextSettings
 
@@ -40,12 +42,17 @@ class Personas:
     def __init__(self, bundle: Bundle, context: ContextSettings, profiler: ModelProfiler | None = None) -> None:
         self._bundle, self._context, self._profiler = bundle, context, profiler
         self._remembered = PersonaMemory()
+        self._why = ""  # what was wrong with the model's last answers, where statistics took over
         self.vectors = Vectors(lambda text: bundle.encoder.encode(text))
 
     @property
     def profiler_name(self) -> str:
         """The model that people are profiled by; empty for statistics."""
         return "" if self._profiler is None else self._profiler.by
+
+    def unserved(self, history: History) -> str:
+        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
+        return unserved_script([clean_text(text) for text in outputs(history)], self._bundle.schema.scripts)
 
     def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
         """A person of whom there is a history, oldest first, and no store. `pseudonym` is their own peer if they took
@@ -78,7 +85,10 @@ class Personas:
         if known is None:
             persona = self._kept(store, name, key) or self._make(store, name, key, history, peer)
             known = Known(history, persona, self._soft(store, name, key, persona), name, store.prefixes)
-            self._remembered.put(name, key, known)
+            if persona.profile.by == self.profiler_name:
+                self._remembered.put(name, key, known)
+            elif self._why:
+                note(f"{name}: profiled by statistics, {self.profiler_name} gave no valid answer ({self._why})")
         self.recall(store, known)
         return known
 
@@ -128,4 +138,6 @@ class Personas:
         if self._profiler is None:
             return profile_history(texts, schema, encode)
         profiler = self._profiler if replies is None else self._profiler.remembering(replies)
-        return profiler.profile(texts, schema, encode)
+        profile = profiler.profile(texts, schema, encode)
+        self._why = "" if profile.by else profiler.why
+        return profile

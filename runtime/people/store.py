@@ -23,22 +23,26 @@ from copersona.runtime.people.kept import KeptWithPeople
 from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.tables import (
     CARRY_OVER,
+    GIVE_WORDS,
     HISTORY,
     INSERT,
     KEEP_OUTPUT,
     PEOPLE,
     from_row,
     row,
+    words_row,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What one `add` did: people in it, interactions that were new, interactions that were there already."""
+    """What one `add` did: people in it, interactions that were new, interactions that were there already, and how many
+    of these now have item words or a title that they had not."""
 
     people: int
     new: int
     repeated: int
+    named: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +99,16 @@ class PeopleStore(KeptWithPeople):
             raise
 
     def add(self, interactions: Iterable[Interaction]) -> Added:
-        """Keep these interactions as they are, all or none; those that are there already are counted and left alone.
-        A history is kept by `Session.add`, which gives words to items without a title.
+        """Keep these interactions as they are, all or none; those that are there already are counted and left as they
+        are, but for their item's title or words where they had none, or words of other people only. A history is kept
+        by `Session.add`, which gives words to items without a title.
 
         Raises:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
         """
         people: set[str] = set()
         changed: set[str] = set()
-        new = total = 0
+        new = total = named = 0
         with self._transaction():
             for interaction in interactions:
                 kept = self._checked(interaction)
@@ -115,11 +120,14 @@ class PeopleStore(KeptWithPeople):
                 if self._db.execute(INSERT, row(kept)).rowcount:
                     changed.add(kept.person)
                     new += 1
+                elif kept.words and self._db.execute(GIVE_WORDS, words_row(kept)).rowcount:
+                    changed.add(kept.person)
+                    named += 1
                 total += 1
         with self._files():
             for person in changed:  # what their prompts began with until now
                 self.prefixes.forget(person)
-        return Added(len(people), new, total - new)
+        return Added(len(people), new, total - new, named)
 
     def history(self, person: str) -> History:
         """What the person wrote, oldest first; without a time first; of one time, in the order they were added.

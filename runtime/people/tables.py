@@ -27,6 +27,9 @@ INSERT = """
 INSERT INTO interactions (person, digest, output, input, time, item, title, rating, words)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (person, digest) DO NOTHING
 """
+GIVE_WORDS = """
+UPDATE interactions SET words = ? WHERE person = ? AND digest = ? AND words <> ? AND (words = '[]' OR ?)
+"""  # the last: whether they are a title, which stands in the place of words of other people and of an older title
 HISTORY = """
 SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY time, seq
 """  # NULL comes first, as in `order_history`
@@ -204,7 +207,26 @@ def _pending(db: Any) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_initial, _replies, _vectors, _personas, _populations, _pending)
+def _digests(db: Any) -> None:
+    """Version 7: digests of the cleaned text: the same text in another form is no second interaction."""
+    last = 0
+    while rows := db.execute(ROWS, (last,)).fetchall():
+        for seq, digest, person, *found in rows:
+            made = from_row(person, tuple(found)).digest
+            if made != digest and not db.execute(NEW_DIGEST, (made, seq)).rowcount:
+                db.execute("DELETE FROM interactions WHERE seq = ?", (seq,))  # it is there in another form
+        last = rows[-1][0]
+
+
+ROWS = """
+SELECT seq, digest, person, output, input, time, item, title, rating, words FROM interactions
+WHERE seq > ? ORDER BY seq LIMIT 1000
+"""
+NEW_DIGEST = "UPDATE OR IGNORE interactions SET digest = ? WHERE seq = ?"
+
+MIGRATIONS: tuple[Callable[[Any], None], ...] = (
+    _initial, _replies, _vectors, _personas, _populations, _pending, _digests,
+)  # fmt: skip
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
@@ -213,6 +235,14 @@ def row(interaction: Interaction) -> tuple[str | float | None, ...]:
     i = interaction
     words = json.dumps(i.words, ensure_ascii=False)
     return (i.person, i.digest, i.output, i.input, i.time, i.item, i.title, i.rating, words)
+
+
+def words_row(interaction: Interaction) -> tuple[str | bool, ...]:
+    """The values of `GIVE_WORDS`. One entry is a title, unless it is a small word as other people's words are."""
+    i = interaction
+    words = json.dumps(i.words, ensure_ascii=False)
+    titled = len(i.words) == 1 and (i.words[0] != i.words[0].lower() or " " in i.words[0])
+    return (words, i.person, i.digest, words, titled)
 
 
 def from_row(person: str, found: tuple[Any, ...]) -> Interaction:

@@ -19,6 +19,7 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.common.errors import FacetError
+from copersona.runtime.profile.served import LATIN
 from copersona.runtime.profile.style import STYLE_FEATURES
 
 SCHEMA_VERSION = 1
@@ -95,6 +96,8 @@ class FacetSchema:
     features: tuple[Feature, ...]
     feature_weight: float
     """Share of the measured features against the text embedding in a facet's vector, in [0, 1]."""
+    scripts: tuple[str, ...] = (LATIN,)
+    """What the population writes in; the measured features say nothing of texts in other scripts (`served.py`)."""
 
     def __len__(self) -> int:
         return len(self.facets)
@@ -159,6 +162,7 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
             facets=tuple(_facet(row) for row in body["facets"]),
             features=tuple(_feature(row) for row in body["features"]),
             feature_weight=float(body["feature_weight"]),
+            scripts=tuple(map(str, body.get("scripts", (LATIN,)))),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacetError(f"{source}: not a facet schema ({type(error).__name__}: {error})") from error
@@ -167,9 +171,10 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
 
 
 def read_schema(path: Path) -> FacetSchema:
-    """`schema_from_json` of a file. Raises FacetError, also when it cannot be read."""
+    """`schema_from_json` of a file, which an editor may have begun with a byte order mark. Raises FacetError, also when
+    it cannot be read."""
     try:
-        return schema_from_json(path.read_text(encoding="utf-8"), str(path))
+        return schema_from_json(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise FacetError(f"{path}: cannot be read ({error})") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import words_of
 
 SHOWN = 5
 LEAST_PEOPLE = 2

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from copersona.runtime.chat.ledger import Ledger, Replies
 from copersona.runtime.common.arrays import F32
-from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.common.errors import ModelError, ModelRefused, ModelSilent
 from copersona.runtime.common.progress import note, track
 from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.profile.claims import PROMPT, Claim, check_claim, make_ask, read_claims
@@ -59,6 +60,7 @@ class ModelProfiler:
     def __init__(self, ledger: Ledger, *, people_per_call: int = 4, workers: int = 1) -> None:
         self._ledger, self._people, self._workers = ledger, people_per_call, workers
         self._lock, self._refused, self._answered = threading.Lock(), 0, 0
+        self.why = ""  # the last fault of an answer, for people; of a model that answers well, none
         self._hopeless = ""  # why no more is asked: calls already waiting in the pool see it and stop
         self.counts = Counts()
 
@@ -98,7 +100,10 @@ class ModelProfiler:
         finally:
             pool.shutdown(cancel_futures=True)
         if self.counts.people and self.counts.by_statistics == self.counts.people:
-            raise ModelError(f"{self._ledger.name} gave no valid answer for any of {self.counts.people} people")
+            raise ModelError(
+                f"{self._ledger.name} gave no valid answer for any of {self.counts.people} people ({self.why}); such "
+                "answers are not kept: see to the model and give the same command, or have profiles made by statistics"
+            )
         return [done[i] for i in range(len(histories))]
 
     def _batch(self, histories: Sequence[Sequence[str]], schema: FacetSchema, encode: Encode) -> list[Profile]:
@@ -128,7 +133,11 @@ class ModelProfiler:
             if self._hopeless:
                 raise ModelError(self._hopeless)
             try:
-                reply = self._ledger.complete(ask)
+                reply = self._ledger.complete(ask, partial(_counts, people=len(faults), schema=schema))
+            except ModelSilent as error:
+                self._refuse(error)
+                faults = dict.fromkeys(faults, "there was no text")
+                continue
             except ModelRefused as error:
                 self._refuse(error)
                 return found if len(people) == 1 else self._alone(people, found, schema)
@@ -136,7 +145,7 @@ class ModelProfiler:
             read = read_claims(reply.text, len(faults), schema)
             for i, claims in zip(tuple(faults), read, strict=True):
                 if isinstance(claims, str):
-                    faults[i] = claims
+                    faults[i] = self.why = claims
                 else:
                     found[i] = claims
                     del faults[i]
@@ -153,6 +162,7 @@ class ModelProfiler:
 
     def _refuse(self, error: ModelRefused) -> None:
         with self._lock:
+            self.why = str(error)
             self._refused += 1
             if not self._answered and self._refused >= REFUSALS:
                 self._hopeless = f"{error}; {self._refused} different requests were refused and none was answered"
@@ -172,6 +182,11 @@ class ModelProfiler:
         with self._lock:
             for name, number in more.items():
                 setattr(self.counts, name, getattr(self.counts, name) + number)
+
+
+def _counts(text: str, people: int, schema: FacetSchema) -> bool:
+    """Whether an answer holds valid claims about anybody."""
+    return any(not isinstance(claims, str) for claims in read_claims(text, people, schema))
 
 
 def _shown(texts: Sequence[str]) -> tuple[str, ...]:

@@ -18,9 +18,11 @@ import numpy as np
 from copersona.runtime.common.arrays import F32, Bool
 from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.profile.facets import PLACEHOLDER, Facet, FacetProfile, FacetSchema, Profile, Reliability
-from copersona.runtime.profile.style import STYLE_FEATURES, sentences_of, style_matrix, words_of
+from copersona.runtime.profile.segments import sentences_of, words_of
+from copersona.runtime.profile.served import served
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 
-VERSION = 1
+VERSION = 2
 RECENT = 200  # interactions that are measured; a longer history is profiled by its latest
 EVIDENCE_INTERACTIONS = 8  # latest interactions that sentences are taken from
 EVIDENCE_CHARACTERS = 320
@@ -164,17 +166,19 @@ def facet_vector(facet: Facet, z: F32, text: F32, schema: FacetSchema) -> F32:
 def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -> Profile:
     """Facet profiles of what a person wrote, oldest first.
 
-    Facets with none or weak support get the neutral placeholder, no quotes and a zero vector.
+    Facets with none or weak support get the neutral placeholder, no quotes and a zero vector. Texts in a script that
+    the population does not write in support nothing.
 
     Returns:
         M facet profiles; vectors (M, D) float32, not centred; z (F,) float32.
     """
-    clean = [t for t in map(clean_text, texts[-RECENT:]) if t]
-    evidence = measure(clean, schema)
+    written = [t for t in map(clean_text, texts[-RECENT:]) if t]
+    clean = served(written, schema.scripts)
+    evidence = measure(clean or written, schema)
     z = standardise(evidence.values, schema)
     rows: list[tuple[FacetProfile, F32 | None]] = []
     for facet in schema.facets:
-        figure = support(facet, evidence, schema)
+        figure = support(facet, evidence, schema) if clean else 0.0
         label = reliability(figure)
         if not label.observed:
             rows.append((FacetProfile(facet.name, PLACEHOLDER, (), label, figure), None))

@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
-
-WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|(?<=[a-z][.!?])(?=[A-Z])|\n+")
+from copersona.runtime.profile.segments import all_letters, letters, raw_words, sentences_of, words_of
 
 PRAISE = frozenset(
     "amazing awesome beautiful best brilliant excellent fantastic favorite flawless fun glad gorgeous great happy "
@@ -35,16 +33,6 @@ HEDGE = frozenset(
 )
 FIRST_PERSON = frozenset("i me my mine myself i'm i've i'd i'll we our us".split())
 SECOND_PERSON = frozenset("you your yours yourself you're you'll you've you'd".split())
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-cased words; a straight apostrophe for a curly one."""
-    return [word.lower().replace("’", "'") for word in WORD.findall(text)]
-
-
-def sentences_of(text: str) -> list[str]:
-    """Sentences by end marks, line ends, and a full stop that is glued to the next capital; blanks stripped."""
-    return [part.strip() for part in SENTENCE_END.split(text) if part.strip()]
 
 
 def shares_run(text: str, others: Iterable[str], words: int) -> bool:
@@ -67,7 +55,7 @@ def _share(words: Sequence[str], lexicon: frozenset[str]) -> float:
 
 def _mean_letters(words: Sequence[str]) -> float:
     """Mean length of words that are all letters: figures and model numbers are counted as `digits`."""
-    plain = [len(word) for word in words if word.isalpha()]
+    plain = [letters(word) for word in words if all_letters(word)]
     return sum(plain) / max(len(plain), 1)
 
 
@@ -90,7 +78,7 @@ _FEATURES: dict[str, _Row] = {
     "ellipses": lambda t, w, s: _rate(t.count("...") + t.count("…"), len(w)),
     "digits": lambda t, w, s: _rate(sum(any(c.isdigit() for c in x) for x in w), len(w)),
     "apostrophes": lambda t, w, s: _rate(t.count("'") + t.count("’"), len(w)),
-    "capital_words": lambda t, w, s: _rate(sum(len(x) > 1 and x.isupper() for x in WORD.findall(t)), len(w)),
+    "capital_words": lambda t, w, s: _rate(sum(len(x) > 1 and x.isupper() for x in raw_words(t)), len(w)),
     "lower_starts": lambda t, w, s: _lower_starts(s),
     "glued_sentences": lambda t, w, s: _rate(len(re.findall(r"[a-z][.!?][A-Z]", t)), len(w)),
     "praise": lambda t, w, s: _share(w, PRAISE),

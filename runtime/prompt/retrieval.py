@@ -17,7 +17,7 @@ import numpy as np
 from copersona.runtime.common.arrays import F64
 from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.profile.profiler import Encode
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import terms_of, words_of
 from copersona.runtime.prompt.settings import ContextSettings, Matcher, Show
 
 K1, B, EPSILON = 1.5, 0.75, 0.25
@@ -88,7 +88,7 @@ def rank(documents: Sequence[str], request: str, matcher: Matcher, encode: Encod
 
 def by_words(documents: Sequence[str], request: str) -> list[int]:
     """By BM25; those without a common word are left out. (Of few documents, one that shares a word may score 0.)"""
-    words, asked = [words_of(text) for text in documents], words_of(request)
+    words, asked = [terms_of(text) for text in documents], words_of(clean_text(request))
     return [i for i in _best_first(BM25(words).scores(asked)) if not set(asked).isdisjoint(words[i])]
 
 

@@ -117,7 +117,7 @@ class Session(Closing):
     @cached_property
     def layout(self) -> Layout:
         """How prompts are laid out for this bundle's model, whose answers end as its turns do."""
-        layout = Layout(self.engine, self.context, self.bundle.turns(self.engine.vocabulary))
+        layout = Layout(self.engine, self.context, self.bundle.turns(self.engine.vocabulary_size))
         self.engine.end_at(layout.turns.end)
         return layout
 
@@ -166,6 +166,10 @@ class Session(Closing):
         store.carry_over(self.manifest.bundle_id, self.manifest.population_id)
         store.enrol(self.manifest.population_id, peers)
         return added
+
+    def unserved(self, history: History) -> str:
+        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
+        return self.personas.unserved(history)
 
     def attach_items(
         self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.ask import Ask, Message, is_answer, object_schema, read_answer
 from copersona.runtime.chat.ledger import Ledger
 from copersona.runtime.common.errors import ModelRefused
 
@@ -44,7 +44,7 @@ class Judge:
         material = json.dumps({"request": request, "text": text}, ensure_ascii=False)
         ask = Ask("judge 1", (Message("system", PROMPT), Message("user", material)), SCHEMA, 200, temperature=0.0)
         try:
-            body = read_answer(self._ledger.complete(ask).text)
+            body = read_answer(self._ledger.complete(ask, is_answer).text)
             marks = {mark: float(body[mark.replace(" ", "_")]) for mark in MARKS}
             abstained = body.get("abstain") not in ("no", False, None)
         except (ModelRefused, ValueError, KeyError, TypeError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from copersona.export.evaluation.bench.bench import BASE, Bench
 from copersona.export.evaluation.methods.method import Knowing, Method
-from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.ask import Ask, Message, is_answer, object_schema, read_answer
 from copersona.runtime.chat.ledger import Ledger
 from copersona.runtime.common.errors import ModelRefused
 
@@ -25,7 +25,7 @@ def ask(writer: Ledger, name: str, prompt: str, material: dict[str, Any]) -> Lin
     schema = object_schema({"lines": {"type": "array", "items": {"type": "string"}}})
     messages = (Message("system", prompt), Message("user", json.dumps(material, ensure_ascii=False)))
     try:
-        lines = read_answer(writer.complete(Ask(name, messages, schema, 400)).text).get("lines")
+        lines = read_answer(writer.complete(Ask(name, messages, schema, 400), is_answer).text).get("lines")
     except (ModelRefused, ValueError):
         return ()
     rows = lines if isinstance(lines, list) else []

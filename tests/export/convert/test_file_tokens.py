@@ -178,7 +178,7 @@ def test_an_answer_ends_where_its_turn_does(base: Path, turns: TurnTokens) -> No
         assert engine.is_end(first.token)
         assert list(engine.generate(None, [5, 6], Sampling(0.0, max_tokens=9))) == []
         with pytest.raises(ModelError, match="token ids"):
-            engine.end_at(engine.vocabulary)
+            engine.end_at(engine.vocabulary_size)
 
 
 def test_a_model_for_chats_of_any_family_is_asked(base: Path) -> None:

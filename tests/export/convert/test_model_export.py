@@ -22,7 +22,7 @@ from copersona.export.steps.steps import STEPS
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import clean_text, outputs
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import words_of
 
 pytestmark = pytest.mark.export
 

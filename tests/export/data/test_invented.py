@@ -21,7 +21,8 @@ from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import group_by_person, outputs
-from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 
 SAMPLE = {"people": 80, "seed": 0, "hidden": 0.25}
 WIDTH = 128

@@ -264,3 +264,16 @@ def test_the_vectors_and_the_statistics_do_not_see_what_is_held_out(run: CanaryR
         assert other.path(name).read_bytes() == run.path(name).read_bytes(), name
     with run_graph(run) as one, run_graph(other) as two:
         assert list(one._database.iterdump()) == list(two._database.iterdump())
+
+
+@pytest.mark.parametrize(("people", "new"), [(24, 0), (25, (0, 1)), (30, (0, 6)), (23, 0), (5, 0), (60, (6, 20))])
+def test_so_many_people_as_facets_need_are_trained_on_where_there_are_as_many(
+    people: int, new: int | tuple[int, int]
+) -> None:
+    low, high = (new, new) if isinstance(new, int) else new
+    for seed in range(20):
+        splits = make_splits(group_by_person(one(f"person {n}", "text", 1.0) for n in range(people)), seed)
+        left_out = people - len(training_people(splits))
+        assert low <= left_out <= high
+        assert len(training_people(splits)) >= min(people, 24)
+        assert {name for name, split in splits.items() if split.new} <= {name for name in splits if is_new(name, seed)}

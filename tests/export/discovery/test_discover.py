@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from copersona.export.data.splits import LEAST_PEOPLE, known_history, make_splits, training_people
 from copersona.export.discovery.candidates import REDUNDANT, Discovery
-from copersona.export.discovery.clusters import MIN_PEOPLE, document
+from copersona.export.discovery.clusters import MIN_PEOPLE, document, term_matrix
 from copersona.export.discovery.discover import discover
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import load_history
-from copersona.runtime.history.interactions import History, Interaction, group_by_person, outputs
+from copersona.runtime.history.interactions import History, Interaction, clean_text, group_by_person, outputs
 from copersona.runtime.profile.facets import schema_from_json, schema_to_json
 from copersona.runtime.profile.profiler import facet_score, measure, standardise
-from copersona.runtime.profile.style import sentences_of, words_of
+from copersona.runtime.profile.segments import letters, sentences_of, words_of
 
 pytestmark = pytest.mark.export
 
@@ -149,3 +150,35 @@ def test_a_document_is_the_latest_interactions_cut_at_a_fixed_length() -> None:
     assert "text 4." in found
     assert "text 3." not in found
     assert len(document((Interaction("p", "x" * 10_000),))) == 2_400
+
+
+DENSE = {
+    "Chinese": ("我今天早上走到市场买了两个苹果", "我的自行车又爆胎了所以我坐公交车", "孩子们跑到湿湿的草地上玩耍"),
+    "Thai": ("วันนี้ฉันไปตลาดและซื้อแอปเปิ้ลสองลูก", "จักรยานของฉันยางแบนอีกแล้ว", "เด็กๆออกไปเล่นบนสนามหญ้า"),
+    "Japanese": ("今日は市場へ行ってりんごを買った", "自転車がまたパンクした", "子供たちは草の上で遊んだ"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", DENSE)
+def test_no_clause_of_a_script_without_blanks_stands_as_a_word(language: str) -> None:
+    clauses = DENSE[language]
+    _, words = term_matrix([f"{clauses[n % 3]}。" for n in range(48)])
+    assert words
+    for word in words:
+        assert letters(word) == 2
+        assert any(word in clause for clause in clauses)
+
+
+def test_words_of_scripts_with_marks_are_whole_in_word_lists() -> None:
+    texts = ("आज सुबह बाज़ार में पनीर ख़रीदा", "साइकिल फिर पंक्चर हो गई", "बारिश रुकी और बच्चे खेलने निकले")
+    _, words = term_matrix([texts[n % 3] for n in range(48)])
+    assert set(words) == {word for text in texts for word in words_of(clean_text(text)) if letters(word) >= 3}
+
+
+def test_as_many_people_as_the_guide_asks_for_are_enough() -> None:
+    histories = group_by_person(load_history([SAMPLE]).interactions)
+    for seed in range(3):
+        chosen = {person: histories[person] for person in list(histories)[seed : seed + LEAST_PEOPLE]}
+        splits = make_splits(chosen, seed)
+        known = {person: known_history(chosen, splits, person) for person in training_people(splits)}
+        assert len(discover(known, encode, facets=3, seed=seed).schema) == 3

@@ -23,7 +23,8 @@ from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, group_by_person, outputs
 from copersona.runtime.profile.facets import Profile, schema_from_json, schema_to_json
 from copersona.runtime.profile.profiler import profile_history
-from copersona.runtime.profile.style import shares_run, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import shares_run
 
 pytestmark = pytest.mark.export
 

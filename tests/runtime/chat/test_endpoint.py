@@ -6,14 +6,15 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from copersona.runtime.chat.ask import Ask, Message, object_schema, read_answer
+from copersona.runtime.chat.ask import Ask, Message, Reply, object_schema, read_answer
 from copersona.runtime.chat.endpoint import MAX_REPLY, Endpoint
 from copersona.runtime.chat.ledger import Ledger, ReplyFile
-from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused
+from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused, ModelSilent
 
 KEY = "sk-canary-1234567890"
 SCHEMA = object_schema({"a": {"type": "string", "maxLength": 9}})
@@ -160,6 +161,51 @@ def test_a_key_that_is_missing_or_broken_is_named_by_its_variable(monkeypatch: p
         assert "canary" not in str(error.value)
 
 
+def message(content: object = None, reason: str = "stop", **more: object) -> Status:
+    choice = {"message": {"role": "assistant", "content": content, **more}, "finish_reason": reason}
+    return 200, {}, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1}}).encode()
+
+
+CALL = [{"id": "1", "type": "function", "function": {"name": "zorbia", "arguments": "{}"}}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        ((200, {}, b"<!DOCTYPE html><p>zorbia"), ModelRefused, "a web page, no chat completion"),
+        ((200, {}, b'\n<?xml version="1.0"?><a/>'), ModelRefused, "a web page, no chat completion"),
+        ((200, {}, b'data: {"choices": [{"delta": {"content": "zorbia"}}]}\n\n'), ModelRefused, "a stream of events"),
+        ((200, {}, b": ping\n\nevent: message\ndata: {}"), ModelRefused, "a stream of events"),
+        ((200, {}, b"null"), ModelRefused, "no chat completion"),
+        ((200, {}, b'{"error": {"message": "zorbia"}}'), ModelRefused, "no chat completion"),
+        (message(), ModelSilent, "the answer is empty$"),
+        (message(" \n"), ModelSilent, "the answer is empty$"),
+        (message([]), ModelSilent, "the answer is empty$"),
+        (message(None, "length"), ModelSilent, "the answer is empty: its tokens ran out"),
+        (message(None, "content_filter"), ModelSilent, "held back by a filter"),
+        (message(None, refusal="I cannot zorbia."), ModelSilent, "the model refuses to answer"),
+        (message(None, "tool_calls", tool_calls=CALL), ModelSilent, "a call of a tool"),
+        (message("", reasoning_content="Hm, zorbia"), ModelSilent, "reasoning without a text"),
+        (message("", "length", reasoning="Hm"), ModelSilent, "reasoning without a text"),
+    ],
+)
+def test_what_is_no_text_is_named_for_what_it_is(
+    answer: Status, kind: type[Exception], said: str, chat_server: Any
+) -> None:
+    chat_server.answer = in_turn(answer)
+    with pytest.raises(kind, match=said) as error:
+        endpoint(chat_server).complete(ASK)
+    assert type(error.value) is kind
+    assert "zorbia" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_that_comes_in_parts_is_joined(chat_server: Any) -> None:
+    parts = [{"type": "text", "text": '{"a": '}, {"type": "image_url"}, {"type": "text", "text": '"x"}'}]
+    chat_server.answer = in_turn(message(parts, reasoning_content="Hm"))
+    assert endpoint(chat_server).complete(ASK).text == '{"a": "x"}'
+
+
 # -- the ledger -----------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +272,25 @@ def test_too_few_calls_are_refused_before_the_first_and_never_overspent(chat_ser
     with pytest.raises(ModelError, match="all 2 calls"):
         asked.complete(asks[2])
     assert len(chat_server.bodies) == 2
+
+
+@pytest.mark.parametrize("none", ["null", "", "I cannot.", '{"b": 1}'])
+def test_only_an_answer_that_counts_is_remembered(none: str, tmp_path: Path) -> None:
+    texts = [none, none, '{"a": "x"}']
+    model = SimpleNamespace(name="m", complete=lambda ask: Reply(texts.pop(0)))
+    counts = lambda text: text.startswith('{"a"')
+    path = tmp_path / "r.jsonl"
+    for text in (none, none, '{"a": "x"}', '{"a": "x"}'):
+        assert Ledger(model, ReplyFile(path)).complete(ASK, counts).text == text
+    assert texts == []
+
+
+def test_what_was_remembered_and_is_none_is_asked_again(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    before, after = (SimpleNamespace(name="m", complete=lambda ask, t=t: Reply(t)) for t in ("null", '{"a": "x"}'))
+    Ledger(before, ReplyFile(path)).complete(ASK)
+    for _ in range(2):
+        assert Ledger(after, ReplyFile(path)).complete(ASK, lambda text: text != "null").text == '{"a": "x"}'
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_the_commands_are_the_ones_that_the_documentation_names() -> None:
 
 def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Path) -> None:
     said = json.loads(works("people", "import", tiny_bundle, history, "--json"))
-    assert said == {"people": 2, "new": 3, "known": 0, "enrolled": 0, "empty": 0, "bad": 0}
+    assert said == {"people": 2, "new": 3, "known": 0, "named": 0, "enrolled": 0, "empty": 0, "bad": 0}
     assert json.loads(works("people", "import", tiny_bundle, history, "--json"))["known"] == 3
     listed = json.loads(works("people", "list", tiny_bundle, "--json"))
     assert listed == [
@@ -271,11 +271,44 @@ def test_the_owner_may_have_people_profiled_by_a_model(
     assert len(chat_server.bodies) == 1  # remembered with the person
     assert "ben" not in str(chat_server.bodies)
     plain = json.loads(works("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK))
-    assert plain["receipt"]["versions"]["profiler"] == "1"
+    assert plain["receipt"]["versions"]["profiler"] == "2"
     works("people", "forget", "ana")
     kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert b"nobody wrote this" not in kept
     assert b"sk-canary" not in kept
+
+
+WEB_PAGE = (200, {}, b"<html><p>Welcome")
+EMPTY = (200, {}, b'{"choices": [{"message": {"content": null}}]}')
+NONE = {
+    "a web page": WEB_PAGE,
+    "empty": EMPTY,
+    "no JSON object": "I cannot.",
+    "no JSON": "null",
+    "a property": '{"p1": {}}',
+}
+
+
+@pytest.mark.parametrize("fault", NONE)
+def test_a_model_that_gives_no_answer_is_said_and_asked_again_when_it_is_mended(
+    fault: str, tiny_bundle: Path, ana: Path, chat_server: Any
+) -> None:
+    chat_server.answer = lambda body: NONE[fault]
+    by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
+    asked = call("ask", tiny_bundle, "Write.", "--person", "ana", "--json", *QUICK, *by)
+    assert asked.exit_code == 0
+    assert asked.stderr.startswith("ana: profiled by statistics, tester, profile 1 gave no valid answer (")
+    assert asked.stderr.count("\n") == 1
+    assert fault in asked.stderr
+    assert json.loads(asked.stdout)["receipt"]["versions"]["profiler"] == "2"
+    assert json.loads(call("people", "show", tiny_bundle, "ana", "--json", *by).stdout)["profiler"] == "statistics"
+    calls = len(chat_server.bodies)
+    chat_server.answer = claims
+    mended = call("people", "show", tiny_bundle, "ana", *by)
+    assert mended.stdout.startswith("ana: 2 interactions, profiled by tester, profile 1\n")
+    assert mended.stderr == ""
+    assert len(chat_server.bodies) == calls + 1
+    assert works("people", "show", tiny_bundle, "ana").startswith("ana: 2 interactions, profiled by statistics\n")
 
 
 def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
@@ -287,3 +320,15 @@ def test_a_model_for_profiles_is_named_in_full_and_its_faults_are_one_line(
     chat_server.answer = lambda body: (401, {}, b"")
     by = ("--profile-endpoint", chat_server.url, "--profile-model", "tester")
     assert "answers 401; check the key" in fails("people", "show", tiny_bundle, "ana", *by)
+
+
+def test_metadata_that_comes_later_gives_kept_texts_their_titles(tiny_bundle: Path, tmp_path: Path) -> None:
+    reviews, metadata = tmp_path / "reviews.jsonl", tmp_path / "meta.jsonl"
+    review = {"reviewerID": "A1", "asin": "B1", "reviewText": "Good strings.", "overall": 5.0, "unixReviewTime": 10}
+    reviews.write_text(json.dumps(review))
+    metadata.write_text(json.dumps({"asin": "B1", "title": "Bronze Strings"}))
+    given = ("people", "import", tiny_bundle, reviews, "--format", "amazon2014")
+    works(*given)
+    assert "1 known already (1 of them with their item's name from now on)" in works(*given, "--metadata", metadata)
+    again = json.loads(works(*given, "--metadata", metadata, "--json"))
+    assert (again["known"], again["named"]) == (1, 0)

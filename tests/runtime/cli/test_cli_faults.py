@@ -181,3 +181,35 @@ def test_a_history_through_a_pipe_is_refused_as_no_file(tiny_bundle: Path, tmp_p
         ("generate", tiny_bundle, pipe, tmp_path / "a"),
     ):
         assert "pipe: a pipe or a device, which can be read only once; write it to a file first" in fails(*command)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_pseudonyms_that_an_editor_gave_a_byte_order_mark_are_read(
+    encoding: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    history, names = tmp_path / "h.jsonl", tmp_path / "pseudonyms.json"
+    history.write_bytes(line())
+    names.write_text(json.dumps({"ana": "p00000"}), encoding=encoding)
+    works("people", "import", tiny_bundle, history, "--enrolled-as", names)
+    assert json.loads(works("people", "list", tiny_bundle, "--json"))[0]["peer"] == "p00000"
+
+
+@pytest.mark.parametrize("place", ["a file", "under a file", "the system's"])
+def test_doctor_names_a_home_that_cannot_be_written(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    homes = {
+        "a file": tmp_path / "file",
+        "under a file": tmp_path / "file" / "x" / "y",
+        "the system's": Path("/proc/x/y"),
+    }
+    monkeypatch.setenv("COPERSONA_HOME", str(homes[place]))
+    done = call("doctor")
+    assert done.exit_code == 1
+    [said] = [row for row in done.stdout.splitlines() if row.startswith("FAIL")]
+    assert said.startswith("FAIL people store: ")
+    assert "set COPERSONA_HOME to a folder of yours" in said
+    monkeypatch.setenv("COPERSONA_HOME", str(tmp_path / "new" / "home"))
+    assert "ok   people store: " in works("doctor")
+    assert not (tmp_path / "new").exists()

@@ -12,7 +12,7 @@ from copersona.runtime.bundle.verify import verify
 from copersona.runtime.demo.data import demo_bundle
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.profile.facets import read_schema
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import words_of
 
 RUN = 8  # words in a row that would be someone's own
 CARDS = ("README.md", "facets.json", "manifest.json", "LICENSE")

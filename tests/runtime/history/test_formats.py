@@ -316,3 +316,35 @@ def test_the_real_digital_music_has_titles_for_all_items(shared: Path) -> None:
     assert len({one.item for one in loaded.interactions if one.words}) == 382
     assert all(one.words for one in loaded.interactions)
     assert len(group_by_person(loaded.interactions)) == 2486
+
+
+# -- what docs/formats.md says of bad records and of texts that are blank ---------------------------------------------
+
+RATED = {
+    "amazon2014": [{"reviewerID": "u1", "asin": "B1", "overall": 5.0, "unixReviewTime": 10, "verified": True}],
+    "amazon2023": [{**PLAIN, "text": None}, {k: v for k, v in PLAIN.items() if k != "text"}],
+    "dpl": [{**RECORDS["dpl"], "profile": [{**DPL_REVIEW, "text": None}]}],
+}
+
+
+@pytest.mark.parametrize("format", RATED)
+def test_a_rating_without_a_text_is_a_blank_text_left_out_and_counted(format: str, tmp_path: Path) -> None:
+    bare = RATED[format]
+    loaded = load_history([write(tmp_path, [RECORDS[format], *bare])], format)
+    alone = load_history([write(tmp_path, [RECORDS[format]])], format)
+    assert loaded.skipped_empty == len(bare)
+    assert loaded.bad == ()
+    assert set(loaded.interactions) == set(alone.interactions)
+
+
+def test_a_bad_record_stops_with_one_line_that_names_the_way_past_it(tmp_path: Path) -> None:
+    for format in FORMATS:
+        spoiled = {
+            **RECORDS[format],
+            "profile" if format in ("dpl", "lamp", "longlamp") else "rating": "x",
+            "overall": "x",
+        }
+        path = write(tmp_path, [RECORDS[format], spoiled])
+        with pytest.raises(HistoryError, match=r"h\.jsonl:2: .*; --skip-bad leaves such records out$"):
+            load_history([path], format)
+        assert len(load_history([path], format, skip_bad=True).bad) == 1

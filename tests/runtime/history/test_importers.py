@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,25 @@ FILES = {
     "cut xz": (lzma.compress(GOOD.encode() * 1000)[:-20], "cut or damaged"),
     "damaged gzip": (b"\x1f\x8b" + b"\x07" * 50, "cut or damaged"),
 }
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last", "last without an end"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+def test_a_line_that_is_too_long_is_left_out_like_any_other(
+    where: str, pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonlines, "MAX_LINE", 1000)
+    monkeypatch.setattr(jsonlines, "CHUNK", 300)
+    rows = [line(output=f"text {n}") for n in range(4)]
+    place = {"first": 0, "middle": 2}.get(where, 4)
+    rows.insert(place, line(output="x" * 5_000))
+    path = tmp_path / "h"
+    path.write_bytes(pack("".join(rows).encode().removesuffix(b"\n" if where == "last without an end" else b"")))
+    loaded = load_history([path], skip_bad=True)
+    assert [one.output for one in loaded.interactions] == [f"text {n}" for n in range(4)]
+    assert loaded.bad == (f"{path}:{place + 1}: longer than 1,000 bytes, expected one record a line",)
+    with pytest.raises(HistoryError, match=r":\d: longer than 1,000 bytes.*--skip-bad"):
+        load_history([path])
 
 
 @pytest.mark.parametrize("case", FILES)

@@ -211,3 +211,23 @@ def test_an_array_is_streamed_and_a_record_bounded(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(jsonlines, "MAX_RECORD", 200)
     with pytest.raises(HistoryError, match=r"record .*longer than 200 characters"):
         list(read_records(path))
+
+
+LABELLED = {
+    "LaMP 1": (
+        'For an author who has written the paper with the title "A", which reference is related? Just answer with [1] '
+        'or [2] without explanation. [1]: "B" [2]: "C"', "[1]", {"title": "A", "abstract": "We show A."},
+    ),
+    "LaMP 1, reworded": ("Which of the two did they cite?", "[2]", {"title": "A", "abstract": "We show A."}),
+    "LaMP 2": ("Which tag does this movie relate to among these? Just answer with it.", "comedy", {"text": "A man."}),
+    "LaMP 2, news": ("Which category does this article relate to?", "sports", {"text": "A ball.", "title": "Ball"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LABELLED)
+def test_a_task_that_asks_for_a_label_is_refused_with_its_gold_inside_too(case: str, tmp_path: Path) -> None:
+    question, gold, item = LABELLED[case]
+    row = {"id": "1", "input": question, "output": gold, "profile": [{"id": "10", **item}]}
+    for rows in ([row], [{**row, "profile": []}]):
+        with pytest.raises(HistoryError, match=r"record 1: the question asks for a label .*expected a task of writing"):
+            load_history([write(tmp_path, rows, array=True)], "lamp")

@@ -377,3 +377,52 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         assert kept <= people.keys()
         kept = set(people)
     assert kept
+
+
+# -- one text once, and facts that come later ------------------------------------------------------------------------
+
+
+def test_one_text_in_several_forms_is_kept_once(store: PeopleStore) -> None:
+    one = Interaction("lena", "Es war\nschön.", time=5.0, title="Zug")
+    forms = [replace(one, output=text) for text in ("Es war\r\nschön.", "Es war\nscho\u0308n.", "Es war \nschön. ")]
+    assert store.add([one, *forms]) == Added(people=1, new=1, known=3)
+    assert store.history("lena") == (one,)
+
+
+def test_a_store_of_before_has_each_text_once_and_knows_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = [Interaction("lena", text, time=1.0) for text in ("Es war.\nSo.", "Es war.\r\nSo.", "Es war.\nSo. ")]
+    alone = Interaction("lena", "Nur einmal. ", time=2.0)
+    step = next(place for place, step in enumerate(MIGRATIONS) if step.__name__ == "_digests")
+    path = tmp_path / "people.sqlite"
+    with monkeypatch.context() as old:
+        old.setattr("copersona.runtime.people.store_file.MIGRATIONS", MIGRATIONS[:step])
+        old.setattr("copersona.runtime.people.store_file.SCHEMA_VERSION", step)
+        with PeopleStore(path) as store:
+            store.add([Interaction("lena", str(n)) for n in range(4)])
+            for seq, one in enumerate([*forms, alone], 1):
+                store._db.execute(
+                    "UPDATE interactions SET output = ?, time = ?, digest = ? WHERE seq = ?",
+                    (one.output, one.time, f"as it was, {seq}", seq),
+                )
+    with PeopleStore(path) as store:
+        assert store.history("lena") == (forms[0], alone)
+        assert store.add([*forms, alone]) == Added(1, 0, 4)
+
+
+def test_an_items_name_that_comes_later_is_added(store: PeopleStore) -> None:
+    bare = Interaction("ann", "Good.", item="i1", time=1.0)
+    lent, named = replace(bare, words=("strings", "tuner")), replace(bare, words=("Pet Sounds",))
+    assert store.add([bare]) == Added(1, 1, 0)
+    for row, kept, count in (
+        (lent, lent, 1),  # words of other people where there was nothing
+        (replace(bare, words=("pick",)), lent, 0),  # others in their place: not
+        (named, named, 1),  # a title, always
+        (named, named, 0),
+        (lent, named, 0),
+        (replace(bare, words=("drum",)), named, 0),
+        (bare, named, 0),
+    ):
+        assert store.add([row]) == Added(1, 0, 1, count)
+        assert store.history("ann") == (kept,)

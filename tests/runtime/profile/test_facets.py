@@ -244,3 +244,13 @@ def test_a_profile_that_is_none_is_refused(line: str) -> None:
     assert profile_from_json(json.dumps([PROFILE]))[0].reliability is Reliability.WEAK
     with pytest.raises(FacetError):
         profile_from_json(line)
+
+
+@settings(max_examples=5)
+@given(schemas())
+def test_a_byte_order_mark_of_an_editor_is_no_fault(
+    tmp_path_factory: pytest.TempPathFactory, schema: FacetSchema
+) -> None:
+    path = tmp_path_factory.mktemp("bom") / "facets.json"
+    path.write_text(schema_to_json(schema), encoding="utf-8-sig")
+    assert read_schema(path) == schema

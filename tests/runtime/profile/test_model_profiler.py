@@ -14,7 +14,7 @@ import pytest
 from copersona.runtime.chat.ask import Ask, Reply
 from copersona.runtime.chat.ledger import Ledger, ReplyFile
 from copersona.runtime.common.arrays import F32
-from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.common.errors import ModelError, ModelRefused, ModelSilent
 from copersona.runtime.profile.claims import NOTE_CHARACTERS, Claim, check_claim, make_ask, read_claims
 from copersona.runtime.profile.facets import PLACEHOLDER, Facet, FacetSchema, Feature, Profile, Reliability
 from copersona.runtime.profile.model_profiler import LATEST, ModelProfiler
@@ -217,6 +217,27 @@ def test_someone_without_a_valid_answer_is_profiled_by_statistics_and_counted(tm
 def test_a_model_that_never_answers_well_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="fake gave no valid answer for any of 10 people"):
         profiler(Fake(lambda data, seed: "I cannot."), tmp_path / "r").profile_many(PEOPLE, SCHEMA, encode)
+
+
+def test_what_was_no_answer_is_not_kept_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+    for text in ("null", "I cannot.", '{"p1": 3}'):
+        broken = Fake(lambda data, seed, text=text: text)
+        with pytest.raises(ModelError, match=r"any of 10 people \(.*\); such answers are not kept: see to the model"):
+            profiler(broken, tmp_path / "r").profile_many(PEOPLE, SCHEMA, encode)
+    mended = Fake(good)
+    assert all(profile.by for profile in profiler(mended, tmp_path / "r").profile_many(PEOPLE, SCHEMA, encode))
+    assert mended.calls == 3
+
+
+def test_an_answer_without_a_text_is_asked_for_again(tmp_path: Path) -> None:
+    def at_first(data: dict[str, Any], seed: int) -> str:
+        if seed < 2:
+            raise ModelSilent("host: the answer is empty")
+        return good(data, seed)
+
+    asked = profiler(Fake(at_first), tmp_path / "r")
+    assert asked.profile(PEOPLE[0], SCHEMA, encode).by
+    assert asked.counts.by_statistics == 0
 
 
 def test_a_model_that_refuses_everything_is_an_error_after_a_few(

@@ -26,7 +26,8 @@ from copersona.runtime.profile.profiler import (
     summarise,
     support,
 )
-from copersona.runtime.profile.style import style_matrix, words_of
+from copersona.runtime.profile.segments import words_of
+from copersona.runtime.profile.style import style_matrix
 
 SCHEMA = FacetSchema(
     facets=(

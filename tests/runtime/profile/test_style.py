@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.profile.style import STYLE_FEATURES, sentences_of, style_matrix, words_of
+from copersona.runtime.profile.segments import sentences_of, words_of
+from copersona.runtime.profile.style import STYLE_FEATURES, style_matrix
 
 TEXT = "I LOVE it, you know (maybe)! Don't buy 2 of them... ok?"
 

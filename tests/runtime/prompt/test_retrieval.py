@@ -14,7 +14,7 @@ from rank_bm25 import BM25Okapi
 
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.profile.style import words_of
+from copersona.runtime.profile.segments import words_of
 from copersona.runtime.prompt.retrieval import (
     BM25,
     Selected,

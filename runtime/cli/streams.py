@@ -1,0 +1,46 @@
+"""The streams of a terminal or a pipe, so that no text ends a command: what a stream's encoding cannot say is escaped.
+
+The escapes are JSON's, so that a pipe of JSON stays JSON that means the same, whatever its encoding.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import sys
+
+ESCAPES = "copersona.escapes"
+"""Name of the error handler: \\u00e9 for what cannot be encoded, pairs of these above U+FFFF."""
+
+
+ASCII = "copersona_ascii"
+"""ASCII under another name: click writes UTF-8 to a stream that says it is ASCII."""
+
+
+def speak_plainly() -> None:
+    """Have standard output and error escape what they cannot say, and standard input read what is no text as signs."""
+    for stream, errors in ((sys.stdout, ESCAPES), (sys.stderr, ESCAPES), (sys.stdin, "replace")):
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            ascii_alone = errors == ESCAPES and codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=ASCII if ascii_alone else None, errors=errors)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def _ascii(name: str) -> codecs.CodecInfo | None:
+    if name != ASCII:
+        return None
+    known = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        known.encode, known.decode, known.streamreader, known.streamwriter, known.incrementalencoder,
+        known.incrementaldecoder, name=ASCII,
+    )  # fmt: skip
+
+
+codecs.register_error(ESCAPES, _escaped)
+codecs.register(_ascii)

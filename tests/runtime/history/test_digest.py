@@ -1,0 +1,80 @@
+"""One text is one interaction, in whatever form it came; another text is another one."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import Interaction, clean_text, order_history
+
+FORMS = {
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "CR": lambda text: text.replace("\n", "\r"),
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "blank at the end": lambda text: f"{text} ",
+    "blanks around": lambda text: f"\n\t {text}\r\n \n",
+    "blanks at line ends": lambda text: text.replace("\n", " \t\n"),
+    "byte order mark": lambda text: f"\ufeff{text}",
+    "no-break spaces": lambda text: text.replace(" ", "\xa0"),
+    "a control character": lambda text: text.replace("s", "s\x00"),
+}
+TEXT = "Der Zug war spät.\nIch habe gelesen, und es war schön."
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_text_in_another_form_is_the_same_interaction(form: str) -> None:
+    one = Interaction("lena", TEXT, "Wie war\nes?", 1_600_000_000, "i 1", "Zug im süden")
+    change = FORMS[form]
+    other = Interaction("lena", change(TEXT), change("Wie war\nes?"), 1_600_000_000.0, "i 1", change("Zug im süden"))
+    assert other.output != one.output
+    assert other.digest == one.digest
+    assert order_history([one, other]) == (one,)
+
+
+def test_what_is_not_there_and_what_is_blank_are_the_same() -> None:
+    assert Interaction("a", "x", title="").digest == Interaction("a", "x", input=" ", title=None).digest
+
+
+@given(st.text(), st.text())
+def test_texts_that_read_differently_have_other_digests(one: str, other: str) -> None:
+    same = Interaction("a", one).digest == Interaction("a", other).digest
+    if "".join(clean_text(one).split()) != "".join(clean_text(other).split()):
+        assert not same or {"\u200b", "\ufeff"} & {*one, *other}
+    assert same or clean_text(one) != clean_text(other)
+
+
+def test_fields_do_not_run_into_each_other() -> None:
+    rows = [
+        Interaction("a", "x"), Interaction("a", "x", "y"), Interaction("a", "x", title="y"), Interaction("a", "x y"),
+        Interaction("a", "x", item="y"), Interaction("a", "x", time=1.0), Interaction("a", "x", rating=1.0),
+        Interaction("a", "x\ny"), Interaction("b", "x"), Interaction("a", "X"),
+    ]  # fmt: skip
+    assert len({row.digest for row in rows}) == len(rows)
+
+
+def test_of_equal_ones_the_item_words_are_kept_wherever_they_are() -> None:
+    bare, named = Interaction("a", "x", item="i"), Interaction("a", "x ", item="i", words=("Pet Sounds",))
+    for rows in ([bare, named], [named, bare]):
+        [kept] = order_history(rows)
+        assert kept.words == ("Pet Sounds",)
+
+
+@given(st.text())
+def test_cleaning_is_what_it_was_and_done_once(text: str) -> None:
+    slow = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    slow = "".join(c for c in slow if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+    assert clean_text(text) == slow
+    assert clean_text(clean_text(text)) == clean_text(text)
+
+
+@pytest.mark.shared
+def test_the_forms_that_were_counted_several_times(shared: Path) -> None:
+    files = sorted((shared / "cases" / "one_text_in_seven_forms").iterdir())
+    loaded = load_history(files).interactions
+    assert len(loaded) == len(files)
+    assert len(order_history(loaded)) == 1
