@@ -21,7 +21,6 @@ from copersona.runtime.common.errors import ModelError
 ROOT = Path(__file__).resolve().parent.parent
 FORBIDDEN = {
     "torch", "transformers", "peft", "accelerate", "sentence_transformers", "optimum", "onnx", "sklearn", "scipy",
-    "gguf",
 }  # fmt: skip
 RUNTIME = sorted((ROOT / "runtime").rglob("*.py"))
 

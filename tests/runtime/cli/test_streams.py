@@ -83,6 +83,8 @@ def test_every_command_that_is_stopped_ends_with_130(command: str, monkeypatch: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("copersona.runtime.session.session.open_bundle", stopped)
+    monkeypatch.setattr("copersona.runtime.bundle.verify.verify", stopped)
+    monkeypatch.setattr("copersona.runtime.bundle.verify.open_manifest", stopped)
     done = call(*COMMANDS[command])
     assert done.exit_code == 130
     assert done.stderr == "\nstopped\n"

@@ -12,6 +12,7 @@ from copersona.runtime.bundle.verify import verify
 from copersona.runtime.demo.data import demo_bundle
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.profile.facets import read_schema
+from copersona.runtime.profile.profiler import VERSION
 from copersona.runtime.profile.segments import words_of
 
 RUN = 8  # words in a row that would be someone's own
@@ -58,3 +59,7 @@ def test_no_words_in_a_row_are_a_reviewers(bundle: Path, shared: Path) -> None:
     words = told(bundle).split()
     found = [run for i in range(len(words)) if (run := " ".join(words[i : i + RUN])) in runs]
     assert found == []
+
+
+def test_the_bundles_profiles_are_by_the_profiler_of_this_code() -> None:
+    assert verify(demo_bundle(None)).settings["profiler"] == VERSION

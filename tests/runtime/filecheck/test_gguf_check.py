@@ -54,7 +54,7 @@ def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: 
 
 def test_facts_of_a_good_file(tmp_path: Path) -> None:
     path = write(tmp_path / "good.gguf", lambda keys: keys.update({"tokenizer.chat_template": "{{ messages }}"}))
-    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}", None, 2)
+    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}", None, 2, "", 24)
 
 
 @pytest.mark.export
@@ -78,7 +78,7 @@ def test_a_check_takes_milliseconds(tiny_gguf: Path) -> None:
         ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model is 't5', supported: gpt2, llama"),
         ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.pre is 'qwen2', supported: default"),
         ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre is None"),
-        ({"tokenizer.ggml.pre": "gpt-2"}, "tokenizer.ggml.pre is 'gpt-2'"),
+        ({"tokenizer.ggml.pre": "tekken"}, "tokenizer.ggml.pre is 'tekken'"),
         ({"tokenizer.ggml.tokens": ["a", "b", "a"]}, "token 2 b'a' is empty, there twice"),
         ({"tokenizer.ggml.tokens": ["a", "b", ""]}, "token 2 b'' is empty"),
         ({"tokenizer.ggml.tokens": ["a", "b", "a\0c"]}, "has a zero byte"),
@@ -170,7 +170,7 @@ def test_doubled_names_are_refused(tmp_path: Path) -> None:
         (b"", "0 bytes"),
         (b"GGML" + bytes(40), "begins with b'GGML'"),
         (b"GGUF" + struct.pack("<IQQ", 1, 1, 1), "GGUF version 1"),
-        (b"GGUF" + struct.pack(">IQQ", 3, 1, 1), "GGUF version 50331648"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 1, 1), "a big-endian GGUF, version 3"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1), "0 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1, 2**63), "9223372036854775808 keys"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 1, 1, 2**64 - 1), "has 18446744073709551615 bytes"),

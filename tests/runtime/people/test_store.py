@@ -385,7 +385,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
 def test_one_text_in_several_forms_is_kept_once(store: PeopleStore) -> None:
     one = Interaction("lena", "Es war\nschön.", time=5.0, title="Zug")
     forms = [replace(one, output=text) for text in ("Es war\r\nschön.", "Es war\nscho\u0308n.", "Es war \nschön. ")]
-    assert store.add([one, *forms]) == Added(people=1, new=1, known=3)
+    assert store.add([one, *forms]) == Added(people=1, new=1, repeated=3)
     assert store.history("lena") == (one,)
 
 

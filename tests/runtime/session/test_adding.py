@@ -56,8 +56,8 @@ def test_the_door_keeps_what_the_command_keeps(tiny_bundle: Path, history: Path,
         with PeopleStore(tmp_path / "by command" / "people.sqlite") as other:
             for person in ("ana", "ben", "carl"):
                 assert store.history(person) == other.history(person)
-            bundle_id = open_manifest(tiny_bundle).bundle_id
-            assert store.enrolled(bundle_id) == other.enrolled(bundle_id) == {"ana": "p1"}
+            population = open_manifest(tiny_bundle).population_id
+            assert store.enrolled(population) == other.enrolled(population) == {"ana": "p1"}
 
 
 def test_items_without_a_title_get_words_of_others(
