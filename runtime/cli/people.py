@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,10 @@ from copersona.runtime.cli.commands import (
     profile_options,
     say_unserved,
 )
+
+if TYPE_CHECKING:
+    from copersona.runtime.people.known import Known
+    from copersona.runtime.session.session import Session
 
 
 @click.group()
@@ -135,37 +139,12 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
-        gates = session.personalizer.gates()
-        names = session.graph.pseudonyms
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
         profiler = known.persona.profile.by or "statistics"
-        rows: list[dict[str, Any]] = []
-        for m, facet in enumerate(known.persona.profile.facets):
-            lent = [b for b in known.persona.placement.borrowed if b.facet == m]
-            rows.append(
-                {
-                    "facet": facet.facet,
-                    "reliability": facet.reliability.label,
-                    "support": round(facet.support, 3),
-                    "summary": facet.summary,
-                    "quotes": facet.quotes,
-                    "gate": round(float(gates[int(facet.reliability)]), 3),
-                    "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
-                }
-            )
+        rows = _facet_rows(session, known)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "person": person,
-                    "interactions": len(known.history),
-                    "profiler": profiler,
-                    "states": states._asdict(),
-                    "facets": rows,
-                },
-                ensure_ascii=False,
-            )
-        )
+        body = {"person": person, "interactions": len(known.history), "profiler": profiler}
+        click.echo(json.dumps({**body, "states": states._asdict(), "facets": rows}, ensure_ascii=False))
         return
     click.echo(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
     if states.states:
@@ -176,6 +155,26 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
             click.echo(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
             click.echo(f"      near {peer['peer']} ({peer['similarity']:.2f})")
+
+
+def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
+    """A person's facets as `people show --json` prints them."""
+    gates, names = session.personalizer.gates(), session.graph.pseudonyms
+    rows: list[dict[str, Any]] = []
+    for m, facet in enumerate(known.persona.profile.facets):
+        lent = [b for b in known.persona.placement.borrowed if b.facet == m]
+        rows.append(
+            {
+                "facet": facet.facet,
+                "reliability": facet.reliability.label,
+                "support": round(facet.support, 3),
+                "summary": facet.summary,
+                "quotes": facet.quotes,
+                "gate": round(float(gates[int(facet.reliability)]), 3),
+                "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
+            }
+        )
+    return rows
 
 
 @people.command("forget")
