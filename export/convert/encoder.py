@@ -17,6 +17,7 @@ import numpy as np
 
 from copersona.export.common.files import replacing, room_for, scratch
 from copersona.export.common.hub import model_name
+from copersona.export.convert.weight_files import check_weight_files
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 
@@ -77,6 +78,7 @@ def check_encoder(source: Path) -> None:
     positions = _json(source / "config.json").get("max_position_embeddings", MAX_TOKENS)
     if positions < MAX_TOKENS:
         raise ExportError(f"{source}: has {positions} positions, {MAX_TOKENS} are needed; use another encoder")
+    check_weight_files(source / str(modules[0].get("path") or ""))
 
 
 def _pooling(config: dict[str, Any]) -> str:

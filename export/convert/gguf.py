@@ -9,29 +9,24 @@ applies NFC to all text itself, because llama.cpp does not know normalisers.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from copersona.export.common.files import replacing
+from copersona.export.convert.base_tensors import ARCHITECTURES, Source, renamed_tensors
 from copersona.export.convert.file_tokens import base_turns
 from copersona.export.convert.gguf_tokenizer import add_vocabulary, read_json, read_vocabulary
+from copersona.export.convert.rope import rope_theta
+from copersona.export.convert.weight_files import tensors
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.filecheck.gguf_check import check_gguf
-
-ARCHITECTURES = {
-    "Qwen2ForCausalLM": gguf.MODEL_ARCH.QWEN2,
-    "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
-    "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
-}
 
 SIZES = (
     "num_attention_heads", "hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings",
@@ -39,39 +34,6 @@ SIZES = (
 )  # fmt: skip
 FIXED = {"hidden_act": "silu", "use_sliding_window": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-
-LAYER_TENSORS = (
-    "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "attn_norm.weight", "ffn_norm.weight",
-    "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A model folder and its `config.json`, as it is but checked by `supported`."""
-
-    folder: Path
-    config: dict[str, Any]
-
-    @property
-    def architecture(self) -> Any:
-        return ARCHITECTURES[self.config["architectures"][0]]
-
-    @property
-    def heads(self) -> tuple[int, int]:
-        """How many of queries, and of keys and values."""
-        queries = self.config["num_attention_heads"]
-        return queries, self.config.get("num_key_value_heads") or queries
-
-    @property
-    def layer_tensors(self) -> tuple[str, ...]:
-        """Names of the tensors of each layer."""
-        if self.architecture == gguf.MODEL_ARCH.QWEN2:
-            return (*LAYER_TENSORS, "attn_q.bias", "attn_k.bias", "attn_v.bias")
-        if self.architecture == gguf.MODEL_ARCH.QWEN3:
-            return (*LAYER_TENSORS, "attn_q_norm.weight", "attn_k_norm.weight")
-        parts = ("q", "k", "v", "output") if self.config.get("attention_bias") else ()
-        return (*LAYER_TENSORS, *(f"attn_{part}.bias" for part in parts))
 
 
 def check_base(folder: Path) -> None:
@@ -115,7 +77,7 @@ def supported(config: Mapping[str, Any], where: Path | str = "config.json") -> N
     window = config.get("sliding_window") if name == "LlamaForCausalLM" else None
     if window or set(config.get("layer_types") or ()) - {"full_attention"}:
         raise ExportError(f"{where}: sliding_window {window} is in use, only full attention is supported")
-    _rope_theta(config, where)
+    rope_theta(config, where)
     heads, width, head = config["num_attention_heads"], config["hidden_size"], config.get("head_dim")
     if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
         raise ExportError(f"{where}: attention_bias is True, llama.cpp has none for Qwen3; use a base without biases")
@@ -182,69 +144,29 @@ def _add_model(writer: Any, source: Source, kind: str) -> None:
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(_rope_theta(config, source.folder))
+    writer.add_rope_freq_base(rope_theta(config, source.folder))
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(gguf.LlamaFileType.ALL_F32 if kind == "f32" else gguf.LlamaFileType.MOSTLY_F16)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if source.architecture == gguf.MODEL_ARCH.QWEN2:  # its heads are what the width gives each of them
         return
-    default = 128 if source.architecture == gguf.MODEL_ARCH.QWEN3 else config["hidden_size"] // heads
-    head = config.get("head_dim") or default
-    writer.add_key_length(head)
-    writer.add_value_length(head)
-    writer.add_rope_dimension_count(head)
-
-
-def _rope_theta(config: Mapping[str, Any], where: Path | str) -> float:
-    """transformers 5 keeps it in `rope_parameters`, 4 beside the other keys."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise ExportError(f"{where}: rope of the type {kind!r} is not supported; use a base without rope scaling")
-    return float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return [folder / "model.safetensors"]
-    return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-
-
-def _weights(source: Source) -> Iterator[tuple[str, Any]]:
-    """(name, open slice) of every tensor, file by file."""
-    for path in _weight_files(source.folder):
-        if not path.exists():
-            raise ExportError(f"{path}: is missing")
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  (not a dict)
-                yield name, file.get_slice(name)
+    writer.add_key_length(source.head)
+    writer.add_value_length(source.head)
+    writer.add_rope_dimension_count(source.head)
 
 
 def _write_tensors(writer: Any, source: Source, matrix_type: np.dtype[Any]) -> None:
     """Names, types and shapes first, then the data in the same order."""
-    layers, tied = source.config["num_hidden_layers"], bool(source.config.get("tie_word_embeddings"))
-    names = gguf.get_tensor_name_map(source.architecture, layers)
     dtypes: dict[str, np.dtype[Any]] = {}
-    written: set[str] = set()
-    for name, weight in _weights(source):
-        if name.endswith("rotary_emb.inv_freq") or (tied and name == "lm_head.weight"):
-            continue
-        renamed = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if renamed is None:
-            raise ExportError(f"{source.folder}: tensor {name} has no place in a GGUF")
-        shape = weight.get_shape()
+    shapes = {name: weight.get_shape() for name, weight in tensors(source.folder)}
+    for name, renamed in renamed_tensors(source, shapes).items():
+        shape = shapes[name]
         dtypes[name] = matrix_type if len(shape) > 1 else np.dtype(np.float32)
         writer.add_tensor_info(renamed, shape, dtypes[name], int(np.prod(shape)) * dtypes[name].itemsize)
-        written.add(renamed)
-    wanted = {"token_embd.weight", "output_norm.weight", *([] if tied else ["output.weight"])}
-    wanted |= {f"blk.{layer}.{name}" for layer in range(layers) for name in source.layer_tensors}
-    if written != wanted:
-        raise ExportError(f"{source.folder}: tensors missing or too many: {', '.join(sorted(written ^ wanted)[:4])}")
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for name, weight in _weights(source):
+    for name, weight in tensors(source.folder):
         if name in dtypes:
             array: NDArray[Any] = weight[:].float().numpy().astype(dtypes[name], copy=False)
             writer.write_tensor_data(np.ascontiguousarray(as_rotated(source, name, array)))

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from copersona.export.common.files import scratch
-from copersona.export.convert.gguf import Source, as_rotated, write_gguf
+from copersona.export.convert.base_tensors import Source
+from copersona.export.convert.gguf import as_rotated, write_gguf
 from copersona.export.convert.gguf_base import BASE
 from copersona.export.convert.gguf_tokenizer import read_json
 from copersona.runtime.assemble.lora import Lora

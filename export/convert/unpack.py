@@ -18,7 +18,8 @@ from gguf.quants import dequantize
 from numpy.typing import NDArray
 
 from copersona.export.common.files import replacing_folder, scratch, write_text
-from copersona.export.convert.gguf import ARCHITECTURES, check_base, write_gguf
+from copersona.export.convert.base_tensors import ARCHITECTURES
+from copersona.export.convert.gguf import check_base, write_gguf
 from copersona.export.convert.pre_tokenizers import named
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError

@@ -264,6 +264,7 @@ STEPS = {
 def check_inputs(run: Run) -> None:
     """Fail before the first long step if a folder that a later step needs is not there, the base not supported, or the
     context too long for it."""
+    from copersona.export.convert.base_tensors import check_weights
     from copersona.export.convert.gguf import check_base
     from copersona.export.convert.gguf_tokenizer import read_json
 
@@ -272,6 +273,7 @@ def check_inputs(run: Run) -> None:
     if missing:
         raise ExportError(f"{base}: no Hugging Face model folder ({', '.join(missing)} missing); give --base DIR")
     check_base(base)
+    check_weights(base)
     if run.settings.thin and read_source(base) is None:
         raise ExportError(f"{base}: --thin names the GGUF that a bundle is assembled with; give --base FILE.gguf")
     check_encoder(Path(run.settings.encoder))

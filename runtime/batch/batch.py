@@ -30,11 +30,13 @@ SYNC = 0.25  # seconds between two writes to the device, where answers come fast
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a run did: answers it made, answers that were there from before, lines that were rejected."""
+    """What a run did: answers it made, answers that were there from before, lines that were rejected, and of the
+    answers it made those whose request was longer than its room."""
 
     answered: int
     before: int
     rejected: int
+    cut: int = 0
 
 
 class _Line(NamedTuple):
@@ -78,9 +80,9 @@ def generate_file(
             before = len(file.done)
             todo = [line for line in lines if line.request.id not in file.done]
             todo.sort(key=lambda line: (line.request.person or "", line.number))
-            _answer(session, store, todo, file, rejects, sampling, personas)
+            cut = _answer(session, store, todo, file, rejects, sampling, personas)
             file.put_in_order([line.request.id for line in lines])
-            return Generated(len(file.done) - before, before, rejects.count)
+            return Generated(len(file.done) - before, before, rejects.count, cut)
 
 
 def _read(requests: Path, store: PeopleStore, personas: bool) -> tuple[list[_Line], dict[int, str]]:
@@ -145,11 +147,11 @@ def _answer(
     rejects: Rejects,
     sampling: Sampling,
     personas: bool,
-) -> None:
-    """Answer and write; what is finished is written also when something ends this early."""
+) -> int:
+    """Answer and write; what is finished is written also when something ends this early. How many requests were cut."""
     numbers = {line.request.id: line.number for line in todo}
     waiting: list[tuple[str, Mapping[str, Any]]] = []
-    tokens, gone, start = 0, 0, time.monotonic()
+    tokens, gone, cut, start = 0, 0, 0, time.monotonic()
     written = start
     with meter("answering", len(todo)) as tell:
         try:
@@ -160,6 +162,7 @@ def _answer(
                     continue
                 waiting.append((asked.id, _body(asked, answer)))
                 tokens += answer.receipt.pieces
+                cut += answer.request_cut > 0
                 gone += 1
                 now = time.monotonic()
                 if now - written >= SYNC:
@@ -169,6 +172,7 @@ def _answer(
         finally:
             file.add(waiting)
             tell(gone, f"{tokens / max(time.monotonic() - start, 1e-9):.0f} tokens/s")
+    return cut
 
 
 def _asked(

@@ -153,6 +153,8 @@ class Stage:
         self._screen.request(request)
         for person in self._chosen:
             answer = self._demo.answer(request, person, self._sampling)
+            if answer.request_cut and person == self._chosen[0]:
+                self._screen.say(f"  {answer.request_cut:,} tokens of its middle do not fit and are left out")
             self._screen.stream(person, iter(answer))
             self._screen.shown(self._demo.shown(answer))
 

@@ -27,7 +27,7 @@ from copersona.runtime.cli.commands import (
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.people import people
-from copersona.runtime.cli.request import read_request
+from copersona.runtime.cli.request import read_request, say_cut, too_long
 from copersona.runtime.common.errors import HistoryError
 
 P = ParamSpec("P")
@@ -113,9 +113,9 @@ def ask(
     with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
         known = None if no_persona or person is None else known_person(session, person)
         answer = session.answer(request, known, sampling)
+        say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
-            if not as_json:
-                click.echo(piece, nl=False)
+            click.echo("" if as_json else piece, nl=False)
         record = answer.receipt
     if as_json:
         body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
@@ -167,6 +167,9 @@ def generate(
         done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
     kept = f", {done.before} were there" if done.before else ""
     click.echo(f"{done.answered} answers in {answers}{kept}", err=True)
+    if done.cut:
+        said = too_long(0, session.context.request_tokens)
+        click.echo(f"note: of {done.cut:,} of them the request is {said}; receipts say how much", err=True)
     if done.rejected:
         raise HistoryError(f"{requests}: not answered: {done.rejected} of the lines; {rejects_path(answers)} says why")
 

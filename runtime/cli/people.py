@@ -161,7 +161,7 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
-    """A person's facets for `people show`."""
+    """A person's facets as `people show --json` prints them."""
     gates, names = session.personalizer.gates(), session.graph.pseudonyms
     rows: list[dict[str, Any]] = []
     for m, facet in enumerate(known.persona.profile.facets):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import click
+
 from copersona.runtime.common.errors import HistoryError
 
 LONGEST = 200_000  # characters
@@ -27,6 +29,18 @@ def read_request(given: str, *, escapes: bool) -> str:
     if len(text) > LONGEST:
         raise HistoryError(f"the request has more than {LONGEST:,} characters; shorten it")
     return text
+
+
+def too_long(left_out: int, room: int) -> str:
+    """What is said of a request that is longer than its room, as the end of a sentence."""
+    what = f"{left_out:,} tokens of its middle are" if left_out else "its middle is"
+    return f"longer than its room of {room:,} tokens: {what} left out (--request-tokens gives it more)"
+
+
+def say_cut(left_out: int, room: int) -> None:
+    """One line on stderr if tokens of a request are left out."""
+    if left_out:
+        click.echo(f"note: the request is {too_long(left_out, room)}", err=True)
 
 
 def _from_stdin() -> str:

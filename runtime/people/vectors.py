@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.progress import track
 from copersona.runtime.profile.profiler import Encode
 
 if TYPE_CHECKING:
     from copersona.runtime.people.store import PeopleStore
 
 REMEMBERED = 50_000  # texts in memory; the oldest go first
+
+SAID = 100  # texts to encode from which on it is said how far it is
+AT_ONCE = 32  # vectors that are kept in one write
 
 
 class Vectors:
@@ -32,7 +36,8 @@ class Vectors:
         return self._remember(text, self._encode(text)) if found is None else found
 
     def recall(self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str) -> None:
-        """Have the vectors of a person's texts at hand: read from the store, or encoded and kept there.
+        """Have the vectors of a person's texts at hand: read from the store, or encoded and kept there as they come, so
+        that who stops it goes on from there. Many of them are said on stderr.
 
         `encoder` is the hash of the encoder that this was made with.
 
@@ -45,8 +50,17 @@ class Vectors:
         kept = store.vectors(person, encoder)
         for digest in wanted.keys() & kept.keys():
             self._remember(wanted[digest], np.frombuffer(kept[digest], dtype="<f4").astype(np.float32))
-        missing = {digest: self(text) for digest, text in wanted.items() if digest not in kept}
-        store.keep_vectors(person, encoder, {d: v.astype("<f4").tobytes() for d, v in missing.items()})
+        missing = [digest for digest in wanted if digest not in kept]
+        made: dict[str, bytes] = {}
+        try:
+            for digest in track(missing, f"{person}: encoding texts") if len(missing) >= SAID else missing:
+                made[digest] = self(wanted[digest]).astype("<f4").tobytes()
+                if len(made) >= AT_ONCE:
+                    store.keep_vectors(person, encoder, made)
+                    made = {}
+        finally:
+            if made:
+                store.keep_vectors(person, encoder, made)
 
     def _remember(self, text: str, vector: F32) -> F32:
         if len(self._found) >= REMEMBERED:

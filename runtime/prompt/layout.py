@@ -45,6 +45,8 @@ class Prompt:
     matched: tuple[Interaction, ...] = ()
     peers: tuple[PeerLine, ...] = ()
     cut: tuple[str, ...] = ()
+    request_cut: int = 0
+    """Tokens of the request that are not there, from its middle; they are among `cut` too."""
 
     @property
     def history(self) -> tuple[Interaction, ...]:
@@ -160,11 +162,12 @@ class Layout:
         """The prompt of one request; `matched` are up to the places that were left for them."""
         cut = list(fixed.cut)
         picked, _ = self._history(matched, len(matched), fixed.room, cut)
+        asked, request_cut = self._request(request, cut)
         rows = [
             ("system", fixed.system),
             ("recent", fixed.turns),
             ("matched", tuple(t for _, turn in picked for t in turn)),
-            ("request", self._request(request, cut)),
+            ("request", asked),
         ]
         if self.settings.place != "first":
             rows.insert(2 if self.settings.place == "middle" else 3, ("profile", fixed.profile))
@@ -175,6 +178,7 @@ class Layout:
             matched=tuple(item for item, _ in picked),
             peers=fixed.peers,
             cut=tuple(cut),
+            request_cut=request_cut,
         )
 
     def _profile(
@@ -247,9 +251,17 @@ class Layout:
         mark = tuple(self._tokens.tokenize(CUT))
         return tokens if len(tokens) <= room else (*tokens[: max(room - len(mark), 0)], *mark)
 
-    def _request(self, request: str, cut: list[str]) -> tuple[int, ...]:
-        tokens = self.text(request)
-        if len(tokens) > self.settings.request_tokens:
-            cut.append(f"{len(tokens) - self.settings.request_tokens} tokens of the request")
-            tokens = tokens[: self.settings.request_tokens]
-        return (*self._frames.request.open, *tokens, *self._frames.request.close)
+    def _request(self, request: str, cut: list[str]) -> tuple[tuple[int, ...], int]:
+        """The request's turn and the answer's opening, and how many tokens of the request are left out: from its
+        middle, as what is asked often stands at its end, and what it is about at its beginning."""
+        tokens, most = self.text(request), self.settings.request_tokens
+        left = 0
+        if len(tokens) > most:
+            mark = tuple(self._tokens.tokenize(CUT))
+            mark = mark if len(mark) <= most // 4 else ()
+            first = (most - len(mark)) // 2
+            last = most - len(mark) - first
+            left = len(tokens) - first - last
+            cut.append(f"{left} tokens of the request")
+            tokens = (*tokens[:first], *mark, *tokens[len(tokens) - last :])
+        return (*self._frames.request.open, *tokens, *self._frames.request.close), left

@@ -39,11 +39,12 @@ class Score:
 
 class Answer:
     """A stream of text; iterate it once. `receipt` is there when the stream has ended, `text` holds what came so
-    far."""
+    far. `request_cut` tokens of the request's middle did not fit its room and were left out."""
 
-    def __init__(self, pieces: Iterable[str], receipt: Callable[[], Receipt]) -> None:
+    def __init__(self, pieces: Iterable[str], receipt: Callable[[], Receipt], request_cut: int = 0) -> None:
         self._pieces = pieces
         self._make_receipt = receipt
+        self.request_cut = request_cut
         self._parts: list[str] = []
         self.done = False
 

@@ -224,7 +224,7 @@ class Session(Closing):
         pieces = self.engine.generate(wanted.soft, wanted.tokens, sampling, prefix=wanted.prefix)
         person = known.name if person is None and known is not None else person
         receipt = lambda: make_receipt(self, request, prompt, known, sampling, person)
-        return Answer((piece.text for piece in pieces), receipt)
+        return Answer((piece.text for piece in pieces), receipt, prompt.request_cut)
 
     def answer_many(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | ModelRefused]]:
         """Answer several requests at once, as many as the bundle was opened for; each is given when it is finished,
@@ -238,7 +238,8 @@ class Session(Closing):
                 yield one, found
                 continue
             args = (self, one.request, prompt, one.known, one.sampling, one.person)
-            yield one, Answer([piece.text for piece in found], functools.partial(make_receipt, *args)).finish()
+            receipt = functools.partial(make_receipt, *args)
+            yield one, Answer([piece.text for piece in found], receipt, prompt.request_cut).finish()
 
     def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt], Wanted]]:
         for one in asked:

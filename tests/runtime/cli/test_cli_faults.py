@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from copersona.runtime.cli.main import main
+from copersona.runtime.session.session import open_bundle
 
 from .conftest import call, fails, works
 
@@ -213,3 +214,32 @@ def test_doctor_names_a_home_that_cannot_be_written(
     monkeypatch.setenv("COPERSONA_HOME", str(tmp_path / "new" / "home"))
     assert "ok   people store: " in works("doctor")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("words", [300, 20_000])
+def test_what_a_long_request_loses_is_said_and_both_its_ends_are_kept(
+    words: int, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    request = "Beginning. " + "word " * words + "What is the end?"
+    done = call("ask", tiny_bundle, request, "--request-tokens", 64, "--json", *QUICK)
+    assert done.exit_code == 0
+    body = json.loads(done.stdout)["receipt"]
+    [lost] = body["left_out"]
+    number = int(lost.split()[0])
+    assert lost == f"{number} tokens of the request"
+    assert done.stderr == (
+        f"note: the request is longer than its room of 64 tokens: {number:,} tokens of its middle are left out "
+        "(--request-tokens gives it more)\n"
+    )
+    with open_bundle(tiny_bundle, context={"request_tokens": 64}) as session:
+        prompt = session.prompt(request, None)
+        shown = session.engine.detokenize([t for s in prompt.segments if s.name == "request" for t in s.tokens])
+    assert "Beginning. word" in shown
+    assert "word ..." in shown
+    assert "word What is the end?" in shown
+    requests = tmp_path / "requests.jsonl"
+    rows = [{"id": str(n), "person": None, "input": text} for n, text in enumerate((request, "Short.", request))]
+    requests.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = call("generate", tiny_bundle, requests, tmp_path / "answers.jsonl", "--request-tokens", 64, *QUICK)
+    assert "note: of 2 of them the request is longer than its room of 64 tokens" in made.stderr
+    assert "note" not in call("ask", tiny_bundle, "Short.", *QUICK).stderr

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.errors import ModelError
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people import vectors
 from copersona.runtime.people.store import PeopleStore
@@ -80,3 +81,49 @@ def test_forgotten_means_gone_for_vectors_too(tmp_path: Path) -> None:
         assert len(store.vectors("ben", "e")) == 1
         store.keep_vectors("ana", "e", {"digest": b"late"})  # of someone forgotten meanwhile
         assert store.vectors("ana", "e") == {}
+
+
+@pytest.mark.parametrize("stopped_at", [0, 1, 31, 32, 33, 100])
+@pytest.mark.parametrize("how", [KeyboardInterrupt, ModelError])
+def test_what_was_encoded_before_a_stop_is_kept(stopped_at: int, how: type[BaseException], tmp_path: Path) -> None:
+    texts = [f"text {n}" for n in range(150)]
+    asked: list[str] = []
+
+    def cut(text: str) -> F32:
+        if len(asked) == stopped_at:
+            raise how
+        asked.append(text)
+        return np.ones(3, np.float32)
+
+    with store_of(tmp_path, "ana") as store:
+        with pytest.raises(how):
+            Vectors(cut).recall(texts, store, "ana", "e")
+        assert len(store.vectors("ana", "e")) == stopped_at
+        rest = Counting()
+        Vectors(rest).recall(texts, store, "ana", "e")
+        assert rest.asked == texts[stopped_at:]
+
+
+def test_a_kill_loses_no_more_than_one_write(tmp_path: Path) -> None:
+    kept: list[int] = []
+    with store_of(tmp_path, "ana") as store:
+
+        def watched(text: str) -> F32:
+            kept.append(len(store.vectors("ana", "e")))
+            return np.ones(3, np.float32)
+
+        Vectors(watched).recall([f"text {n}" for n in range(200)], store, "ana", "e")
+    assert all(n - found <= vectors.AT_ONCE for n, found in enumerate(kept))
+
+
+def test_many_texts_are_said_and_few_are_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with store_of(tmp_path, "ana") as store:
+        known = Vectors(Counting())
+        known.recall([f"few {n}" for n in range(99)], store, "ana", "e")
+        assert capsys.readouterr().err == ""
+        known.recall([f"many {n}" for n in range(100)], store, "ana", "e")
+        assert capsys.readouterr().err.startswith(
+            "ana: encoding texts: 0 of 100 ...\nana: encoding texts: 100 of 100 in "
+        )
+        known.recall([f"many {n}" for n in range(100)], store, "ana", "e")
+        assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.persona.peer_lines import PeerLine, peer_line
 from copersona.runtime.profile.facets import FacetProfile, Reliability
 from copersona.runtime.prompt.layout import CAUTION, CUT, INSTRUCTION, Layout, Prompt, Segment
@@ -168,8 +168,27 @@ def test_control_tokens_in_what_people_wrote_stay_text() -> None:
 
 def test_a_long_request_is_cut_and_that_is_said() -> None:
     prompt = layout(request_tokens=10).prompt("0123456789abc")
-    assert segment(prompt, "request") == "<user\n0123456789>\n<assistant\n"
+    assert segment(prompt, "request") == "<user\n0123489abc>\n<assistant\n"
     assert prompt.cut == ("3 tokens of the request",)
+    assert prompt.request_cut == 3
+    assert layout(request_tokens=13).prompt("0123456789abc").request_cut == 0
+
+
+@given(st.text(alphabet="abc ", min_size=1, max_size=200), st.integers(0, 120))
+def test_of_a_long_request_both_ends_are_kept_and_the_middle_is_marked(text: str, room: int) -> None:
+    asked = clean_text(text)
+    prompt = layout(request_tokens=room).prompt(text)
+    kept = segment(prompt, "request").removeprefix("<user\n").removesuffix(">\n<assistant\n")
+    if len(asked) <= room:
+        assert kept == asked
+        assert prompt.request_cut == 0
+        return
+    assert len(kept) == room
+    ends = kept.replace(CUT, "", 1) if len(CUT) <= room // 4 else kept
+    assert asked.startswith(ends[: len(ends) // 2])
+    assert asked.endswith(ends[len(ends) // 2 :])
+    assert prompt.request_cut == len(asked) - len(ends)
+    assert prompt.cut == (f"{prompt.request_cut} tokens of the request",)
 
 
 def test_facets_that_do_not_fit_are_left_out_whole() -> None:
