@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from copersona.export.common.hub import model_name
 from copersona.export.common.source import read_source
 from copersona.export.convert import gguf_base
+from copersona.export.convert.file_tokens import FileTokens
 from copersona.export.convert.gguf_base import base_folder
 from copersona.export.convert.pre_tokenizers import PRE_TOKENIZERS, named, steps_of
-from copersona.export.training.examples import FileTokens
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.engine.engine import Engine, quantize
