@@ -56,7 +56,8 @@ class Styles:
 
 def without_topics(text: str) -> str:
     """A text in which every topic word is a blank of the same case; figures become zeros."""
-    return WORD.sub(lambda found: _blank(found[0]), text)
+    blanked: str = WORD.sub(lambda found: _blank(found[0]), text)
+    return blanked
 
 
 def _blank(word: str) -> str:
