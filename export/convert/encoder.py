@@ -7,9 +7,11 @@ feed-forward outputs of the first half of the layers stay float: their inputs ha
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
             raise ExportError(
                 f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})"
             ) from error
-        with replacing(model) as part:
+        with replacing(model) as part, _names_by_chance():
             quantize_dynamic(
                 f"{folder}/model.onnx",
                 str(part),
@@ -54,6 +56,18 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
             )
         with replacing(tokenizer) as part:
             part.write_bytes((folder / "tokenizer.json").read_bytes())
+
+
+@contextlib.contextmanager
+def _names_by_chance() -> Iterator[None]:
+    """Have onnx name its temporary files by chance: by its own way, `uuid1`, the C library looks at the numbers of the
+    machine's network cards, through a socket, and keeps a clock in the system's folders."""
+    by_card = uuid.uuid1
+    uuid.uuid1 = lambda *_: uuid.uuid4()
+    try:
+        yield
+    finally:
+        uuid.uuid1 = by_card
 
 
 def check_encoder(source: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.data.splits import LEAST_PEOPLE, known_history, make_splits, training_people
+from copersona.export.data.splits import LEAST_PEOPLE, make_splits, seen_history, training_people
 from copersona.export.discovery.candidates import REDUNDANT, Discovery
 from copersona.export.discovery.clusters import MIN_PEOPLE, document, term_matrix
 from copersona.export.discovery.discover import discover
@@ -180,5 +180,5 @@ def test_as_many_people_as_the_guide_asks_for_are_enough() -> None:
     for seed in range(3):
         chosen = {person: histories[person] for person in list(histories)[seed : seed + LEAST_PEOPLE]}
         splits = make_splits(chosen, seed)
-        known = {person: known_history(chosen, splits, person) for person in training_people(splits)}
+        known = {person: seen_history(chosen, splits, person) for person in training_people(splits)}
         assert len(discover(known, encode, facets=3, seed=seed).schema) == 3

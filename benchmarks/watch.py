@@ -1,0 +1,186 @@
+"""Run every command for 20 seconds under a watch: what leaves the machine, whose names are looked up, what is written.
+
+    python benchmarks/watch.py                                                      the commands of the runtime
+    python benchmarks/watch.py --base DIR --encoder DIR                             an export too, of 24 invented people
+    python benchmarks/watch.py --base DIR --encoder DIR --data ../shared/data       and the training of a base
+
+Each command runs in an empty home of its own, and stays for as long when it is done: what a library does in the
+background of a process, it has the time to do. Ends with 1 when anything was seen. `syscalls.py` says how it is seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from syscalls import Seen, watched
+
+DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
+STAY = """
+import sys, time
+end = time.monotonic() + float(sys.argv[1])
+from copersona.runtime.cli.main import main
+code = 0
+try:
+    main(sys.argv[2:])
+except SystemExit as done:
+    code = done.code
+sys.stdout.flush()
+time.sleep(max(end - time.monotonic(), 0))
+sys.exit(code)
+"""
+LIBRARY = """
+import sys, time
+end = time.monotonic() + float(sys.argv[1])
+from copersona import runtime
+with runtime.open_bundle(sys.argv[2]) as session, runtime.PeopleStore() as people:
+    people.add(runtime.read_history(sys.argv[3]))
+    for person in people.people():
+        session.answer("Write a review.", session.person(people, person.name), runtime.Sampling(max_tokens=8)).finish()
+    time.sleep(max(end - time.monotonic(), 0))
+"""
+QUICK = ("--max-tokens", "8", "--threads", "1")
+SMALL = ("--facets", "3", "--epochs", "1", "--soft-tokens", "4", "--budget", "256", "--profile-tokens", "64",
+         "--peer-tokens", "64")  # fmt: skip
+STEPS = ("discover", "profile", "graph", "train", "convert", "bundle")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way in: what is called, what it may write beside the store, and whether its input stays open.
+
+    An export is not `strict`: a socket that is made and never used is told and no fault. Its libraries make such to see
+    what the machine has (urllib3: whether it has IPv6).
+    """
+
+    name: str
+    arguments: Sequence[object]
+    outputs: Sequence[Path] = ()
+    code: str = STAY
+    held: bool = False
+    strict: bool = True
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folders of one process: all it may write to is `store`, and `scratch`, which is to be empty in the end."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    def environment(self) -> dict[str, str]:
+        """That of someone who has just signed in: no cache, no setting that would keep a library quiet."""
+        quiet = ("ORT_", "HF_", "XDG_", "TRANSFORMERS_", "DO_NOT_TRACK", "COPERSONA_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(quiet)}
+        for path in (self.folder / "user", self.store, self.scratch):
+            path.mkdir(parents=True, exist_ok=True)
+        return {**kept, "HOME": str(self.folder / "user"), "TMPDIR": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1",
+                "COPERSONA_HOME": str(self.store)}  # fmt: skip
+
+    def left_behind(self) -> list[Path]:
+        """Files of the user's folders that were empty."""
+        return [path for name in ("user", "scratch") for path in (self.folder / name).rglob("*")]
+
+
+def run_watched(way: Way, home: Home, seconds: float) -> tuple[Seen, list[str]]:
+    """What one way in asked for, and what of it is a fault, in words."""
+    command = [sys.executable, "-c", way.code, str(seconds), *map(str, way.arguments)]
+    seen = watched(command, environment=home.environment(), hold=seconds if way.held else 0.0, timeout=3600)
+    faults = [f"leaves: {one}" for one in (seen.left() if way.strict else [*seen.connections, *seen.lookups])]
+    faults += [f"writes: {path}" for path in seen.outside([home.store, home.scratch, *way.outputs])]
+    faults += [f"left behind: {path}" for path in home.left_behind()]
+    faults += [] if seen.code == 0 else [f"ended with {seen.code}: {seen.output[-400:]}"]
+    return seen, faults
+
+
+def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
+    """The commands of the runtime and the library, in an order in which each finds what it needs."""
+    people, requests, answers = DEMO / "people.jsonl", work / "requests.jsonl", work / "answers.jsonl"
+    requests.write_text(json.dumps({"id": "1", "person": "Bex", "input": "Write a review."}) + "\n")
+    yield Way("people import", ("people", "import", bundle, people))
+    yield Way("people list", ("people", "list", bundle))
+    yield Way("people show", ("people", "show", bundle, "Bex"))
+    dense = ("--matched", "2", "--matcher", "dense", "--recent", "1")
+    yield Way("ask", ("ask", bundle, "Write a review.", "--person", "Bex", *dense, *QUICK))
+    yield Way("generate", ("generate", bundle, requests, answers, *QUICK), [work])
+    yield Way("people forget", ("people", "forget", "Bex"))
+    yield Way("bundle show", ("bundle", "show", bundle))
+    yield Way("bundle verify", ("bundle", "verify", bundle))
+    yield Way("doctor", ("doctor", bundle))
+    yield Way("demo", ("demo", "--bundle", bundle, "--person", "Bex", *QUICK), held=True)
+    yield Way("library", (bundle, people), code=LIBRARY)
+
+
+def export_ways(work: Path, base: Path, encoder: Path) -> Iterator[Way]:
+    """An export of invented people from nothing, and what is done with it."""
+    people, run = work / "people.jsonl", work / "run"
+    yield Way("export invent", ("export", "invent", people, "--people", "24"), [work], strict=False)
+    loose = [f"--{name}=1" for name in ("min-review", "min-users-per-item", "min-reviews-per-user", "min-profile")]
+    prepare = ("export", "prepare", people, "--out", work / "prepared.jsonl", *loose, "--min-profiles-per-item=1")
+    yield Way("export prepare", prepare, [work], strict=False)
+    models = ("--base", base, "--encoder", encoder)
+    yield Way("export run", ("export", "run", people, *models, "--out", run, *SMALL), [work], strict=False)
+    for step in STEPS:
+        yield Way(f"export {step}", ("export", step, run), [work], strict=False)
+    yield Way("export compare", ("export", "compare", run, run), [work], strict=False)
+    yield Way("export measure", ("export", "measure", run, "--people", "16"), [work], strict=False)
+    yield Way("export unpack", ("export", "unpack", run / "bundle", "--out", work / "unpacked"), [work], strict=False)
+    few = ("--only", "methods", "--limit", "3", "--texts", "2", "--max-tokens", "4")
+    yield Way(
+        "evaluate", ("evaluate", run / "bundle", "--run", run, "--out", work / "report", *few), [work], strict=False
+    )
+
+
+def base_ways(work: Path, data: Path) -> Iterator[Way]:
+    """The training of a base, as short as it can be, and its figures."""
+    yield Way(
+        "export base", ("export", "base", work / "base", "--data", data, "--tokens", "20000"), [work], strict=False
+    )
+    measured = (f"base={work / 'base' / 'model'}", "--data", data, "--out", work / "figures.json")
+    yield Way("export measure-base", ("export", "measure-base", *measured), [work], strict=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, default=DEMO / "bundle")
+    for name in ("--base", "--encoder", "--data"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these, and what they need goes before them")
+    asked = parser.parse_args()
+    faulty = 0
+    with tempfile.TemporaryDirectory() as folder:
+        work, home = Path(folder) / "work", Home(Path(folder).resolve() / "home")
+        work.mkdir()
+        ways = [*runtime_ways(asked.bundle.resolve(), work.resolve())]
+        if asked.base and asked.encoder:
+            ways += export_ways(work.resolve(), asked.base.resolve(), asked.encoder.resolve())
+        if asked.data:
+            ways += base_ways(work.resolve(), asked.data.resolve())
+        for way in ways:
+            if asked.only and way.name not in asked.only:
+                continue
+            seen, faults = run_watched(way, home, asked.seconds)
+            faulty += bool(faults)
+            print(f"{way.name}: {len(seen.lookups)} look-ups, {len(seen.sockets)} internet sockets, "
+                  f"{len(seen.written)} files opened to write, {len(faults)} faults", flush=True)  # fmt: skip
+            for fault in dict.fromkeys(faults):
+                print(f"  {fault}")
+    sys.exit(1 if faulty else 0)
+
+
+if __name__ == "__main__":
+    main()
