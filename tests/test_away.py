@@ -6,7 +6,6 @@ import importlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,9 +18,9 @@ pytestmark = pytest.mark.export
 
 
 @pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def away(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(BENCHMARKS)
-    yield importlib.import_module("away")
+    return importlib.import_module("away")
 
 
 def test_a_row_is_trained_from_pieces_and_comes_back_in_shards(

@@ -29,6 +29,7 @@ def inputs(base: Path, encoder: Path) -> Any:
     train = SimpleNamespace(soft_tokens=4)
     return SimpleNamespace(
         settings=SimpleNamespace(
+            thin=False,
             base=str(base),
             encoder=str(encoder),
             keep=None,

@@ -454,7 +454,7 @@ def test_a_model_for_sentence_vectors_is_refused(bases: Callable[[str], Path], t
 
 def test_an_export_checks_its_base_first(bases: Callable[[str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bases("Llama tied"), tmp_path / "base"))
-    run: Any = SimpleNamespace(settings=SimpleNamespace(base=str(folder), encoder=str(tmp_path)))
+    run: Any = SimpleNamespace(settings=SimpleNamespace(base=str(folder), encoder=str(tmp_path), thin=False))
     with pytest.raises(ExportError, match="no sentence-transformers folder"):
         check_inputs(run)
     change_json(folder / "config.json", num_experts=4)

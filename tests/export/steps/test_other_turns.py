@@ -56,7 +56,7 @@ def run(tiny_run: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_bundle_of_other_turns_answers_in_them(run: Run, base: Path) -> None:
     turns = base_turns(base)
     assert open_manifest(run.path("bundle")).settings["turns"] == turns_json(turns)
-    history = next(iter(run.known.values()))
+    history = next(iter(run.training_histories.values()))
     with open_bundle(run.path("bundle")) as session:
         someone = session.know(history)
         prompt = session.prompt("What now?", someone)

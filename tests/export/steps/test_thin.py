@@ -86,7 +86,7 @@ def test_assembled_it_is_the_whole_bundle_of_the_run(run: Run, thin: Path, tiny_
     assert made.settings["assembled_from"] == open_manifest(thin).bundle_id
     assert made.population_id == packed.population_id == open_manifest(thin).population_id
     with open_bundle(tmp_path / "out") as session:
-        assert session.answer("Write a review.", None).finish().receipt.bundle_id == session.manifest.bundle_id
+        assert session.answer("Write a review.", None).finish().receipt.versions["bundle"] == session.manifest.bundle_id
 
 
 def test_verify_and_show_tell_of_a_thin_one(thin: Path, tiny_gguf: Path) -> None:
