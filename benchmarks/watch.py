@@ -138,6 +138,11 @@ def export_ways(work: Path, base: Path, encoder: Path) -> Iterator[Way]:
     yield Way("export compare", ("export", "compare", run, run), [work], strict=False)
     yield Way("export measure", ("export", "measure", run, "--people", "16"), [work], strict=False)
     yield Way("export unpack", ("export", "unpack", run / "bundle", "--out", work / "unpacked"), [work], strict=False)
+    gguf, thin = run / "model.gguf", work / "thin"
+    packed = ("--base", gguf, "--encoder", encoder, "--out", thin, *SMALL, "--thin")
+    yield Way("export run --thin", ("export", "run", people, *packed), [work], strict=False)
+    whole = ("bundle", "assemble", thin / "bundle", "--base", gguf, "--out", work / "whole")
+    yield Way("bundle assemble", whole, [work], strict=False)
     few = ("--only", "methods", "--limit", "3", "--texts", "2", "--max-tokens", "4")
     yield Way(
         "evaluate", ("evaluate", run / "bundle", "--run", run, "--out", work / "report", *few), [work], strict=False
