@@ -4,7 +4,7 @@
 
 * tokens: the rebuilt tokenizer against llama.cpp on 5,000 strings of the tests (code, emoji, all scripts, digits, white
   space, control tokens as text), after the runtime's normalisation
-* logits: float32, torch against llama.cpp, 200 positions behind a random soft prompt, with a random LoRA merged
+* logits: float32, torch against llama.cpp, 200 positions of English behind a random soft prompt, a random LoRA merged
 * seconds and megabytes of dequantising (once, into the cache) and of merging and quantising
 """
 
@@ -32,6 +32,7 @@ from copersona.runtime.engine.engine import Engine
 
 STRINGS, POSITIONS, SOFT = 5_000, 200, 20
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+PROSE = Path(__file__).parent.parent / "docs" / "architecture.md"
 TEXTS = Path(__file__).parent.parent / "tests" / "export" / "convert" / "test_models.py"
 
 
@@ -79,7 +80,7 @@ def logits(folder: Path, work: Path) -> dict[str, float]:
     lora = convert_lora(work / "adapter", folder, work / "lora.safetensors")
     rng = np.random.default_rng(5)
     soft = rng.normal(0, 0.05, (SOFT, model.config.hidden_size)).astype(np.float32)
-    ids = rng.integers(300, 20_000, POSITIONS).tolist()
+    ids = FileTokens(folder / "tokenizer.json").tokenize(PROSE.read_text(encoding="utf-8"))[:POSITIONS]
     theirs = torch_logits(model, soft, ids, torch)
     del model
     merge(folder / BASE, lora, work / "full.gguf")

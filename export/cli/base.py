@@ -12,6 +12,7 @@ import click
 from copersona.export.common.extra import ready
 from copersona.export.common.figures import report_lines
 from copersona.runtime.cli.commands import AS_JSON, foreseen
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ExportError
 
 
@@ -50,9 +51,9 @@ def base(
     given: dict[str, Any] = {"batch": batch, "micro": micro, "lr": lr, "seed": seed}
     train = replace(recipe.train, **{k: v for k, v in given.items() if v is not None})
     recipe = replace(recipe, tokens=tokens or 0, train=train)
-    say = lambda line: click.echo(line, err=True)
+    say = lambda line: say(line, err=True)
     done = make_base(out, recipe, hours=hours, say=say, decay_now=decay_now)
-    click.echo(str(done))
+    say(str(done))
 
 
 @click.command("unpack")
@@ -68,7 +69,7 @@ def unpack(bundle: Path, out: Path) -> None:
     ready()
     from copersona.export.convert.unpack import unpack_model
 
-    click.echo(str(unpack_model(bundle, out)))
+    say(str(unpack_model(bundle, out)))
 
 
 @click.command("measure-base")
@@ -97,7 +98,7 @@ def measure_base(models: tuple[str, ...], data: Path, out: Path, posts: int, peo
         click.echo(json.dumps(figures, ensure_ascii=False))
         return
     for line in report_lines(figures, ""):
-        click.echo(line)
+        say(line)
 
 
 def _named(model: str) -> tuple[str, Path]:

@@ -18,6 +18,7 @@ from copersona.export.common.extra import ready
 from copersona.export.common.figures import report_lines, sizes
 from copersona.runtime.cli.commands import AS_JSON, foreseen
 from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ExportError
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
@@ -114,22 +115,22 @@ def run(out: Path, as_json: bool, **options: Any) -> None:
 def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
     from copersona.export.steps.pipeline import run_steps
 
-    done = run_steps(work, steps, lambda line: click.echo(line, err=True))
+    done = run_steps(work, steps, lambda line: say(line, err=True))
     if as_json:
         click.echo(json.dumps([asdict(d) for d in done], ensure_ascii=False))
         return
-    click.echo(f"\n{'step':<10}{'seconds':>10}{'peak MB':>10}")
+    say(f"\n{'step':<10}{'seconds':>10}{'peak MB':>10}")
     for one in done:
-        click.echo(f"{one.step:<10}{one.seconds:>10.1f}{one.peak_megabytes:>10.0f}")
+        say(f"{one.step:<10}{one.seconds:>10.1f}{one.peak_megabytes:>10.0f}")
     total, peak = sum(one.seconds for one in done), max((one.peak_megabytes for one in done), default=0)
-    click.echo(f"{'all':<10}{total:>10.1f}{peak:>10.0f}")
-    click.echo(f"\n{'size':<28}{'MB':>10}")
+    say(f"{'all':<10}{total:>10.1f}{peak:>10.0f}")
+    say(f"\n{'size':<28}{'MB':>10}")
     for name, size in sizes(work.folder):
-        click.echo(f"{name:<28}{size / 1e6:>10.1f}")
+        say(f"{name:<28}{size / 1e6:>10.1f}")
     for one in done:
-        click.echo(f"\n{one.step}")
+        say(f"\n{one.step}")
         for line in report_lines(one.report):
-            click.echo(line)
+            say(line)
 
 
 def _step(name: str, text: str) -> None:
@@ -167,7 +168,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
         click.echo(json.dumps(same))
     else:
         for name, equal in same.items():
-            click.echo(f"{name}: {'the same' if equal else 'DIFFERENT'}")
+            say(f"{name}: {'the same' if equal else 'DIFFERENT'}")
     if not all(same.values()):
         raise SystemExit(1)
 
@@ -193,7 +194,7 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
         click.echo(json.dumps(figures, ensure_ascii=False))
         return
     for line in report_lines(figures, ""):
-        click.echo(line)
+        say(line)
 
 
 @export.command("invent")
@@ -217,7 +218,7 @@ def invent(out: Path, people: int, seed: int, hidden: float, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps(figures))
         return
-    click.echo(f"{out}: {', '.join(f'{name} {number}' for name, number in figures.items())}")
+    say(f"{out}: {', '.join(f'{name} {number}' for name, number in figures.items())}")
 
 
 @export.command("prepare")
@@ -257,6 +258,6 @@ def prepare(
     if as_json:
         click.echo(json.dumps(done, ensure_ascii=False))
         return
-    click.echo(f"{out}")
+    say(f"{out}")
     for line in report_lines(done):
-        click.echo(line)
+        say(line)

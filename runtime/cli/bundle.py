@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
+from copersona.runtime.cli.streams import say
 
 
 @click.group()
@@ -40,9 +41,9 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
         click.echo(json.dumps(body | ({} if base is None else {"base": base.to_json()})))
     elif base is not None:
-        click.echo(f"{folder}: thin, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}; its base is {base}")
+        say(f"{folder}: thin, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}; its base is {base}")
     else:
-        click.echo(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
+        say(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
 
 
 @bundle.command("show")
@@ -71,21 +72,21 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         return
     shapes = manifest.shapes
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
-    click.echo(f"{ids}, made {manifest.created}")
+    say(f"{ids}, made {manifest.created}")
     if thin is not None:
-        click.echo(f"thin, to be assembled with {thin.base}")
-    click.echo(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
-    click.echo(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
-    click.echo(
+        say(f"thin, to be assembled with {thin.base}")
+    say(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
+    say(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
+    say(
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"
     )
     for facet in schema.facets:
-        click.echo(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
+        say(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
     for row in manifest.files:
-        click.echo(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
+        say(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
     for name, value in manifest.settings.get("parity", {}).items():
-        click.echo(f"  checked: {name} = {value:g}")
+        say(f"  checked: {name} = {value:g}")
 
 
 @bundle.command("assemble")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from copersona.runtime.cli.streams import speak_plainly
+from copersona.runtime.cli.streams import say, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("\nstopped", err=True)
+            say("\nstopped", err=True)
             raise SystemExit(STOPPED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,13 +63,13 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except CoPersonaError as error:
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             raise SystemExit(1) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(1) from None
         except OSError as error:
-            click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            say(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
             raise SystemExit(1) from None
 
     return run
@@ -161,7 +161,7 @@ def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
         names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
         more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
         measured = ", ".join(map(script_name, session.schema.scripts))
-        click.echo(
+        say(
             f"note: {', '.join([*names, *more])}: the facets of this bundle are measured in {measured}, so what is "
             "written in another script gives no facets by statistics; own texts are found and shown all the same",
             err=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from copersona.runtime.cli.commands import AS_JSON, foreseen, open_session
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import CoPersonaError
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _leaving() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\nstopped", err=True)
+        say("\nstopped", err=True)
         sys.exit(130)
     finally:
         for number, handler in before.items():

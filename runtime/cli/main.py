@@ -28,6 +28,7 @@ from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import HistoryError
 
 P = ParamSpec("P")
@@ -115,15 +116,16 @@ def ask(
         answer = session.answer(request, known, sampling)
         say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
-            click.echo("" if as_json else piece, nl=False)
+            if not as_json:
+                say(piece, nl=False)
         record = answer.receipt
     if as_json:
         body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
         click.echo(json.dumps(body, ensure_ascii=False))
         return
-    click.echo()
+    say()
     if receipt:
-        click.echo(record.to_json(indent=2), err=True)
+        say(record.to_json(indent=2), err=True)
 
 
 @main.command()
@@ -166,10 +168,10 @@ def generate(
     with open_session(folder, threads, profile_by, context, sequences=batch) as session:
         done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
     kept = f", {done.before} were there" if done.before else ""
-    click.echo(f"{done.answered} answers in {answers}{kept}", err=True)
+    say(f"{done.answered} answers in {answers}{kept}", err=True)
     if done.cut:
         said = too_long(0, session.context.request_tokens)
-        click.echo(f"note: of {done.cut:,} of them the request is {said}; receipts say how much", err=True)
+        say(f"note: of {done.cut:,} of them the request is {said}; receipts say how much", err=True)
     if done.rejected:
         raise HistoryError(f"{requests}: not answered: {done.rejected} of the lines; {rejects_path(answers)} says why")
 
@@ -190,7 +192,7 @@ def doctor(folder: Path | None, as_json: bool) -> None:
         click.echo(json.dumps([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings], ensure_ascii=False))
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
 

@@ -18,6 +18,7 @@ from copersona.runtime.cli.commands import (
     profile_options,
     say_unserved,
 )
+from copersona.runtime.cli.streams import say
 
 if TYPE_CHECKING:
     from copersona.runtime.people.known import Known
@@ -77,14 +78,14 @@ def people_import(
         say_unserved(session, group_by_person(loaded.interactions))
     enrolled = len(names.keys() & {one.person for one in loaded.interactions})
     for line in loaded.bad:
-        click.echo(f"skipped: {line}", err=True)
+        say(f"skipped: {line}", err=True)
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
         body["enrolled"] = enrolled
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
-    click.echo(
+    say(
         f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
         f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
     )
@@ -126,8 +127,8 @@ def people_list(folder: Path | None, as_json: bool) -> None:
         click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
         return
     for row, peer in rows:
-        click.echo(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
-    click.echo(f"{len(rows)} people", err=True)
+        say(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
+    say(f"{len(rows)} people", err=True)
 
 
 @people.command("show")
@@ -149,15 +150,15 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         body = {"person": person, "interactions": len(known.history), "profiler": profiler}
         click.echo(json.dumps(body | {"states": states._asdict(), "facets": rows}, ensure_ascii=False))
         return
-    click.echo(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
+    say(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
     if states.states:
-        click.echo(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
+        say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
-        click.echo(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
+        say(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
         for quote in row["quotes"]:
-            click.echo(f'      "{" ".join(quote.split())}"')
+            say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
-            click.echo(f"      near {peer['peer']} ({peer['similarity']:.2f})")
+            say(f"      near {peer['peer']} ({peer['similarity']:.2f})")
 
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
@@ -199,12 +200,10 @@ def people_forget(person: str, as_json: bool) -> None:
         more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
         click.echo(json.dumps({**body, **more}))
         return
-    click.echo(f"{person}: {gone.interactions} interactions forgotten")
+    say(f"{person}: {gone.interactions} interactions forgotten")
     if gone.pending:
-        click.echo(
-            f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True
-        )
+        say(f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True)
     for line in gone.left:
-        click.echo(f"left alone: {line}", err=True)
+        say(f"left alone: {line}", err=True)
     for path in gone.outputs:
-        click.echo(f"yours to delete, written by generate: {str(path)!r}", err=True)
+        say(f"yours to delete, written by generate: {str(path)!r}", err=True)

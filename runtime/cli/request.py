@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import click
-
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import HistoryError
 
 LONGEST = 200_000  # characters
@@ -40,7 +39,7 @@ def too_long(left_out: int, room: int) -> str:
 def say_cut(left_out: int, room: int) -> None:
     """One line on stderr if tokens of a request are left out."""
     if left_out:
-        click.echo(f"note: the request is {too_long(left_out, room)}", err=True)
+        say(f"note: the request is {too_long(left_out, room)}", err=True)
 
 
 def _from_stdin() -> str:

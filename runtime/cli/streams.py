@@ -1,6 +1,8 @@
-"""The streams of a terminal or a pipe, so that no text ends a command: what a stream's encoding cannot say is escaped.
+"""The streams of a terminal or a pipe: the one door through which commands print.
 
-The escapes are JSON's, so that a pipe of JSON stays JSON that means the same, whatever its encoding.
+* on a terminal text is shown and never obeyed: what it would act on is replaced by signs; pipes get the text as it is
+* no text ends a command: what a stream's encoding cannot say is escaped as in JSON, so that a pipe of JSON stays JSON
+  that means the same
 """
 
 from __future__ import annotations
@@ -10,12 +12,22 @@ import io
 import json
 import sys
 
+import click
+
+from copersona.runtime.common.terminal import printable
+
 ESCAPES = "copersona.escapes"
 """Name of the error handler: \\u00e9 for what cannot be encoded, pairs of these above U+FFFF."""
 
 
 ASCII = "copersona_ascii"
 """ASCII under another name: click writes UTF-8 to a stream that says it is ASCII."""
+
+
+def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text for people, on standard output or error. JSON for programs is printed by `click.echo`, as it is."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(printable(text) if stream.isatty() else text, err=err, nl=nl, color=True)  # click strips nothing
 
 
 def speak_plainly() -> None:

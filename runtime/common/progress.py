@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
+from copersona.runtime.common.terminal import printable
+
 T = TypeVar("T")
 EVERY = 30.0  # seconds between two lines in a log
 
@@ -108,5 +110,5 @@ def _span(seconds: float) -> str:
 
 
 def note(line: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"{line}\n")
+    """One line on stderr; on a terminal it is shown and not obeyed."""
+    sys.stderr.write(f"{printable(line) if sys.stderr.isatty() else line}\n")

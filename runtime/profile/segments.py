@@ -36,7 +36,8 @@ MARKS = regex.compile(r"(?V1)[\p{Mn}\p{Mc}\u200c\u200d]")
 _CLOSING = r"[\"'’”»)\]」』）】]"
 _STOP = r"[\p{Sentence_Terminal}--[\x00-\x7f\u2000-\u206f]]"  # in the scripts that have marks of their own
 _CLAUSE = r"[\p{Thai}\p{Lao}]"  # here a blank ends a sentence
-_PLAIN_END = r"(?<=[.!?…])[\"')\]]*\s+|(?<=[a-z][.!?])(?=[A-Z])|\n+"
+_BLANK = r"[\s\x1c-\x1f]"  # `re` counts these separators among blanks, `regex` does not
+_PLAIN_END = rf"(?<=[.!?…])[\"')\]]*{_BLANK}+|(?<=[a-z][.!?])(?=[A-Z])|\n+"
 PLAIN_END = re.compile(_PLAIN_END)
 SENTENCE_END = regex.compile(
     rf"(?V1){_PLAIN_END}"

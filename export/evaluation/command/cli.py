@@ -8,6 +8,7 @@ import click
 
 from copersona.export.common.extra import ready
 from copersona.runtime.cli.commands import BUNDLE, foreseen
+from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ExportError
 
 
@@ -55,4 +56,4 @@ def evaluate(folder: Path, run_folder: Path, out: Path, **options: object) -> No
         asked = Options(**options)  # type: ignore[arg-type]
     except TypeError as error:
         raise ExportError(f"options of evaluate: {error}") from None
-    click.echo(evaluate_bundle(folder, Run.open(run_folder), out, asked))
+    say(evaluate_bundle(folder, Run.open(run_folder), out, asked))

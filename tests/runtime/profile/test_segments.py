@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from copersona.runtime.history.interactions import Interaction, clean_text
@@ -57,6 +57,7 @@ def test_sentences_of_any_script(text: str) -> None:
     assert sentences_of(text) == SENTENCES[text]
 
 
+@example("?\x1fÉ")
 @given(st.text(alphabet=st.one_of(st.characters(max_codepoint=0x7E), st.sampled_from("’“”—…éßÉñ"))))
 def test_plain_texts_have_the_words_and_sentences_of_the_plain_patterns(text: str) -> None:
     assert raw_words(text) == PLAIN_WORD.findall(text)
