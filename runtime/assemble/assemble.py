@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.common.places import cache_home
 
 PART = ".assembling-"
+LEFT = 3600.0  # seconds after which an unfinished folder is nobody's any more
 
 
 def assembled_folder(manifest: Manifest) -> Path:
@@ -54,8 +56,12 @@ def assemble(folder: Path | str, base: Path | None = None, out: Path | None = No
         shutil.rmtree(target)
     source = find_base(thin.base, base)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _new_folder(target) as part:
-        _fill(part, folder, manifest, thin, source)
+    try:
+        with _new_folder(target) as part:
+            _fill(part, folder, manifest, thin, source)
+    except ModelError:
+        if out is not None or not _of(target, manifest):  # another process may have been quicker
+            raise
     return target
 
 
@@ -69,13 +75,14 @@ def _of(target: Path, manifest: Manifest) -> bool:
 
 @contextlib.contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to fill, renamed to it at the end; what a kill left of earlier ones is removed.
+    """A folder beside `target` to fill, renamed to it at the end; what a kill left an hour ago or longer is removed.
 
     Raises:
         ModelError: the disk is full.
     """
-    for left in target.parent.glob(f"{PART}{target.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for left in target.parent.iterdir():
+        if left.name.startswith(f"{PART}{target.name}-") and time.time() - left.stat().st_mtime > LEFT:
+            shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f"{PART}{target.name}-", dir=target.parent))
     try:
         yield part

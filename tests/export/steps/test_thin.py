@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -250,13 +251,31 @@ def test_no_room_is_said_before_the_merge(thin: Path, tiny_gguf: Path, monkeypat
         assemble(thin, tiny_gguf)
 
 
-def test_what_a_kill_left_is_removed(thin: Path, tiny_gguf: Path) -> None:
+def test_what_a_kill_left_is_removed_and_what_another_process_makes_is_not(thin: Path, tiny_gguf: Path) -> None:
     target = module.assembled_folder(open_manifest(thin))
-    left = target.parent / f"{module.PART}{target.name}-dead"
-    left.mkdir(parents=True)
-    (left / "model.gguf").write_bytes(b"half")
+    dead, alive = (target.parent / f"{module.PART}{target.name}-{name}" for name in ("dead", "alive"))
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "model.gguf").write_bytes(b"half")
+    os.utime(dead, (0.0, 0.0))
+    assert assemble(thin, tiny_gguf) == target
+    assert {path.name for path in target.parent.iterdir()} == {target.name, alive.name}
+
+
+def test_two_at_once_end_with_one_whole_bundle(
+    thin: Path, tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = assemble(thin, tiny_gguf, tmp_path / "first")
+    target, fill = module.assembled_folder(open_manifest(thin)), module._fill
+
+    def overtaken(*arguments: Any) -> None:
+        fill(*arguments)
+        shutil.copytree(first, target)
+
+    monkeypatch.setattr(module, "_fill", overtaken)
     assert assemble(thin, tiny_gguf) == target
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert verify(target, full=True).settings["assembled_from"] == open_manifest(thin).bundle_id
 
 
 def test_halves_widen_to_the_same_bytes(run: Run, tmp_path: Path) -> None:
