@@ -116,8 +116,7 @@ def ask(
         answer = session.answer(request, known, sampling)
         say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
-            if not as_json:
-                say(piece, nl=False)
+            say("" if as_json else piece, nl=False)
         record = answer.receipt
     if as_json:
         body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
