@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ def base(
     given: dict[str, Any] = {"batch": batch, "micro": micro, "lr": lr, "seed": seed}
     train = replace(recipe.train, **{k: v for k, v in given.items() if v is not None})
     recipe = replace(recipe, tokens=tokens or 0, train=train)
-    say = lambda line: say(line, err=True)
-    done = make_base(out, recipe, hours=hours, say=say, decay_now=decay_now)
+    done = make_base(out, recipe, hours=hours, say=partial(say, err=True), decay_now=decay_now)
     say(str(done))
 
 

@@ -235,7 +235,7 @@ def test_what_a_long_request_loses_is_said_and_both_its_ends_are_kept(
         prompt = session.prompt(request, None)
         shown = session.engine.detokenize([t for s in prompt.segments if s.name == "request" for t in s.tokens])
     assert "Beginning. word" in shown
-    assert "word ..." in shown
+    assert re.search(r"wor?d? ?\.\.\.", shown)  # the cut is between two tokens, which may be in a word
     assert "word What is the end?" in shown
     requests = tmp_path / "requests.jsonl"
     rows = [{"id": str(n), "person": None, "input": text} for n, text in enumerate((request, "Short.", request))]
