@@ -4,7 +4,8 @@
 
 * tokens: the rebuilt tokenizer against llama.cpp on 5,000 strings of the tests (code, emoji, all scripts, digits, white
   space, control tokens as text), after the runtime's normalisation
-* logits: float32, torch against llama.cpp, 200 positions of English behind a random soft prompt, a random LoRA merged
+* logits: float32, torch against llama.cpp, 200 positions of English and of random ids behind a
+  random soft prompt, a random LoRA merged
 * seconds and megabytes of dequantising (once, into the cache) and of merging and quantising
 """
 
@@ -80,21 +81,27 @@ def logits(folder: Path, work: Path) -> dict[str, float]:
     lora = convert_lora(work / "adapter", folder, work / "lora.safetensors")
     rng = np.random.default_rng(5)
     soft = rng.normal(0, 0.05, (SOFT, model.config.hidden_size)).astype(np.float32)
-    ids = FileTokens(folder / "tokenizer.json").tokenize(PROSE.read_text(encoding="utf-8"))[:POSITIONS]
-    theirs = torch_logits(model, soft, ids, torch)
+    tokens_of = FileTokens(folder / "tokenizer.json").tokenize
+    inputs = {
+        "English": tokens_of(PROSE.read_text(encoding="utf-8"))[:POSITIONS],
+        "random ids": rng.integers(300, 20_000, POSITIONS).tolist(),
+    }
+    theirs = {name: torch_logits(model, soft, ids, torch) for name, ids in inputs.items()}
     del model
     merge(folder / BASE, lora, work / "full.gguf")
     with Engine(work / "full.gguf", n_ctx=512, exact=True) as engine:
-        ours = engine.logits(soft, ids)
+        ours = {name: engine.logits(soft, ids) for name, ids in inputs.items()}
     (work / "full.gguf").unlink()
     with PeakMemory() as peak:
         begun = time.monotonic()
         make_model(folder / BASE, lora, work / "model.gguf", "q8_0")
         seconds = time.monotonic() - begun
-    return {
-        "max abs logit difference": float(np.abs(ours - theirs).max()),
-        "spread of the logits": float(theirs.std()),
-        "argmax agreement": float((ours.argmax(1) == theirs.argmax(1)).mean()),
+    found = {}
+    for name in inputs:
+        found[f"{name}: max abs logit difference"] = float(np.abs(ours[name] - theirs[name]).max())
+        found[f"{name}: spread of the logits"] = float(theirs[name].std())
+        found[f"{name}: argmax agreement"] = float((ours[name].argmax(1) == theirs[name].argmax(1)).mean())
+    return found | {
         "merging and quantising, s": seconds,
         "peak of this process meanwhile, MB": peak.megabytes,
         "model, MB": (work / "model.gguf").stat().st_size / 1e6,
@@ -104,8 +111,13 @@ def logits(folder: Path, work: Path) -> dict[str, float]:
 def measured(gguf: Path) -> dict[str, float]:
     """All figures of one file."""
     begun = time.monotonic()
-    folder = base_folder(str(gguf))
-    row = {"as a folder, s (0 where the cache has it)": time.monotonic() - begun, **tokens(gguf, folder)}
+    with PeakMemory() as peak:
+        folder = base_folder(str(gguf))
+    row = {
+        "as a folder, s (less where the cache has it)": time.monotonic() - begun,
+        "peak meanwhile, MB": peak.megabytes,
+        **tokens(gguf, folder),
+    }
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         return row | logits(folder, Path(work))
 

@@ -7,13 +7,11 @@ what llama.cpp runs.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from filelock import FileLock
 
-from copersona.export.common.files import need_room, replacing_folder, sha256
+from copersona.export.common.files import link_or_copy, need_room, replacing_folder, sha256
 from copersona.export.common.hub import model_folder
 from copersona.export.common.source import SOURCE, BaseSource
 from copersona.export.convert.unpack import dequantise
@@ -55,15 +53,7 @@ def gguf_base(path: Path) -> Path:
             need_room(folder, 8 * facts.parameters + path.stat().st_size)  # weights, the same to compare, the file
             with replacing_folder(folder) as part:
                 dequantise(path, part)
-                _link(path, part / BASE)
+                link_or_copy(path.resolve(), part / BASE)
                 size = path.stat().st_size
                 BaseSource(path.name, digest, size, facts.architecture, facts.quantisation, facts.licence).write(part)
     return folder
-
-
-def _link(path: Path, target: Path) -> None:
-    """A copy of the file, without its bytes where the file system can."""
-    try:
-        os.link(path.resolve(), target)
-    except OSError:
-        shutil.copyfile(path, target)

@@ -15,7 +15,7 @@ from copersona.runtime.assemble.merge import make_model
 from copersona.runtime.assemble.pinned import find_base
 from copersona.runtime.assemble.probe import check_probe
 from copersona.runtime.assemble.thin import HALVED, Thin, read_thin, widen
-from copersona.runtime.bundle.manifest import Manifest
+from copersona.runtime.bundle.manifest import FileRow, Manifest
 from copersona.runtime.bundle.parts import check_parts
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.common.errors import BundleError, ModelError
@@ -105,7 +105,7 @@ def _fill(part: Path, folder: Path, manifest: Manifest, thin: Thin, base: Path) 
             continue
         roles[row.path] = row.role
         if row.role in HALVED:
-            _widened(folder / row.path, path, thin)
+            _widened(folder / row.path, path, next(one for one in thin.whole if one.role == row.role))
         else:
             shutil.copyfile(folder / row.path, path)
     lora = manifest.path(folder, "lora")
@@ -118,13 +118,14 @@ def _fill(part: Path, folder: Path, manifest: Manifest, thin: Thin, base: Path) 
     check_parts(part, write_manifest(part, roles, manifest.shapes, settings))
 
 
-def _widened(source: Path, target: Path, thin: Thin) -> None:
-    """One of the files that ship as float16, as it was before; proven by the manifest's hash."""
+def _widened(source: Path, target: Path, row: FileRow) -> None:
+    """One of the files that ship as float16, as it was before: the `row` of the whole bundle, proven by its hash."""
+    from safetensors import SafetensorError
+
     try:
         widen(source, target)
-    except (ValueError, KeyError, EOFError) as error:
+    except (ValueError, EOFError, SafetensorError) as error:
         raise BundleError(f"{source}: cannot be read as float16 ({error}); fetch a whole copy") from None
-    row = next(row for row in thin.whole if row.path == target.name)
     if file_sha256(target).sha256 != row.sha256:
         raise BundleError(f"{source}: does not become the {row.path} that the manifest names; fetch a whole copy")
 

@@ -6,6 +6,7 @@ size of those files as they will be, so that an assembled bundle is known byte f
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,8 +94,6 @@ def _rewrite(source: Path, target: Path, dtype: str) -> None:
 
 def _npy_chunks(array: np.ndarray[Any, Any], kind: np.dtype[Any]) -> Iterator[bytes]:
     """An .npy file, its first axis by pieces."""
-    import io
-
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": array.shape}
     np.lib.format.write_array_header_1_0(header, description)

@@ -3,11 +3,10 @@ other."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
-from copersona.export.common.files import replacing, replacing_folder, scratch
+from copersona.export.common.files import link_or_copy, replacing, replacing_folder, scratch
 from copersona.export.run.run import Run
 from copersona.runtime.assemble.merge import make_model
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
@@ -57,15 +56,6 @@ def pack_variant(
             write_manifest(part, roles, manifest.shapes, {**manifest.settings, **key})
     (folder_of(run, name) / "model.gguf").unlink()
     return target
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name where the file system can, a copy where not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _write_model(run: Run, adapter: Path | None, target: Path) -> None:

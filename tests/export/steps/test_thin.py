@@ -175,6 +175,16 @@ def other_peers(thin: Path, base: Path) -> None:
     remade(lambda body: None)(thin, base)
 
 
+def no_tensors(thin: Path, base: Path) -> None:
+    (thin / "personalizer.safetensors").write_bytes(b"x" * 100)
+    remade(lambda body: None)(thin, base)
+
+
+def no_array(thin: Path, base: Path) -> None:
+    (thin / "anchors.npy").write_bytes(b"")
+    remade(lambda body: None)(thin, base)
+
+
 BAD: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "another base": (other_base, "is another file"),
     "another size": (other_size, "is another file"),
@@ -182,6 +192,12 @@ BAD: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "cut LoRA": (cut_lora, "cut"),
     "another LoRA": (other_lora, "answers otherwise than when the bundle was made"),
     "other peers": (other_peers, "does not become the peers.npy"),
+    "no tensors": (no_tensors, "personalizer.safetensors: cannot be read as float16"),
+    "no array": (no_array, "anchors.npy: cannot be read as float16"),
+    "another name": (
+        remade(lambda body: body["whole"][0].update(path="x.npy", sha256="0" * 64)),
+        "does not become the x.npy",
+    ),
     "probe of nothing": (remade(lambda body: body["probe"].update(tokens=[])), "its probe holds what cannot be"),
     "probe of text": (remade(lambda body: body["probe"].update(tokens=["a"])), "its probe holds what cannot be"),
     "probe out of the vocabulary": (remade(lambda body: body["probe"].update(tokens=[9_999_999])), "9999999"),
