@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import threading
@@ -17,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from .tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # whichever test imports it first
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
@@ -26,57 +27,17 @@ DEMO = ROOT / "assets" / "demo" / "bundle"
 EXPORT = find_spec("torch") is not None
 """Whether the export extra is installed. What needs only the runtime is tested without it too, on the demo's bundle."""
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-
-
-WORDS = """
-I you we they she my brother the drummer this teacher nobody everyone our neighbour José Zoë
-liked returned bought played tuned recommended repaired hated ordered carried tested understood
-guitar strings pedal amplifier microphone naïve café stand cable über 吉他 弦 🎸 tuner keyboard
-ba ke lo mi nu pra ste tri vo za
-la re ni do ku
-n s rt ving ed
-"""
-
-
-def training_text() -> list[str]:
-    """Sentences of real words, with accents, signs and code, then made-up words enough for a full vocabulary."""
-    people, verbs, things, starts, middles, tails = map(str.split, WORDS.strip().splitlines())
-    ends = ["because it's loud.", "and wouldn't again!", "for 25 dollars;", "yesterday\n", "def play(x):\n    return x"]
-    sentences = itertools.islice(itertools.product(people, verbs, ["the"], things, ends), 0, None, 3)
-    words = itertools.product(starts, middles, middles, tails)
-    return [" ".join(sentence) for sentence in sentences] + [" " + "".join(word) for word in words]
-
 
 def make_tokenizer(folder: Path) -> int:
-    """Train a byte-level BPE with Qwen2's pipeline, save it in `folder`, return the number of its tokens."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    """Train the tokenizer, save it in `folder`, return the number of its tokens."""
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated", invert=False)
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1_200, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(training_text(), trainer)
+    tokenizer = train_tokenizer()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE
     )
     fast.save_pretrained(folder)
-    return tokenizer.get_vocab_size()
+    return int(tokenizer.get_vocab_size())
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +66,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The float32 GGUF of `tiny_base`; without the export extra, the language model of the demo's bundle."""
+    """The float32 GGUF of `tiny_base`; without the export extra, one like it that is written without torch."""
+    path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
     if not EXPORT:
-        return DEMO / "model.gguf"
+        from .random_models import qwen2
+
+        return qwen2(path)
     from copersona.export.convert.gguf import write_gguf
 
-    path = tmp_path_factory.mktemp("tiny_gguf") / "tiny-f32.gguf"
     write_gguf(request.getfixturevalue("tiny_base"), path, "f32")
     return path
 
@@ -220,12 +183,24 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(request: pytest.FixtureRequest) -> Path:
-    """The bundle of `tiny_run`; without the export extra, the demo's. Copy it before changing anything."""
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `tiny_run`; without the export extra, the demo's population with a model and a personalizer of
+    random weights. Copy it before changing anything."""
     if not EXPORT:
-        return DEMO
+        from .random_models import random_bundle
+
+        return random_bundle(DEMO, request.getfixturevalue("tiny_gguf"), tmp_path_factory.mktemp("tiny") / "bundle")
     run: Path = request.getfixturevalue("tiny_run")
     return run / "bundle"
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's bundle, assembled."""
+    from copersona.runtime.assemble.assemble import assemble
+    from copersona.runtime.bundle.verify import open_manifest
+
+    return assemble(DEMO, out=tmp_path_factory.mktemp("demo") / "bundle") if open_manifest(DEMO).thin else DEMO
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,6 +71,10 @@ export.add_command(unpack_command)
 )
 @click.option("--facets", default=5, show_default=True, help="How many facets to induce.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training targets.")
+@click.option("--targets", type=click.IntRange(1), help="Train on so many targets, drawn at random, instead of all: "
+              "a base of 135M parameters learns from some ten a minute on two cores.")  # fmt: skip
+@click.option("--validation", type=click.IntRange(1), help="Targets of as many people that the best state is chosen "
+              "on.  [default: 200]")  # fmt: skip
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), help="Between two checkpoints of the training.")
 @click.option("--soft-tokens", type=click.IntRange(1, 256), help="L, virtual tokens of the soft prompt.")
 @click.option("--quantize", type=click.Choice(["q8_0", "f16", "f32", "q4_k_m"]), default="q8_0", show_default=True)

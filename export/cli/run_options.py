@@ -12,6 +12,9 @@ from copersona.runtime.prompt.settings import ContextSettings
 if TYPE_CHECKING:
     from copersona.export.run.run import RunSettings
 
+TRAINING = ("epochs", "targets", "validation", "soft_tokens", "checkpoint_seconds")
+"""Options of the training; None is the preset's."""
+
 
 def run_settings(
     *,
@@ -21,9 +24,6 @@ def run_settings(
     base: str,
     encoder: str,
     preset: str,
-    epochs: int | None,
-    soft_tokens: int | None,
-    checkpoint_seconds: float | None,
     keep: Path | None,
     no_peer_quotes: bool,
     context: dict[str, Any],
@@ -36,9 +36,8 @@ def run_settings(
     from copersona.export.training.settings import PAPER, TrainSettings
 
     options, model = model_options(options)
+    given = {name: value for name in TRAINING if (value := options.pop(name)) is not None}
     train = PAPER if preset == "paper" else TrainSettings()
-    changes = {"epochs": epochs, "soft_tokens": soft_tokens, "checkpoint_seconds": checkpoint_seconds}
-    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
     return RunSettings(
         histories=tuple(str(p.resolve()) for p in histories),
         format=format_,

@@ -138,15 +138,6 @@ def _tells_of_full_disk(error: BaseException | None) -> bool:
     return False
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name where the file system can, a copy where not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with replacing(path) as part:

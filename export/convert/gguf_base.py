@@ -11,11 +11,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from copersona.export.common.files import link_or_copy, need_room, replacing_folder, sha256
+from copersona.export.common.files import need_room, replacing_folder, sha256
 from copersona.export.common.hub import model_folder
 from copersona.export.common.source import SOURCE, BaseSource
 from copersona.export.convert.unpack import dequantise
 from copersona.runtime.common.errors import ExportError, ModelError
+from copersona.runtime.common.files import link_or_copy
 from copersona.runtime.common.places import cache_home
 from copersona.runtime.filecheck.gguf_check import check_gguf
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,8 +70,13 @@ def run_targets(run: Run) -> Targets:
 
 
 def training_states(run: Run) -> list[State]:
-    """Targets of training people before validation."""
-    return [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].seen]
+    """Targets of training people before validation, in order; as many as the settings ask for, drawn by the seed."""
+    found = [s for s in run.states if not run.splits[s.person].new and s.cut < run.splits[s.person].seen]
+    most = run.settings.train.targets
+    if most is None or most >= len(found):
+        return found
+    drawn = random.Random(run.settings.seed).sample(range(len(found)), most)
+    return [found[i] for i in sorted(drawn)]
 
 
 def validation_states(run: Run, limit: int) -> list[State]:

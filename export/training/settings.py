@@ -31,6 +31,8 @@ class TrainSettings:
     hidden: int = 256
     soft_tokens: int = 20
     answer_tokens: int = 320
+    targets: int | None = None
+    """Most targets of an epoch, drawn from all of them by the seed; None takes all."""
     validation: int = 200
     """Targets of as many people that the best state is chosen on."""
     checkpoint_seconds: float = 180.0

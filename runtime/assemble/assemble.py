@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from copersona.runtime.assemble.folder import copy_file, new_folder
 from copersona.runtime.assemble.lora import read_lora
 from copersona.runtime.assemble.merge import make_model
 from copersona.runtime.assemble.pinned import find_base
 from copersona.runtime.assemble.probe import check_probe
-from copersona.runtime.assemble.thin import HALVED, Thin, read_thin, widen
-from copersona.runtime.bundle.manifest import FileRow, Manifest
+from copersona.runtime.assemble.thin import Thin, read_thin
+from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_parts
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.common.errors import BundleError, ModelError
-from copersona.runtime.common.files import sync_folder
-from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.common.places import cache_home
-
-PART = ".assembling-"
-LEFT = 3600.0  # seconds after which an unfinished folder is nobody's any more
 
 
 def assembled_folder(manifest: Manifest) -> Path:
@@ -57,7 +49,7 @@ def assemble(folder: Path | str, base: Path | None = None, out: Path | None = No
     source = find_base(thin.base, base)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _new_folder(target) as part:
+        with new_folder(target) as part:
             _fill(part, folder, manifest, thin, source)
     except ModelError:
         if out is not None or not _of(target, manifest):  # another process may have been quicker
@@ -73,41 +65,13 @@ def _of(target: Path, manifest: Manifest) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to fill, renamed to it at the end; what a kill left an hour ago or longer is removed.
-
-    Raises:
-        ModelError: the disk is full.
-    """
-    for left in target.parent.iterdir():
-        if left.name.startswith(f"{PART}{target.name}-") and time.time() - left.stat().st_mtime > LEFT:
-            shutil.rmtree(left, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=f"{PART}{target.name}-", dir=target.parent))
-    try:
-        yield part
-        os.chmod(part, 0o755)
-        os.rename(part, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise ModelError(f"{target}: cannot be written ({error.strerror or error}); nothing was left there") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def _fill(part: Path, folder: Path, manifest: Manifest, thin: Thin, base: Path) -> None:
     """All files of the whole bundle and, last, its manifest."""
     roles: dict[str, str] = {}
     for row in manifest.files:
-        path = part / row.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if row.role == "lora":
-            continue
-        roles[row.path] = row.role
-        if row.role in HALVED:
-            _widened(folder / row.path, path, next(one for one in thin.whole if one.role == row.role))
-        else:
-            shutil.copyfile(folder / row.path, path)
+        if row.role != "lora":
+            roles[row.path] = row.role
+            copy_file(folder, row, part, thin)
     lora = manifest.path(folder, "lora")
     _room(part, thin)
     make_model(base, read_lora(lora), part / thin.model.path, thin.quantize)
@@ -116,18 +80,6 @@ def _fill(part: Path, folder: Path, manifest: Manifest, thin: Thin, base: Path) 
     settings = {name: value for name, value in manifest.settings.items() if name != "thin"}
     settings["assembled_from"] = manifest.bundle_id
     check_parts(part, write_manifest(part, roles, manifest.shapes, settings))
-
-
-def _widened(source: Path, target: Path, row: FileRow) -> None:
-    """One of the files that ship as float16, as it was before: the `row` of the whole bundle, proven by its hash."""
-    from safetensors import SafetensorError
-
-    try:
-        widen(source, target)
-    except (ValueError, EOFError, SafetensorError) as error:
-        raise BundleError(f"{source}: cannot be read as float16 ({error}); fetch a whole copy") from None
-    if file_sha256(target).sha256 != row.sha256:
-        raise BundleError(f"{source}: does not become the {row.path} that the manifest names; fetch a whole copy")
 
 
 def _room(part: Path, thin: Thin) -> None:
@@ -144,4 +96,10 @@ def whole_bundle(folder: Path | str) -> Path:
     Raises:
         BundleError, ModelError: as `assemble`.
     """
-    return assemble(folder) if open_manifest(folder).thin else Path(folder)
+    manifest = open_manifest(folder)
+    if not manifest.thin:
+        return Path(folder)
+    target = assembled_folder(manifest)
+    if os.path.lexists(target) and _of(target, manifest):
+        return target
+    return assemble(folder)

@@ -21,10 +21,10 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1024 * 1024  # bytes
 REQUIRED_ROLES = (
-    "facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "personalizer", "card",
+    "facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "card",
 )  # fmt: skip
 EITHER_ROLE = ("model", "lora")  # a bundle is whole, or thin and names the base that its LoRA is for
-OPTIONAL_ROLES = ("arrays", "items")  # at most one file each
+OPTIONAL_ROLES = ("personalizer", "arrays", "items")  # at most one file each
 FREE_ROLES = ("licence",)  # any number of files
 POPULATION_ROLES = ("graph", "peers", "anchors", "arrays", "facets", "encoder", "encoder_tokenizer")
 
@@ -72,6 +72,12 @@ class Manifest:
     def thin(self) -> bool:
         """Whether the bundle has to be assembled with its base before it answers."""
         return self.file("lora") is not None
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a parametric branch: a personalizer, and a model that learned with it. Without, the bundle
+        is its text branch in front of a model as published."""
+        return self.file("personalizer") is not None
 
     @property
     def population_id(self) -> str:
@@ -126,6 +132,7 @@ class Manifest:
                 settings=dict(body["settings"]),
             )
             check_files(manifest.files)
+            check_branch(manifest)
             same = manifest.to_json() == text and manifest.bundle_id == bundle_id(manifest.files)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -175,6 +182,15 @@ def check_files(files: tuple[FileRow, ...]) -> None:
     for role in set(roles) - set(REQUIRED_ROLES) - set(FREE_ROLES) - set(EITHER_ROLE):
         if role not in OPTIONAL_ROLES or roles.count(role) > 1:
             raise ValueError(f"{roles.count(role)} files have the role {role!r}, which is not known or allowed once")
+
+
+def check_branch(manifest: Manifest) -> None:
+    """Soft tokens and a personalizer are there together, or neither; a LoRA only with them. Raises ValueError."""
+    tokens = manifest.shapes.soft_tokens
+    if manifest.trained != bool(tokens):
+        raise ValueError(f"{tokens} soft tokens {'with' if manifest.trained else 'without'} a personalizer")
+    if manifest.thin and not manifest.trained:
+        raise ValueError("a LoRA without a personalizer")
 
 
 def check_path(path: str) -> None:

@@ -15,14 +15,15 @@ import numpy as np
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_parts_once, manifest_turns, open_graph_db
 from copersona.runtime.bundle.verify import verify
+from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import BundleError
 from copersona.runtime.engine.turns import TurnTokens
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.persona.graph import PersonaGraph, map_vectors
-from copersona.runtime.persona.personalizer import Personalizer, load_personalizer
+from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, load_personalizer
 from copersona.runtime.profile.encoder import Encoder
-from copersona.runtime.profile.facets import FacetSchema, read_schema
+from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
 from copersona.runtime.profile.profiler import Centring
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
@@ -70,13 +71,13 @@ class Bundle(Closing):
 
     @property
     def personalizer_hash(self) -> str:
-        """Hash of the personalizer's file: the same, and of one persona the same soft prompt."""
+        """Hash of the personalizer's file: the same, and of one persona the same soft prompt. Empty without one."""
         row = self.manifest.file("personalizer")
         return "" if row is None else row.sha256
 
     @cached_property
     def personalizer(self) -> Personalizer:
-        """The parametric branch, loaded at first use."""
+        """The parametric branch, loaded at first use. Raises BundleError where nothing is trained."""
         shapes = self.manifest.shapes
         return load_personalizer(
             self.path("personalizer"),
@@ -85,6 +86,17 @@ class Bundle(Closing):
             soft_tokens=shapes.soft_tokens,
             model_width=shapes.hidden,
         )
+
+    def soft_prompt(self, inputs: PersonaInputs | None) -> F32:
+        """The soft prompt of a person, None for nobody, (L, H) float32; L is 0 where nothing is trained."""
+        if not self.manifest.trained:
+            return np.empty((0, self.manifest.shapes.hidden), np.float32)
+        return self.personalizer.soft_prompt(inputs)
+
+    def gate(self, label: Reliability) -> float | None:
+        """How much of a facet of this reliability is the person's own in the soft prompt, from 0 to 1; None where
+        nothing is trained."""
+        return round(float(self.personalizer.gates()[int(label)]), 4) if self.manifest.trained else None
 
     def turns(self, vocabulary: int) -> TurnTokens | None:
         """`manifest_turns`: in which turns prompts are written, for the bundle's model of that many tokens."""

@@ -20,7 +20,7 @@ from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, mus
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.facets import read_schema
 
-CHECKS = "checks 2"  # raise it when a part is checked in another way, here or in the modules of its format
+CHECKS = "checks 3"  # raise it when a part is checked in another way, here or in the modules of its format
 GRAPH_ID = 0x436F5072  # "CoPr"
 GRAPH_PRAGMAS = (
     "PRAGMA trusted_schema=OFF",
@@ -31,7 +31,8 @@ GRAPH_PRAGMAS = (
 
 
 def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
-    """Check every part of the bundle against its format and the manifest's shapes; the tensors of the personalizer.
+    """Check every part of the bundle against its format and the manifest's shapes; the tensors of the personalizer,
+    none where nothing is trained.
 
     Raises:
         BundleError: a part is damaged, or does not fit the manifest; the message names the file and both numbers.
@@ -41,7 +42,7 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
     check_npy(manifest.path(folder, "peers"), (shapes.facets, shapes.peers, shapes.width))
     check_npy(manifest.path(folder, "anchors"), (shapes.peers, shapes.width))
     check_graph_db(manifest.path(folder, "graph"), shapes.peers)
-    tensors = check_personalizer(manifest.path(folder, "personalizer"), shapes)
+    tensors = check_personalizer(manifest.path(folder, "personalizer"), shapes) if manifest.trained else {}
     if (arrays := manifest.file("arrays")) and arrays.path.endswith(".safetensors"):
         read_tensor_shapes(manifest.path(folder, "arrays"))
     check_onnx(manifest.path(folder, "encoder"))
@@ -76,10 +77,11 @@ def _check_facets(path: Path, shapes: Shapes) -> None:
 
 
 def _check_model(path: Path, manifest: Manifest) -> None:
+    from copersona.runtime.filecheck.gguf_any import check_any_gguf
     from copersona.runtime.filecheck.gguf_check import check_gguf
 
     try:
-        found = check_gguf(path)
+        found = check_gguf(path) if manifest.trained else check_any_gguf(path)
     except ModelError as error:
         raise BundleError(str(error)) from None
     must_agree(path, "the model's width", found.width, manifest.shapes.hidden)

@@ -37,7 +37,7 @@ class LocalModel:
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         self._name = local_name(path)
-        self._engine = Engine(path, n_ctx=CONTEXT, threads=threads)
+        self._engine = Engine(path, n_ctx=CONTEXT, threads=threads, any_model=True)
         self._lock = threading.Lock()
         try:
             self._turns = model_turns(self._engine)

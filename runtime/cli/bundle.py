@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
+from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.streams import say
 
 
@@ -35,8 +37,9 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
     else:
         base = None
         with open_bundle(folder, full=True) as session:
-            session.personalizer  # noqa: B018 - loading it checks names, shapes and values
             manifest = session.manifest
+            if manifest.trained:
+                session.personalizer  # noqa: B018 - loading it checks names, shapes and values
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
         click.echo(json.dumps(body | ({} if base is None else {"base": base.to_json()})))
@@ -67,7 +70,8 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
         facets = [asdict(facet) for facet in schema.facets]
-        body = {**asdict(manifest), "population_id": manifest.population_id, "facets": facets}
+        said = {"population_id": manifest.population_id, "trained": manifest.trained}
+        body = {**asdict(manifest), **said, "facets": facets}
         click.echo(json.dumps(body, ensure_ascii=False))
         return
     shapes = manifest.shapes
@@ -76,7 +80,10 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     if thin is not None:
         say(f"thin, to be assembled with {thin.base}")
     say(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
-    say(f"{shapes.peers:,} peers, {shapes.facets} facets, {shapes.soft_tokens} soft tokens of {shapes.hidden}")
+    soft = f"{shapes.soft_tokens} soft tokens of {shapes.hidden}" if manifest.trained else "no soft prompt"
+    say(f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}")
+    if not manifest.trained:
+        say("nothing was trained: the model is as published, the persona stands in the prompt alone")
     say(
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"
@@ -87,6 +94,39 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         say(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
     for name, value in manifest.settings.get("parity", {}).items():
         say(f"  checked: {name} = {value:g}")
+
+
+@bundle.command("from")
+@click.argument("model", metavar="MODEL.gguf", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--like", required=True, type=click.Path(path_type=Path),
+              help="The bundle whose facets, encoder, graph and peers are taken; it may be a thin one.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The new folder.")
+@click.option("--context-length", type=click.IntRange(64), default=2048, show_default=True,
+              help="Tokens of context, at most what the model was trained on; more need more memory.")  # fmt: skip
+@context_options(default="as in --like")
+@AS_JSON
+@foreseen
+def bundle_from(
+    model: Path, like: Path, out: Path, context_length: int, context: dict[str, Any], as_json: bool
+) -> None:
+    """Make a bundle of a model that you have, without training.
+
+    MODEL.gguf is any model for chats that llama.cpp opens. Answers come from it as it is: what is known of a person
+    stands in the prompt (own texts, facets, what similar people lend), there is no soft prompt. Takes no torch and no
+    room for a second copy of the model where the disk can link files.
+
+    \b
+    copersona bundle from qwen3-4b-q4_k_m.gguf --like assets/demo/bundle --out mine
+    copersona people import me mbox.jsonl --bundle mine
+    copersona ask "Write to the landlord about the heating." --as me --bundle mine
+    """
+    from copersona.runtime.assemble.training_free import training_free
+
+    made = training_free(model, like, out, context=context_length, changes=context)
+    if as_json:
+        click.echo(json.dumps({"bundle": made.bundle_id, "population_id": made.population_id}))
+    else:
+        say(f"{out}: bundle {made.bundle_id[:12]} of {made.settings['base']}, nothing trained")
 
 
 @bundle.command("assemble")

@@ -154,7 +154,8 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
-        say(f"  {row['facet']} [{row['reliability']}, own {row['gate']:.2f}] {row['summary']}")
+        own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
+        say(f"  {row['facet']} [{row['reliability']}{own}] {row['summary']}")
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
@@ -163,7 +164,7 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
     """A person's facets as `people show --json` prints them."""
-    gates, names = session.personalizer.gates(), session.graph.pseudonyms
+    names = session.graph.pseudonyms
     rows: list[dict[str, Any]] = []
     for m, facet in enumerate(known.persona.profile.facets):
         lent = [b for b in known.persona.placement.borrowed if b.facet == m]
@@ -174,7 +175,7 @@ def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
                 "support": round(facet.support, 3),
                 "summary": facet.summary,
                 "quotes": facet.quotes,
-                "gate": round(float(gates[int(facet.reliability)]), 3),
+                "gate": session.bundle.gate(facet.reliability),
                 "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
             }
         )

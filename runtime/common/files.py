@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,15 @@ def write_whole(path: Path, chunks: Iterable[bytes | memoryview], mode: int = 0o
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name where the file system can, a copy where not. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def sync_folder(folder: Path) -> None:

@@ -64,13 +64,13 @@ class Lent:
 
 @dataclass(frozen=True, slots=True)
 class FacetShown:
-    """One facet of a person. `own` is the gate: this share is theirs, the rest is the similar people's. `lacking`: the
-    person's own texts say too little."""
+    """One facet of a person. `own` is the gate: this share is theirs, the rest is the similar people's; None where
+    nothing is trained. `lacking`: the person's own texts say too little."""
 
     facet: str
     says: str
     reliability: str
-    own: float
+    own: float | None
     lacking: bool
     lent: tuple[Lent, ...]
 
@@ -218,9 +218,9 @@ class Demo(Closing):
 
     def _facets(self, known: Known) -> tuple[FacetShown, ...]:
         """Facets of a person whose prompt nobody asks for."""
-        gates = self.session.personalizer.gates()
+        gate = self.session.bundle.gate
         return tuple(
-            self._facet(FacetUsed(f.facet, f.reliability.label, f.summary, (), float(gates[int(f.reliability)]), ()))
+            self._facet(FacetUsed(f.facet, f.reliability.label, f.summary, (), gate(f.reliability), ()))
             for f in known.persona.profile.facets
         )
 
@@ -256,7 +256,9 @@ class Demo(Closing):
 
 
 def distance(one: F32, other: F32) -> float:
-    """Root mean square difference of two soft prompts (L, H)."""
+    """Root mean square difference of two soft prompts (L, H); 0 of two that are empty."""
+    if not one.size:
+        return 0.0
     return float(np.sqrt(np.mean((one.astype(np.float64) - other) ** 2)))
 
 

@@ -186,7 +186,8 @@ def why(shown: Shown, *, solid: bool = False) -> list[Line]:
     """Facets with reliability and gate, peers, own texts and neighbours behind one answer."""
     receipt = shown.receipt
     if shown.person is None:
-        return [[("no facets, no peers, no texts: the soft prompt of nobody, and the request", "dim")]]
+        soft = "the soft prompt of nobody, and the request" if receipt.trained else "the request alone"
+        return [[(f"no facets, no peers, no texts: {soft}", "dim")]]
     lines: list[Line] = []
     if receipt.soft_prompt == NOBODY:
         lines.append([("too few words to know this person by: the soft prompt of nobody", "")])
@@ -202,33 +203,37 @@ def why(shown: Shown, *, solid: bool = False) -> list[Line]:
     if near:
         lines.append([("nearest in all: ", "dim"), (near, "")])
     tokens = receipt.prompt_tokens
-    lines.append([(f"soft prompt of {tokens['soft']} tokens; {sum(tokens.values())} tokens in all", "dim")])
+    soft = f"soft prompt of {tokens['soft']} tokens" if receipt.trained else "nothing trained, no soft prompt"
+    lines.append([(f"{soft}; {sum(tokens.values())} tokens in all", "dim")])
     return lines
 
 
 def _facet(facet: FacetShown, solid: bool) -> list[Line]:
     """The person's own share of a facet, and below it the peers' share and whose it is."""
     says = one_line(facet.says) or "too little of their own to say"
+    share, rest = "", ""
+    if facet.own is not None:
+        share, rest = _share("own", facet.own, solid), _share("peers", 1 - facet.own, solid)
     own: Line = [
-        (f"own   {facet.own:.2f} {_bar(facet.own, solid)} ", "cyan"),
+        (share, "cyan"),
         (f"{facet.reliability:<9}", STYLES.get(facet.reliability, "")),
         (one_line(facet.facet), "bold"),
         (f": {says}", "dim" if facet.lacking else ""),
     ]
     lines = [own]
-    head = f"peers {1 - facet.own:.2f} {_bar(1 - facet.own, solid)} "
     for peer in [peer for peer in facet.lent if peer.in_prompt] or facet.lent[:1]:
         says = f"{peer_name(peer.peer)} ({peer.similarity:.2f}): {one_line(peer.says).partition(' (')[0]}"
         where = "" if peer.in_prompt else ", not in the prompt"
-        lines.append([(head, "magenta"), (f"{'lent by' if facet.lacking else 'near':<9}{says}{where}", "dim")])
-        head = " " * len(head)
+        lines.append([(rest, "magenta"), (f"{'lent by' if facet.lacking else 'near':<9}{says}{where}", "dim")])
+        rest = " " * len(rest)
     return lines
 
 
-def _bar(share: float, solid: bool) -> str:
+def _share(whose: str, share: float, solid: bool) -> str:
+    """Whose share of a facet, as a number and a bar."""
     full, empty = ("█", "░") if solid else ("#", ".")
     filled = round(share * BAR)
-    return full * filled + empty * (BAR - filled)
+    return f"{whose:<5} {share:.2f} {full * filled + empty * (BAR - filled)} "
 
 
 def _recalled(row: Recalled) -> Line:
@@ -247,8 +252,9 @@ def moved(move: Move) -> list[Line]:
     for name, peers in (("came", move.came), ("went", move.went)):
         if peers:
             lines.append([(f"  {name}: {', '.join(map(peer_name, peers))}", "dim")])
-    scale = f" (two of these people are {move.apart:.4f} apart, on average)" if move.apart else ""
-    lines.append([(f"soft prompt moved by {move.distance:.4f}{scale}", "bold")])
+    if move.apart:
+        scale = f"(two of these people are {move.apart:.4f} apart, on average)"
+        lines.append([(f"soft prompt moved by {move.distance:.4f} {scale}", "bold")])
     return lines
 
 
@@ -256,7 +262,8 @@ def _moved_facet(row: FacetMove) -> list[Line]:
     before, after = row.before, row.after
     spans: Line = [(f"{one_line(row.facet)}: ", "bold")]
     spans.append((_change(before.reliability, after.reliability), STYLES.get(after.reliability, "")))
-    spans.append((f", own {_change(f'{before.own:.2f}', f'{after.own:.2f}')}", ""))
+    if before.own is not None and after.own is not None:
+        spans.append((f", own {_change(f'{before.own:.2f}', f'{after.own:.2f}')}", ""))
     if row.score_after is not None:
         was = "-" if row.score_before is None else f"{row.score_before:+.2f}"
         spans.append((f", score {_change(was, f'{row.score_after:+.2f}')}", ""))

@@ -25,6 +25,7 @@ from copersona.runtime.engine.sampling import Piece, Sampling
 from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
 from copersona.runtime.engine.together import Task, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
+from copersona.runtime.filecheck.gguf_any import check_any_gguf
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ class Engine(Closing):
     included.
 
     `exact` keeps the attention cache in float32, for parity checks. `n_ctx` is cut to what the
-    model was trained on; `context` has the result. `threads` is by default what `default_threads` says.
+    model was trained on; `context` has the result. `threads` is by default what `default_threads` says. With
+    `any_model` the architecture may be any that llama.cpp knows, checked by its form alone.
 
     Raises:
-        ModelError: the file is missing, refused by `check_gguf`, or llama.cpp cannot load it.
+        ModelError: the file is missing, refused by `check_gguf` or `check_any_gguf`, or llama.cpp cannot load it.
     """
 
     def __init__(
@@ -63,12 +65,13 @@ class Engine(Closing):
         threads: int | None = None,
         exact: bool = False,
         sequences: int = 1,
+        any_model: bool = False,
     ) -> None:
-        facts = check_gguf(path)
+        facts = check_any_gguf(path) if any_model else check_gguf(path)
         if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
             raise ModelError(f"n_ctx is {n_ctx}, threads {threads}, sequences {sequences}: expected 1 or more")
         self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
-        self.trained_context, self.width, self._facts = facts.context, facts.width, facts
+        self.trained_context, self.width, self.facts = facts.context, facts.width, facts
         self._context = LlamaContext(
             path,
             width=facts.width,
@@ -127,11 +130,11 @@ class Engine(Closing):
         from copersona.runtime.engine.marked_chats import ChatTemplate
 
         self._check_open()
-        if not self._facts.chat_template:
+        if not self.facts.chat_template:
             return None
-        ids = {"bos_token": self._facts.bos, "eos_token": self._facts.eos}
+        ids = {"bos_token": self.facts.bos, "eos_token": self.facts.eos}
         special = {name: self.vocabulary.written(token) for name, token in ids.items() if token is not None}
-        return ChatTemplate(self._facts.chat_template, special, self.vocabulary.controls())
+        return ChatTemplate(self.facts.chat_template, special, self.vocabulary.controls())
 
     # Numbers
 

@@ -74,6 +74,9 @@ class LlamaContext:
         model = llama.llama_model_load_from_file(os.fsencode(path), params)
         if not model:
             raise ModelError(f"{path}: llama.cpp cannot load it{complaint()}")
+        if llama.llama_model_has_encoder(model) or not llama.llama_model_has_decoder(model):
+            llama.llama_model_free(model)
+            raise ModelError(f"{path}: a model that encodes text; expected one that continues it")
         self.raw = llama.llama_init_from_model(model, self._params(threads, exact))
         if not self.raw:
             llama.llama_model_free(model)
@@ -81,6 +84,7 @@ class LlamaContext:
         self.vocab = llama.llama_model_get_vocab(model)
         self.vocabulary_size: int = llama.llama_vocab_n_tokens(self.vocab)
         self._memory = llama.llama_get_memory(self.raw)
+        self._recurs = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
         self._tokens, self._rows = _Batch(llama, self.batch, 0), _Batch(llama, self.batch, width)
         self.make = f"{exact_build()}; {'f32' if exact else 'f16'} cache, no flash attention, {sequences} streams"
         self._finalizer = weakref.finalize(self, _release, llama, model, self.raw)
@@ -101,6 +105,7 @@ class LlamaContext:
         # others stand, nor on the number of threads. (With flash attention, keys are split among threads, and sums are
         # made in float16; on processors it is slower for single tokens, too.)
         params.kv_unified = False
+        params.swa_full = True  # so that a sliding window can drop its tail as others do
         params.flash_attn_type = self._llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.n_batch = params.n_ubatch = self.batch
         params.n_outputs_max, params.no_perf = self.outputs, True
@@ -122,10 +127,11 @@ class LlamaContext:
         )
 
     def holds(self, sequence: int, length: int) -> bool:
-        """Whether a sequence holds exactly the positions from 0 to `length` - 1."""
+        """Whether a sequence holds exactly the positions from 0 to `length` - 1. Of a memory that keeps a state instead
+        of positions, whether it stands behind the last of them."""
         first = self._llama.llama_memory_seq_pos_min(self._memory, sequence)
         last = self._llama.llama_memory_seq_pos_max(self._memory, sequence)
-        return (first, last) == ((0, length - 1) if length else (-1, -1))
+        return last == length - 1 and (not length or first == 0 or self._recurs)
 
     def state(self, sequence: int) -> State | None:
         """What a sequence holds; None where llama.cpp cannot say."""

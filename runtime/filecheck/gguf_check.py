@@ -91,6 +91,11 @@ def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
     Raises:
         ModelError: the file is missing, not a GGUF, damaged, or of a kind that is not on the lists of this module.
     """
+    return checked(path, Check)
+
+
+def checked(path: str | os.PathLike[str], check: type[Check]) -> GgufFacts:
+    """The facts of the GGUF at `path` by one way of checking. Raises ModelError as that does."""
     path = Path(path)
     try:
         with open(path, "rb") as file:
@@ -98,13 +103,15 @@ def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
             if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
                 raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Check(str(path), data).check()
+                return check(str(path), data).check()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character, a file cut while it is mapped
         raise ModelError(f"{path}: cannot be read as a GGUF file, {error}") from None
 
 
-class _Check(Reader):
-    """What a header must say."""
+class Check(Reader):
+    """What a header must say, for the architectures that a trained bundle may have."""
+
+    types = TENSOR_TYPES
 
     def check(self) -> GgufFacts:
         tensors = self.header()
@@ -145,12 +152,19 @@ class _Check(Reader):
         vocabulary = self.array_of("tokenizer.ggml.tokens", STRING).length
         if not vocabulary or size("vocab_size", vocabulary) != vocabulary:
             self.fail(f"{architecture}.vocab_size is {size('vocab_size', 1)}, but there are {vocabulary} tokens")
+        return self.described(architecture, (width, size("block_count"), heads, kv_heads), vocabulary,
+                              size("context_length"))  # fmt: skip
+
+    def described(
+        self, architecture: str, sizes: tuple[int, int, int, int], vocabulary: int, context: int
+    ) -> GgufFacts:
+        """The facts of a model of these sizes: width, layers, heads and key-value heads."""
         template = self.scalar("tokenizer.chat_template", STRING)
         if template is not None and len(str(template).encode()) > MAX_TEMPLATE:
             self.fail(f"tokenizer.chat_template has more than {MAX_TEMPLATE} bytes")
         bos, eos = (self.scalar(f"tokenizer.ggml.{name}_token_id", U32) for name in ("bos", "eos"))
         return GgufFacts(
-            architecture, width, size("block_count"), heads, kv_heads, vocabulary, size("context_length"),
+            architecture, *sizes, vocabulary, context,
             FILE_TYPES.get(self.scalar("general.file_type", U32), "unknown"),
             None if template is None else str(template), bos if isinstance(bos, int) else None,
             eos if isinstance(eos, int) else None, self.licence(),
@@ -160,9 +174,14 @@ class _Check(Reader):
         said = self.scalar("general.license", STRING)
         return "" if said is None else str(said)[:200]
 
-    def tokenizer(self, vocabulary: int) -> None:
+    def kind(self) -> str:
+        """The kind of vocabulary."""
         model = self.one_of("tokenizer.ggml.model", tuple(TOKENIZERS))
         self.one_of("tokenizer.ggml.pre", TOKENIZERS[model])
+        return model
+
+    def tokenizer(self, vocabulary: int) -> None:
+        model = self.kind()
         types = self.array_of("tokenizer.ggml.token_type", I32)
         if types.length != vocabulary:
             self.fail(f"{vocabulary} tokens, but {types.length} token types")
@@ -213,9 +232,9 @@ class _Check(Reader):
         if not 1 <= elements <= MAX_ELEMENTS:
             self.fail(f"tensor {name!r} of shape {shape} has {elements} elements, expected 1 to {MAX_ELEMENTS}")
         kind, offset = self.number("I"), self.number("Q")
-        if kind not in TENSOR_TYPES:
+        if kind not in self.types:
             self.fail(f"tensor {name!r} has the type {kind}, which is not supported")
-        _, block, size = TENSOR_TYPES[kind]
+        _, block, size = self.types[kind]
         if shape[0] % block:
             self.fail(f"tensor {name!r} has rows of {shape[0]}, which blocks of {block} do not fill")
         return _Tensor(name, elements // block * size, offset, elements)

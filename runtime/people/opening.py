@@ -62,7 +62,7 @@ class Personas:
             ModelError: profiles are made by a model, and it cannot be reached.
         """
         persona = self._persona(history, pseudonym, replies)
-        return Known(history, persona, self._bundle.personalizer.soft_prompt(persona.inputs))
+        return Known(history, persona, self._bundle.soft_prompt(persona.inputs))
 
     def of_store(self, store: PeopleStore, name: str) -> Known:
         """A person of the store: never their own neighbour, in no bundle of a population that they are enrolled in; and
@@ -124,12 +124,14 @@ class Personas:
     def _soft(self, store: PeopleStore, name: str, key: str, persona: Persona) -> F32:
         """The soft prompt (L, H) float32 of this persona by the bundle's personalizer, kept as the persona is."""
         if persona.profile.by != self.profiler_name:  # the key is that of another persona
-            return self._bundle.personalizer.soft_prompt(persona.inputs)
+            return self._bundle.soft_prompt(persona.inputs)
+        if not self._bundle.manifest.trained:
+            return self._bundle.soft_prompt(None)
         personalizer = self._bundle.personalizer_hash
         kept = store.soft_prompt(name, personalizer)
         soft = None if kept is None else read_soft(kept, key, self._bundle.manifest.shapes)
         if soft is None:
-            soft = self._bundle.personalizer.soft_prompt(persona.inputs)
+            soft = self._bundle.soft_prompt(persona.inputs)
             store.keep_soft_prompt(name, personalizer, write_soft(key, soft))
         return soft
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
+from copersona.runtime.prompt.layout import Fixed
 from copersona.runtime.prompt.settings import ContextSettings
 
 VERSION = 1  # of how a beginning is decoded and kept
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the prompts of one person have in common, and the key of the state after it."""
+
+    fixed: Fixed
+    key: str
 
 
 def prefix_key(

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FacetUsed:
-    """One facet of the person: how well supported, how much of it is their own (gate), from whom the rest came."""
+    """One facet of the person: how well supported, how much of it is their own (gate; None where nothing is trained),
+    from whom the rest came."""
 
     facet: str
     reliability: str
     summary: str
     quotes: tuple[str, ...]
-    gate: float
+    gate: float | None
     borrowed: tuple[PeerUsed, ...]
 
 
@@ -56,10 +57,12 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one answer was made from. `neighbors` are the shared neighbours of the parametric branch, with cosine."""
+    """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
+    `neighbors` are the shared neighbours of the parametric branch, with cosine."""
 
     request: str
     person: str | None
+    trained: bool
     soft_prompt: str
     facets: tuple[FacetUsed, ...]
     neighbors: tuple[tuple[str, float], ...]
@@ -81,14 +84,16 @@ def make_receipt(
 ) -> Receipt:
     """The record of an answer that is about to be generated."""
     neighbors: tuple[tuple[str, float], ...] = ()
-    if known is not None:
+    trained = session.manifest.trained
+    if known is not None and trained:
         shared = known.persona.placement.shared
         pairs = zip(shared.index[0].tolist(), shared.similarity[0].tolist(), strict=True)
         neighbors = tuple((session.graph.pseudonyms[row], round(value, 4)) for row, value in pairs if row >= 0)
-    soft = "nobody" if known is None or known.persona.inputs is None else "persona"
+    soft = "none" if not trained else "nobody" if known is None or known.persona.inputs is None else "persona"
     return Receipt(
         request=request,
         person=person,
+        trained=trained,
         soft_prompt=soft,
         facets=_facets(session, prompt, known),
         neighbors=neighbors,
@@ -122,7 +127,6 @@ def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
 def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
     if known is None:
         return ()
-    gates = session.personalizer.gates()
     shown = {(line.peer, line.facet) for line in prompt.peers}
     used = []
     for m, profile in enumerate(known.persona.profile.facets):
@@ -131,7 +135,7 @@ def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[Face
             for b in known.persona.placement.borrowed
             if b.facet == m
         )
-        gate = round(float(gates[int(profile.reliability)]), 4)
-        label = Reliability(profile.reliability).label
-        used.append(FacetUsed(profile.facet, label, profile.summary, profile.quotes, gate, borrowed))
+        label = Reliability(profile.reliability)
+        gate = session.bundle.gate(label)
+        used.append(FacetUsed(profile.facet, label.label, profile.summary, profile.quotes, gate, borrowed))
     return tuple(used)

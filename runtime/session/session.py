@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import ModelError, ModelRefused, PersonError
@@ -36,21 +36,13 @@ from copersona.runtime.prompt.layout import Fixed, Layout, Prompt
 from copersona.runtime.prompt.prompt import fixed_prompt, request_prompt
 from copersona.runtime.session.answers import Answer, Asked, Score
 from copersona.runtime.session.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
-from copersona.runtime.session.prefix_key import prefix_key
+from copersona.runtime.session.prefix_key import Ready, prefix_key
 from copersona.runtime.session.receipt import make_receipt
 
 if TYPE_CHECKING:
     from copersona.runtime.chat.ledger import Replies
     from copersona.runtime.people.store import Added, PeopleStore
     from copersona.runtime.profile.model_profiler import ModelProfiler
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """What the prompts of one person have in common, and the key of the state after it."""
-
-    fixed: Fixed
-    key: str
 
 
 class Session(Closing):
@@ -73,7 +65,7 @@ class Session(Closing):
         self._engine: Engine | None = None
         self._limits = cache or CacheLimits()
         self.prefixes = PrefixMemory(self._limits.memory)
-        self._ready: WeakKeyDictionary[Known, _Ready] = WeakKeyDictionary()
+        self._ready: WeakKeyDictionary[Known, Ready] = WeakKeyDictionary()
 
     def close(self) -> None:
         """Give back the model's memory and the graph's file."""
@@ -103,15 +95,20 @@ class Session(Closing):
 
     @property
     def personalizer(self) -> Personalizer:
-        """The parametric branch, loaded at first use."""
+        """The parametric branch, loaded at first use. Raises BundleError where nothing is trained."""
         return self.bundle.personalizer
 
     @property
     def engine(self) -> Engine:
         """The language model, loaded at first use."""
         if self._engine is None:
-            path, length = self.bundle.path("model"), self.bundle.context_length
-            self._engine = Engine(path, n_ctx=length, threads=self._threads, sequences=self._sequences)
+            self._engine = Engine(
+                self.bundle.path("model"),
+                n_ctx=self.bundle.context_length,
+                threads=self._threads,
+                sequences=self._sequences,
+                any_model=not self.manifest.trained,
+            )
         return self._engine
 
     @cached_property
@@ -124,7 +121,7 @@ class Session(Closing):
     @cached_property
     def nobody(self) -> F32:
         """The soft prompt of nobody, (L, H) float32."""
-        return self.personalizer.soft_prompt(None)
+        return self.bundle.soft_prompt(None)
 
     def person(self, store: PeopleStore, name: str) -> Known:
         """A person of the store, with what answering as them needs at hand. This is the way to open a person: it knows
@@ -184,7 +181,7 @@ class Session(Closing):
             return self.layout.complete(fixed, request)
         return request_prompt(self.layout, fixed, request, known.history, self.personas.vectors)
 
-    def _prepared(self, known: Known | None) -> _Ready:
+    def _prepared(self, known: Known | None) -> Ready:
         """What all prompts of this person, or of nobody, have in common; made once."""
         if known is None:
             return self._nobody_ready
@@ -194,12 +191,12 @@ class Session(Closing):
         return self._ready[known]
 
     @cached_property
-    def _nobody_ready(self) -> _Ready:
+    def _nobody_ready(self) -> Ready:
         return self._keyed(self.layout.fixed(), self.nobody, "")
 
-    def _keyed(self, fixed: Fixed, soft: F32, profiler: str) -> _Ready:
+    def _keyed(self, fixed: Fixed, soft: F32, profiler: str) -> Ready:
         tokens = self.layout.complete(fixed, "").prefix
-        return _Ready(fixed, prefix_key(self.manifest, self.context, self.engine.make, profiler, soft, tokens))
+        return Ready(fixed, prefix_key(self.manifest, self.context, self.engine.make, profiler, soft, tokens))
 
     def _wanted(self, prompt: Prompt, known: Known | None, sampling: Sampling, *, keep: bool = True) -> Wanted:
         """The prompt as the engine wants it, its beginning kept: on disk only with `keep`, for it is read again."""
@@ -278,16 +275,20 @@ def open_bundle(
     sequences: int = 1,
     cache: CacheLimits | None = None,
 ) -> Session:
-    """Verify a bundle and open it. `context` changes fields of `ContextSettings` from what the bundle was trained
-    with; people are profiled by statistics, or by the model of `profiler`. `answer_many` answers `sequences` requests
-    at once; `cache` bounds what is kept of prompts' beginnings.
+    """Verify a bundle and open it; a thin one is assembled into the cache, once. `context` changes fields of
+    `ContextSettings` from what the bundle was trained with; people are profiled by statistics, or by the model of
+    `profiler`. `answer_many` answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
             which.
         ValueError: a change of the context that is not known or out of range.
-        ModelError: a context that leaves no room for an answer.
+        ModelError: a context that leaves no room for an answer, or a thin bundle whose base is not on this device.
     """
+    if open_manifest(folder).thin:
+        from copersona.runtime.assemble.assemble import whole_bundle
+
+        folder = whole_bundle(folder)
     bundle = Bundle(folder, full=full)
     try:
         return Session(bundle, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache)

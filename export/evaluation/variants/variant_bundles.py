@@ -6,10 +6,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from copersona.export.common.files import link_or_copy, replacing, replacing_folder, scratch
+from copersona.export.common.files import replacing, replacing_folder, scratch
 from copersona.export.run.run import Run
 from copersona.runtime.assemble.merge import make_model
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
+from copersona.runtime.common.files import link_or_copy
 
 VERSION = 1  # raise it when a variant's training changes
 
