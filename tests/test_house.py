@@ -15,7 +15,7 @@ RUNTIME = (
     "session", "batch", "demo", "cli",
 )  # fmt: skip
 EXPORT = (
-    "common", "data", "population", "discovery", "convert", "training", "run", "measure", "steps", "base",
+    "common", "data", "population", "discovery", "convert", "training", "run", "measure", "steps",
     "evaluation", "cli",
 )  # fmt: skip
 EVALUATION = ("bench", "variants", "methods", "experiments", "report", "command")

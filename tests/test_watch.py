@@ -40,12 +40,12 @@ def run(watch: ModuleType, code: str, home: Path, *outputs: Path) -> tuple[Any, 
     return found
 
 
-def test_promise_nothing_leaves(watch: ModuleType, tmp_path: Path) -> None:
+def test_promise_nothing_leaves(watch: ModuleType, demo_bundle: Path, tmp_path: Path) -> None:
     """A command, the library and the demo, side by side: no name looked up, no internet socket, no file but the
     store's; each has encoded texts and asked the model."""
     work = tmp_path / "work"
     work.mkdir()
-    ways = {way.name: way for way in watch.runtime_ways(watch.DEMO / "bundle", work)}
+    ways = {way.name: way for way in watch.runtime_ways(demo_bundle, work)}
     chosen = [ways["ask"], ways["library"], ways["demo"]]
     homes = [watch.Home(tmp_path / way.name) for way in chosen]
     with PeopleStore(homes[0].store / "people.sqlite") as store:
@@ -62,7 +62,6 @@ def test_the_watch_knows_every_command(watch: ModuleType, tmp_path: Path) -> Non
     ways = [
         *watch.runtime_ways(watch.DEMO / "bundle", tmp_path),
         *watch.export_ways(tmp_path, tmp_path, tmp_path),
-        *watch.base_ways(tmp_path, tmp_path),
     ]
     assert {way.name for way in ways} >= set(commands(main))
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import click
 
-from copersona.export.cli.base import base as base_command
-from copersona.export.cli.base import measure_base
-from copersona.export.cli.base import unpack as unpack_command
 from copersona.export.cli.model_options import model_choice
 from copersona.export.cli.run_options import run_settings
+from copersona.export.cli.unpack import unpack as unpack_command
 from copersona.export.common.extra import ready
 from copersona.export.common.figures import report_lines, sizes
 from copersona.runtime.cli.commands import AS_JSON, foreseen
@@ -47,8 +45,6 @@ def export() -> None:
     """
 
 
-export.add_command(base_command)
-export.add_command(measure_base)
 export.add_command(unpack_command)
 
 

@@ -77,11 +77,16 @@ def places(pinned: PinnedBase) -> Iterator[Path]:
     yield cache / pinned.file
     yield from sorted(cache.glob(f"*-{pinned.sha256[:12]}-*/base.gguf"))
     for name, file in PACKAGES.items():
-        if Path(file).name == pinned.file:
-            try:
-                yield Path(str(importlib.metadata.distribution(name).locate_file(file)))
-            except importlib.metadata.PackageNotFoundError:
-                continue
+        if Path(file).name == pinned.file and (found := package_file(name)) is not None:
+            yield found
+
+
+def package_file(name: str) -> Path | None:
+    """Where the model of a known package would lie; None where the package is not installed."""
+    try:
+        return Path(str(importlib.metadata.distribution(name).locate_file(PACKAGES[name])))
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _check(path: Path, pinned: PinnedBase) -> None:

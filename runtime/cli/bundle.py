@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.streams import say
+
+if TYPE_CHECKING:
+    from copersona.runtime.assemble.thin import Thin
+    from copersona.runtime.bundle.manifest import Manifest
+    from copersona.runtime.profile.facets import FacetSchema
+    from copersona.runtime.prompt.settings import ContextSettings
 
 
 @click.group()
@@ -74,26 +81,32 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         body = {**asdict(manifest), **said, "facets": facets}
         click.echo(json.dumps(body, ensure_ascii=False))
         return
+    for line in _shown(manifest, schema, context, thin):
+        say(line)
+
+
+def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None) -> Iterator[str]:
+    """The lines of `bundle show`."""
     shapes = manifest.shapes
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
-    say(f"{ids}, made {manifest.created}")
+    yield f"{ids}, made {manifest.created}"
     if thin is not None:
-        say(f"thin, to be assembled with {thin.base}")
-    say(f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}")
+        yield f"thin, to be assembled with {thin.base}"
+    yield f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}"
     soft = f"{shapes.soft_tokens} soft tokens of {shapes.hidden}" if manifest.trained else "no soft prompt"
-    say(f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}")
+    yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"
     if not manifest.trained:
-        say("nothing was trained: the model is as published, the persona stands in the prompt alone")
-    say(
+        yield "nothing was trained: the model is as published, the persona stands in the prompt alone"
+    yield (
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"
     )
     for facet in schema.facets:
-        say(f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})")
+        yield f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})"
     for row in manifest.files:
-        say(f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}")
+        yield f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}"
     for name, value in manifest.settings.get("parity", {}).items():
-        say(f"  checked: {name} = {value:g}")
+        yield f"  checked: {name} = {value:g}"
 
 
 @bundle.command("from")

@@ -1,1 +1,0 @@
-"""A small base model from scratch: its text, tokenizer, training and figures."""
