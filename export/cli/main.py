@@ -177,9 +177,11 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 @RUN
 @click.option("--people", type=click.IntRange(2), help="Only so many people, to try things out; said in the output.")
 @click.option("--only", multiple=True, help="Only these measurements; see the output for their names.")
+@click.option("--bundle", type=click.Path(path_type=Path),
+              help="Another bundle of the run's population, such as one of `copersona bundle from`.")  # fmt: skip
 @AS_JSON
 @foreseen
-def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json: bool) -> None:
+def measure(run_folder: Path, people: int | None, only: tuple[str, ...], bundle: Path | None, as_json: bool) -> None:
     """Measure a finished run on what was held out, through the bundle's public entry points.
 
     Bits per byte of test interactions as oneself, as nobody and as someone else; neighbours from text; parities;
@@ -189,7 +191,7 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], as_json
     from copersona.export.measure.measure import measure_run
     from copersona.export.run.run import Run
 
-    figures = measure_run(Run.open(run_folder), people=people, only=only)
+    figures = measure_run(Run.open(run_folder), people=people, only=only, bundle=bundle)
     if as_json:
         click.echo(json.dumps(figures, ensure_ascii=False))
         return

@@ -30,6 +30,8 @@ from copersona.export.measure.whose import whose_answer
 from copersona.export.population.profile import facet_aucs, halves
 from copersona.export.run.run import Run
 from copersona.export.run.situations import read_centring
+from copersona.runtime.assemble.assemble import whole_bundle
+from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.common.arrays import F64
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import track
@@ -40,25 +42,43 @@ from copersona.runtime.profile.facets import Profile
 from copersona.runtime.session.session import Session, open_bundle
 
 
-def measure_run(run: Run, *, people: int | None = None, only: Sequence[str] = ()) -> Figures:
+def measure_run(
+    run: Run, *, people: int | None = None, only: Sequence[str] = (), bundle: Path | None = None
+) -> Figures:
     """All measurements, or those named; results are added to `measured.json` of the run as they come.
 
+    With `bundle`, another bundle of the run's population is measured, such as one in which nothing is trained: what
+    concerns the bundle alone, in `measured-<its id>.json`.
+
     Raises:
-        ExportError: a name that is not known, or no bundle in the run folder.
+        ExportError: a name that is not known, no bundle in the run folder, or one of another population.
     """
-    unknown = set(only) - set(MEASUREMENTS)
+    known = MEASUREMENTS if bundle is None else OF_BUNDLES
+    unknown = set(only) - set(known)
     if unknown:
-        raise ExportError(f"unknown measurements {sorted(unknown)}; known: {', '.join(MEASUREMENTS)}")
+        raise ExportError(f"unknown measurements {sorted(unknown)}; known: {', '.join(known)}")
     if not (run.path("bundle") / "manifest.json").is_file():
         raise ExportError(f"{run.folder}: holds no bundle yet; run the export to its end first")
-    path = run.path("measured.json")
+    path = run.path("measured.json") if bundle is None else _choose(run, bundle)
     figures: Figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for name in only or MEASUREMENTS:
+    for name in only or known:
         found = MEASUREMENTS[name](run, people)
         figures[name] = {**found, "limited to people": people} if people else found
         write_text(path, json.dumps(figures, ensure_ascii=False, indent=1))
     run.forget()
-    return {name: figures[name] for name in only or MEASUREMENTS}
+    return {name: figures[name] for name in only or known}
+
+
+def _choose(run: Run, bundle: Path) -> Path:
+    """Have another bundle measured; the file of its figures."""
+    own, other = open_manifest(run.path("bundle")), open_manifest(bundle)
+    if own.population_id != other.population_id:
+        raise ExportError(
+            f"{bundle}: population {other.population_id[:12]}, the run's is {own.population_id[:12]}; measure it with "
+            "the run that it comes from"
+        )
+    run.chosen = bundle
+    return run.path(f"measured-{other.bundle_id[:12]}.json")
 
 
 def parity(run: Run, people: int | None) -> Figures:
@@ -86,7 +106,7 @@ def neighbors_from_text(run: Run, people: int | None) -> Figures:
     """Profiles made again from text by the opened bundle: share of the stored neighbours found again (recall@5)."""
     sample = run.people[: min(people or 1000, 1000)]
     recalls = []
-    with open_bundle(run.path("bundle")) as session:
+    with open_bundle(run.bundle) as session:
         for person in track(sample, "neighbours from text"):
             known = session.know(run.training_histories[person], pseudonym=run.pseudonyms[person])
             stored = session.graph.stored_edges(session.graph.row(run.pseudonyms[person]), PER_FACET)
@@ -105,7 +125,8 @@ def bits_per_byte(run: Run, people: int | None) -> Figures:
         for other in ("nobody", "stranger"):
             figures[f"new people: own minus {other}"] = mean_interval((values["own"] - values[other])[new])
     kept = {name: column.tolist() for name, column in values.items()}
-    write_text(run.path("bits_per_byte.json"), json.dumps({**kept, "new": new.tolist()}))
+    which = "" if run.chosen is None else f"-{open_manifest(run.chosen).bundle_id[:12]}"
+    write_text(run.path(f"bits_per_byte{which}.json"), json.dumps({**kept, "new": new.tolist()}))
     return figures
 
 
@@ -127,7 +148,7 @@ def _score(run: Run, people: int | None, names: Sequence[str]) -> tuple[dict[str
     targets = [p for p, s in run.splits.items() if s.held_out]
     targets = targets[:: max(len(targets) // people, 1)][:people] if people else targets
     rows: dict[str, list[float]] = {name: [] for name in names}
-    with open_bundle(run.path("bundle")) as session:
+    with open_bundle(run.bundle) as session:
         knowns = [_known(run, session, person) for person in track(targets, "personas")]
         for i in track(range(len(targets)), "scoring test interactions"):
             target, own = run.histories[targets[i]][-1], knowns[i]
@@ -196,14 +217,14 @@ print(json.dumps({"resident": after, "forbidden": forbidden}))
 
 def runtime_process(run: Run, people: int | None) -> Figures:
     """A fresh process that opens the bundle and answers: what it imported, and its memory beyond the mapped model."""
-    bundle = run.path("bundle")
+    bundle = whole_bundle(run.bundle)
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(bundle)], capture_output=True, text=True, check=False, env=os.environ.copy()
     )
     if done.returncode:
         raise ExportError(f"the runtime process failed: {done.stderr.strip().splitlines()[-1]}")
     found = json.loads(done.stdout)
-    model = (bundle / "model.gguf").stat().st_size / 1e6
+    model = open_manifest(bundle).path(bundle, "model").stat().st_size / 1e6
     return {
         "resident MB": round(found["resident"]["VmRSS"], 1),
         "of it anonymous MB": round(found["resident"]["RssAnon"], 1),
@@ -235,6 +256,12 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "runtime process": runtime_process,
     "whose answer": whose_answer,
 }
+
+
+OF_BUNDLES = {
+    name: MEASUREMENTS[name] for name in ("bits per byte", "whose answer", "neighbours from text", "runtime process")
+}
+"""Those that say something of a bundle by itself."""
 
 
 def same_run(first: Path, second: Path) -> dict[str, bool]:

@@ -9,7 +9,7 @@ Chance is one in three. People's own held-out texts are the ceiling, nobody's an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,19 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from copersona.export.common.statistics import mean_interval
 from copersona.export.run.run import Run
 from copersona.runtime.common.arrays import F32, F64
-from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.errors import ExportError, ModelRefused
 from copersona.runtime.common.progress import track
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.interactions import without_fields
 from copersona.runtime.people.known import Known
 from copersona.runtime.profile.segments import WORD
 from copersona.runtime.profile.style import COMPLAINT, FIRST_PERSON, HEDGE, PRAISE, SECOND_PERSON, style_matrix
+from copersona.runtime.session.answers import Asked
 from copersona.runtime.session.session import Session, open_bundle
 
 TRIPLES = 200
 LENGTH = 128  # tokens of an answer
+TOGETHER = 8  # answers at once
 KEPT = frozenset(ENGLISH_STOP_WORDS) | PRAISE | COMPLAINT | HEDGE | FIRST_PERSON | SECOND_PERSON
 
 
@@ -79,22 +81,36 @@ def whose_answer(run: Run, people: int | None) -> dict[str, Any]:
     """
     triples = _triples(run, min(people or 3 * TRIPLES, 3 * TRIPLES))
     styles = Styles.of([item.output for person in run.people for item in run.training_histories[person]])
+    with open_bundle(run.bundle, sequences=TOGETHER) as session:
+        written = _answers(run, session, triples)
     right: dict[str, list[list[bool]]] = {"answers": [], "true texts": [], "nobody's answers": []}
-    with open_bundle(run.path("bundle")) as session:
-        for number, triple in enumerate(track(triples, "triples of people")):
-            earlier = [run.histories[p][:-1] for p in triple]
-            knowns = [session.know(h, pseudonym=run.pseudonyms.get(p)) for p, h in zip(triple, earlier, strict=True)]
-            request = without_fields(run.histories[triple[number % 3]][-1], title=True).request()
-            ask = _asker(session, request, 3 * number)
-            written = {
-                "answers": [ask(i, known) for i, known in enumerate(knowns)],
-                "true texts": [run.histories[p][-1].output for p in triple],
-                "nobody's answers": [ask(i, None) for i in range(3)],
-            }
-            texts = [[item.output for item in history] for history in earlier]
-            for name, three in written.items():
-                right[name].append([styles.nearest(text, texts) == i for i, text in enumerate(three)])
+    for number, triple in enumerate(triples):
+        texts = [[item.output for item in run.histories[person][:-1]] for person in triple]
+        three = {
+            "answers": [written[number, i, False] for i in range(3)],
+            "true texts": [run.histories[person][-1].output for person in triple],
+            "nobody's answers": [written[number, i, True] for i in range(3)],
+        }
+        for name, found in three.items():
+            right[name].append([styles.nearest(text, texts) == i for i, text in enumerate(found)])
     return {"triples": len(triples), **{name: _share(rows) for name, rows in right.items()}}
+
+
+def _answers(run: Run, session: Session, triples: Sequence[tuple[str, str, str]]) -> dict[tuple[int, int, bool], str]:
+    """The text of every answer by triple, place in it, and whether nobody gave it."""
+    places: dict[str, tuple[int, int, bool]] = {}
+
+    def asked() -> Iterator[Asked]:
+        for place, one in _requests(run, session, triples):
+            places[str(place)] = place
+            yield Asked(str(place), *one)
+
+    found = {}
+    for one, answer in track(session.answer_many(asked()), "answers", total=6 * len(triples)):
+        if isinstance(answer, ModelRefused):
+            raise answer
+        found[places[one.id]] = answer.text
+    return found
 
 
 def _triples(run: Run, people: int) -> list[tuple[str, str, str]]:
@@ -106,11 +122,18 @@ def _triples(run: Run, people: int) -> list[tuple[str, str, str]]:
     return [(held[i], held[i + 1], held[i + 2]) for i in range(0, min(len(held), people) // 3 * 3, 3)]
 
 
-def _asker(session: Session, request: str, seed: int) -> Callable[[int, Known | None], str]:
-    def ask(place: int, known: Known | None) -> str:
-        return session.answer(request, known, Sampling(max_tokens=LENGTH, seed=seed + place)).finish().text
-
-    return ask
+def _requests(
+    run: Run, session: Session, triples: Sequence[tuple[str, str, str]]
+) -> Iterator[tuple[tuple[int, int, bool], tuple[str, Known | None, Sampling]]]:
+    """All requests, a triple's together; the six answers of a triple differ in who gives them, and in their seeds by
+    place."""
+    for number, triple in enumerate(triples):
+        request = without_fields(run.histories[triple[number % 3]][-1], title=True).request()
+        for i, person in enumerate(triple):
+            known = session.know(run.histories[person][:-1], pseudonym=run.pseudonyms.get(person))
+            sampling = Sampling(max_tokens=LENGTH, seed=3 * number + i)
+            yield (number, i, False), (request, known, sampling)
+            yield (number, i, True), (request, None, sampling)
 
 
 def _share(rows: list[list[bool]]) -> dict[str, float]:

@@ -93,6 +93,7 @@ class Run:
 
     def __init__(self, folder: Path, settings: RunSettings) -> None:
         self.folder, self.settings = folder, settings
+        self.chosen: Path | None = None
         self._ledgers: dict[str, Ledger] = {}
         self._vectors: VectorFile | None = None
         self._opening = threading.Lock()  # texts are encoded in several threads
@@ -110,6 +111,11 @@ class Run:
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+    @property
+    def bundle(self) -> Path:
+        """What is measured: the run's own bundle, or another of its population that was chosen."""
+        return self.chosen or self.path("bundle")
 
     def forget(self) -> None:
         """Drop what was read, after a step has rewritten it."""

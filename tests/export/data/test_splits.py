@@ -188,6 +188,21 @@ def prompts(run: CanaryRun, placed: PersonaGraph) -> list[tuple[str, int, str]]:
     return rows
 
 
+def test_so_many_targets_as_asked_are_drawn_of_all_by_the_seed(run: CanaryRun) -> None:
+    def drawn(targets: int | None, seed: int = 0) -> list[State]:
+        asked = replace(run.settings, seed=seed, train=replace(run.settings.train, targets=targets))
+        other = CanaryRun(run.folder, asked)
+        return training_states(other)
+
+    everything = drawn(None)
+    assert drawn(10**6) == everything
+    few = drawn(50)
+    assert len(few) == 50
+    assert few == [state for state in everything if state in few]  # in order, each once
+    assert few == drawn(50) != drawn(50, seed=1)
+    assert len({state.person for state in few}) > 20
+
+
 def test_the_canaries_are_there_and_prompts_show_them(run: CanaryRun, placed: PersonaGraph) -> None:
     """Without this the other tests could pass on an empty population."""
     words = words_of_run(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 from copersona.export.measure.measure import measure_run
 from copersona.export.measure.whose import Styles, whose_answer, without_topics
 from copersona.export.run.run import Run
+from copersona.runtime.assemble.training_free import training_free
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.profile.style import style_matrix
+from copersona.runtime.session.session import open_bundle
+
+from ...conftest import DEMO
 
 pytestmark = pytest.mark.export
 SHOUTS = ["WOW!!! THE STRINGS ARE GREAT!!! BUY NOW!!!", "I LOVE MY AMP! SO LOUD! WOW!", "GREAT! GREAT! CAPO IS COOL!!"]
@@ -52,3 +57,27 @@ def test_a_run_is_measured_and_limited_people_are_said(tiny_run: Path) -> None:
     run.path("measured.json").unlink()
     with pytest.raises(ExportError, match="three are needed"):
         whose_answer(run, 2)
+
+
+def test_another_bundle_of_the_population_is_measured_beside_the_runs_own(
+    tiny_run: Path, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    run = Run.open(tiny_run)
+    made = training_free(tiny_gguf, tiny_run / "bundle", tmp_path / "free", context=1024)
+    options = {"people": 4, "only": ("bits per byte",), "bundle": tmp_path / "free"}
+    found = measure_run(run, **options)["bits per byte"]
+    kept = run.path(f"measured-{made.bundle_id[:12]}.json")
+    assert json.loads(kept.read_text())["bits per byte"]["mean"] == found["mean"]
+    person = [p for p, split in run.splits.items() if split.held_out][0]
+    with open_bundle(tmp_path / "free") as session:
+        known = session.know(run.histories[person][:-1], pseudonym=run.pseudonyms.get(person))
+        target = run.histories[person][-1]
+        expected = session.score(target.request(), target.output, known).bits_per_byte
+    values = json.loads(run.path(f"bits_per_byte-{made.bundle_id[:12]}.json").read_text())
+    assert values["own"][0] == pytest.approx(expected)
+    assert found["mean"]["own"] == pytest.approx(np.mean(values["own"]), abs=1e-4)
+    with pytest.raises(ExportError, match="population"):
+        measure_run(Run.open(tiny_run), bundle=DEMO)
+    with pytest.raises(ExportError, match="unknown measurements"):
+        measure_run(Run.open(tiny_run), only=("parity",), bundle=tmp_path / "free")
+    kept.unlink()

@@ -24,9 +24,11 @@ from copersona.runtime.assemble import pinned
 from copersona.runtime.assemble.assemble import assemble, whole_bundle
 from copersona.runtime.assemble.lora import Lora, read_lora
 from copersona.runtime.assemble.thin import halve, read_thin, widen
+from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import BundleError, CoPersonaError, ModelError
+from copersona.runtime.engine.engine import Sampling
 
 pytestmark = pytest.mark.export
 
@@ -65,7 +67,16 @@ def test_it_holds_no_model_and_half_of_the_arrays(run: Run, thin: Path) -> None:
         np.testing.assert_array_equal(np.load(thin / name).astype(np.float32), np.load(run.path(name)))
     assert open_manifest(thin).thin
     with pytest.raises(BundleError, match="copersona bundle assemble"):
+        Bundle(thin)
+
+
+def test_opening_a_thin_one_assembles_it_once_or_says_what_is_missing(thin: Path, tiny_gguf: Path) -> None:
+    with pytest.raises(ModelError, match=f"not on this device: {tiny_gguf.name}"):
         open_bundle(thin)
+    whole = assemble(thin, tiny_gguf)
+    with open_bundle(thin) as session:
+        assert session.bundle.folder == whole
+        assert session.answer("Write.", None, Sampling(max_tokens=2)).finish().text
 
 
 def test_assembled_it_is_the_whole_bundle_of_the_run(run: Run, thin: Path, tiny_gguf: Path, tmp_path: Path) -> None:
