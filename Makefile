@@ -9,9 +9,6 @@ VENV ?= .venv
 RUNTIME_VENV ?= .venv-runtime
 BIN := $(VENV)/bin
 WHEELS := $(VENV)/wheels
-# Parts of llama.cpp that the engine never uses; a third less to compile.
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF
-
 DATA ?= ../shared/data
 TARGETS ?= 700
 CODE := runtime export assets tests benchmarks docs
@@ -33,8 +30,8 @@ endef
 $(WHEELS)/.done: constraints.txt
 	$(compiler)
 	$(call environment,$(VENV))
-	@echo "building llama-cpp-python from source: 5 to 10 minutes the first time, nothing to do meanwhile"
-	$(BIN)/python -m pip wheel --no-deps -c constraints.txt --wheel-dir $(WHEELS) llama-cpp-python
+	@echo "building llama.cpp from source: 3 to 6 minutes the first time, nothing to do meanwhile"
+	.ci/llama_wheel.sh $(BIN)/python $(WHEELS)
 	touch $@
 
 install: $(VENV)/.done

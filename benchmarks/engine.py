@@ -1,4 +1,5 @@
-"""The language model at the shape of Qwen2.5-0.5B (random weights): first tokens, decoding, kept beginnings, batches.
+"""The language model at the shape of Qwen2.5-0.5B (random weights), or a real one: first tokens, decoding, kept
+beginnings, batches.
 
 One thread, except for wall time. A known person's beginning comes from memory each time, as after someone else's
 request. "Nobody at all" is the request alone: no soft prompt, no instruction, nothing kept.
@@ -32,8 +33,9 @@ NOTHING = PersonShelf(PrefixMemory(0))  # keeps no state
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    path = settings.work / ("small.gguf" if settings.quick else "qwen2.5-0.5b-shape.gguf")
-    write_model(path, SMALL if settings.quick else None)
+    path = settings.model or settings.work / ("small.gguf" if settings.quick else "qwen2.5-0.5b-shape.gguf")
+    if settings.model is None:
+        write_model(path, SMALL if settings.quick else None)
     with Engine(path, n_ctx=CONTEXT, threads=1) as engine:
         yield from first_tokens(engine, settings)
         yield from restores(engine, settings)

@@ -1,10 +1,11 @@
 """All measurements: prints a table, writes results.json and machine.json beside this file, and the table of the docs.
 
-    python benchmarks/run.py [--bundle BUNDLE] [--only engine] [--quick]
+    python benchmarks/run.py [--bundle BUNDLE] [--only engine] [--model FILE.gguf] [--quick]
 
 Each row is ours against its reference, measured in turn in this run; low and high are the quartiles of the rounds'
 ratios. CPU time is that of one thread unless a row says otherwise. With --only, rows of other parts stay as they were.
-With --quick, sizes and rounds are small, to see that all of it runs, and nothing is written.
+With --model, the engine's rows are of that file, under its name. With --quick, sizes and rounds are small, to see that
+all of it runs, and nothing is written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from machine import machine
@@ -36,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="an exported bundle, for the rows that open one")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; can be given several times")
+    parser.add_argument("--model", type=Path, help="a GGUF for the engine's rows instead of one of random weights")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "copersona-benchmarks",
                         help="folder for what is made once, 0.6 GB, and for 3 GB meanwhile")  # fmt: skip
@@ -45,7 +48,11 @@ def main() -> None:
         os.environ.setdefault(variable, "1")
     os.environ |= {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
     asked.work.mkdir(parents=True, exist_ok=True)
-    settings = Settings(asked.work, asked.quick, asked.bundle, default_threads(), None if asked.quick else PICTURE)
+    from copersona.runtime.assemble.assemble import whole_bundle  # loads numpy
+
+    bundle = None if asked.bundle is None else whole_bundle(asked.bundle)
+    picture = None if asked.quick else PICTURE
+    settings = Settings(asked.work, asked.quick, bundle, default_threads(), picture, asked.model)
     described = machine()
     print(HEAD)
     done: list[Row] = []
@@ -60,7 +67,9 @@ def main() -> None:
 
 def measured(parts: tuple[str, ...] | list[str], settings: Settings) -> Iterator[Row]:
     for part in parts:
-        yield from importlib.import_module(part).rows(settings)
+        for row in importlib.import_module(part).rows(settings):
+            named = settings.model if part == "engine" else None
+            yield row if named is None else replace(row, name=f"{named.stem}: {row.name}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ class Settings:
     """`work` keeps what takes long to make, such as a model's file; `quick` is for seeing that all of it runs.
 
     `bundle` is one that was exported, such as the demo's: rows that need one are left out without. `picture` is where
-    growth is drawn, None for nowhere.
+    growth is drawn, None for nowhere. `model` is a real GGUF for the rows of the engine instead of random weights.
     """
 
     work: Path
@@ -19,6 +19,7 @@ class Settings:
     bundle: Path | None
     threads: int
     picture: Path | None = None
+    model: Path | None = None
 
     def rounds(self, many: int) -> int:
         """How often something is measured."""

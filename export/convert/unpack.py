@@ -21,6 +21,7 @@ from copersona.export.common.files import replacing_folder, scratch, write_text
 from copersona.export.convert.base_tensors import ARCHITECTURES
 from copersona.export.convert.gguf import check_base, write_gguf
 from copersona.export.convert.pre_tokenizers import named
+from copersona.runtime.assemble.assemble import whole_bundle
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.files import sync_folder, write_whole
@@ -62,6 +63,7 @@ def unpack_model(bundle: Path, out: Path) -> Path:
         raise ExportError(f"{out}: is there already; give a folder that is not")
     if bundle.resolve() in out.resolve().parents:
         raise ExportError(f"{out}: is in the bundle, which holds what its manifest lists and no more; give another")
+    bundle = whole_bundle(bundle)
     manifest = verify(bundle, full=True)
     model = manifest.path(bundle, "model").resolve()
     facts = check_gguf(model)

@@ -17,6 +17,7 @@ from copersona.runtime.bundle.parts import check_parts
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.common.errors import BundleError, ModelError
 from copersona.runtime.common.places import cache_home
+from copersona.runtime.common.progress import note
 
 
 def assembled_folder(manifest: Manifest) -> Path:
@@ -102,4 +103,5 @@ def whole_bundle(folder: Path | str) -> Path:
     target = assembled_folder(manifest)
     if os.path.lexists(target) and _of(target, manifest):
         return target
+    note(f"{folder}: a thin bundle, assembled into {target.parent} now, once")
     return assemble(folder)

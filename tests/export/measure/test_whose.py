@@ -68,7 +68,7 @@ def test_another_bundle_of_the_population_is_measured_beside_the_runs_own(
     found = measure_run(run, **options)["bits per byte"]
     kept = run.path(f"measured-{made.bundle_id[:12]}.json")
     assert json.loads(kept.read_text())["bits per byte"]["mean"] == found["mean"]
-    person = [p for p, split in run.splits.items() if split.held_out][0]
+    person = next(p for p, split in run.splits.items() if split.held_out)
     with open_bundle(tmp_path / "free") as session:
         known = session.know(run.histories[person][:-1], pseudonym=run.pseudonyms.get(person))
         target = run.histories[person][-1]
