@@ -168,7 +168,8 @@ def random_bundle(like: Path, model: Path, out: Path) -> Path:
             copy_file(like, row, out, thin)
             roles[row.path] = row.role
     shutil.copyfile(model, out / "model.gguf")
-    (out / "README.md").write_text("# Random\n")
+    (out / "README.md").write_text("# A bundle of random weights, for tests\n")
+    (out / "LICENSE.txt").write_text("These weights are random.\n")
     shapes = manifest.shapes
     sizes = tensor_shapes(shapes.facets, shapes.width, 32, 32, soft_tokens, WIDTH)
     tensors = {name: random.normal(0, 0.1, size).astype(np.float32) for name, size in sizes.items()}
@@ -177,7 +178,7 @@ def random_bundle(like: Path, model: Path, out: Path) -> Path:
         turns = turns_json(chatml(engine))
     settings = {k: v for k, v in manifest.settings.items() if k != "thin"} | {"turns": turns, "context_length": CONTEXT}
     found = Shapes(shapes.facets, shapes.peers, shapes.width, shapes.neighbors, soft_tokens, WIDTH)
-    write_manifest(out, roles | {"personalizer.safetensors": "personalizer"}, found, settings)
+    write_manifest(out, roles | {"personalizer.safetensors": "personalizer", "LICENSE.txt": "licence"}, found, settings)
     return out
 
 
