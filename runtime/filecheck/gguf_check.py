@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.filecheck.gguf_reader import FLOAT, I32, MAX_ARRAY, STRING, U32, Reader, Value
+from copersona.runtime.filecheck.gguf_tensors import Shape, Sizes, allowed, required
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
 # Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges (those of export/convert/pre_tokenizers.py), or
@@ -36,6 +37,7 @@ MAX_TEMPLATE = 256 << 10
 MAX_ELEMENTS = 1 << 40  # of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
 BYTE = 6  # the token type
+ONE_ROW = (0, 26)  # types of norms, biases and the like: llama.cpp ends the process over others
 
 # Keys below "<architecture>." with their one type and, for sizes, their largest value. Others (experts, rope scaling,
 # sliding windows) change the graph or meet an assertion in llama.cpp, and no model of ours has them.
@@ -80,9 +82,14 @@ class GgufFacts:
 
 class _Tensor(NamedTuple):
     name: str
+    shape: Shape
+    kind: int
     size: int  # bytes, without padding
     offset: int  # from the start of the data
-    elements: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
@@ -112,6 +119,7 @@ class Check(Reader):
     """What a header must say, for the architectures that a trained bundle may have."""
 
     types = TENSOR_TYPES
+    sizes: Sizes
 
     def check(self) -> GgufFacts:
         tensors = self.header()
@@ -119,6 +127,7 @@ class Check(Reader):
         self.tokenizer(facts.vocabulary)
         rows = [self.tensor(index) for index in range(tensors)]
         self.places(rows)
+        self.table(facts.architecture, rows)
         return replace(facts, parameters=sum(row.elements for row in rows))
 
     def facts(self) -> GgufFacts:
@@ -148,12 +157,12 @@ class Check(Reader):
         for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
             if size(name, head) != head:
                 self.fail(f"{architecture}.{name} is {size(name)}, expected {head}")
-        size("feed_forward_length")
         vocabulary = self.array_of("tokenizer.ggml.tokens", STRING).length
         if not vocabulary or size("vocab_size", vocabulary) != vocabulary:
             self.fail(f"{architecture}.vocab_size is {size('vocab_size', 1)}, but there are {vocabulary} tokens")
-        return self.described(architecture, (width, size("block_count"), heads, kv_heads), vocabulary,
-                              size("context_length"))  # fmt: skip
+        layers, inner = size("block_count"), size("feed_forward_length")
+        self.sizes = Sizes(layers, width, heads * head, kv_heads * head, head, inner, vocabulary)
+        return self.described(architecture, (width, layers, heads, kv_heads), vocabulary, size("context_length"))
 
     def described(
         self, architecture: str, sizes: tuple[int, int, int, int], vocabulary: int, context: int
@@ -237,7 +246,21 @@ class Check(Reader):
         _, block, size = self.types[kind]
         if shape[0] % block:
             self.fail(f"tensor {name!r} has rows of {shape[0]}, which blocks of {block} do not fill")
-        return _Tensor(name, elements // block * size, offset, elements)
+        if count == 1 and kind not in ONE_ROW:
+            self.fail(f"tensor {name!r} has one row of the type {self.types[kind][0]}, expected F32")
+        return _Tensor(name, tuple(shape), kind, elements // block * size, offset)
+
+    def table(self, architecture: str, tensors: list[_Tensor]) -> None:
+        """Exactly the tensors of this architecture, in the shapes that its sizes give."""
+        wanted, found = required(architecture, self.sizes), {tensor.name: tensor.shape for tensor in tensors}
+        known = allowed(architecture, self.sizes) | wanted
+        for name, shape in found.items():
+            if name not in known:
+                self.fail(f"tensor {name!r} is none of a {architecture} model")
+            if shape != known[name]:
+                self.fail(f"tensor {name!r} is {list(shape)}, expected {list(known[name])}")
+        if missing := sorted(wanted.keys() - found.keys()):
+            self.fail(f"{len(missing)} tensors are missing: {', '.join(missing[:3])}")
 
     def places(self, tensors: list[_Tensor]) -> None:
         """Tensors have names of their own and lie one behind the other, aligned, up to the end of the file."""
