@@ -166,6 +166,22 @@ def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
             "written in another script gives no facets by statistics; own texts are found and shown all the same",
             err=True,
         )
+    _say_foreign(session, {name: history for name, history in histories.items() if name not in found})
+
+
+def _say_foreign(session: Session, histories: Mapping[str, History]) -> None:
+    """The same for a language that neither facets nor encoder are made for."""
+    found = {name: code for name, history in histories.items() if (code := session.personas.foreign(history))}
+    if found:
+        names = [f"{name} ({code})" for name, code in list(found.items())[:NAMED]]
+        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+        served = ", ".join(session.bundle.languages)
+        say(
+            f"note: {', '.join([*names, *more])}: the measured facets and the encoder of this bundle are made for "
+            f"{served}, so of another language lengths and punctuation are all that facets tell; own texts are found "
+            "and shown all the same",
+            err=True,
+        )
 
 
 def known_person(session: Session, person: str) -> Known:
