@@ -133,8 +133,8 @@ def bundle_from(
 
     \b
     copersona bundle from qwen3-4b-q4_k_m.gguf --like assets/demo/bundle --out mine
-    copersona people import me mbox.jsonl --bundle mine
-    copersona ask "Write to the landlord about the heating." --as me --bundle mine
+    copersona people import mine my-texts.jsonl
+    copersona ask mine --person me "Write to the landlord about the heating."
     """
     from copersona.runtime.assemble.training_free import training_free
 
