@@ -24,6 +24,9 @@ PACKAGES = (
     "click",
     "rich",
     "platformdirs",
+    "jinja2",
+    "gguf",
+    "py3langid",
 )
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
