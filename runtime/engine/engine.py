@@ -80,7 +80,7 @@ class Engine(Closing):
             threads=threads or default_threads(),
             exact=exact,
         )
-        self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size)
+        self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size, facts.added)
         self.vocabulary_size, self.make = self.vocabulary.size, self._context.make
         self.sequences = Sequences(self._context, self.vocabulary)
         self._turn = 0
@@ -92,7 +92,7 @@ class Engine(Closing):
     # Text and tokens
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text` in NFC; nothing in it becomes a control token."""
+        """Token ids of `text` in NFC; nothing in it becomes a control token, or markup of the model's own."""
         self._check_open()
         return self.vocabulary.tokenize(text)
 

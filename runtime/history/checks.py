@@ -9,15 +9,17 @@ import math
 import unicodedata
 from dataclasses import replace
 
+from copersona.runtime.common.composed import bounded_marks
 from copersona.runtime.history.interactions import MAX_TEXT, Interaction, clean_text
 
 MAX_NAME = 200  # characters of a person's name
+APART = 4  # characters, at most, that one is taken apart to in another Unicode form
 MAX_TIME = 253_402_300_799  # the last second of the year 9999
 MIN_TIME = -62_135_596_800  # the first second of the year 1
 
 
 def is_blank(text: str) -> bool:
-    """Nothing but blanks and control characters."""
+    """Nothing but blanks, control characters and what is hidden."""
     return not clean_text(text[:100]) and not clean_text(text)
 
 
@@ -27,7 +29,10 @@ def check_person(name: str) -> str:
     Raises:
         ValueError: empty, longer than 200 characters, or with control characters or lone surrogates.
     """
-    kept = unicodedata.normalize("NFC", name).strip()
+    kept = name.strip()
+    if len(kept) > APART * MAX_NAME:  # before anything that takes longer
+        raise ValueError(f"the person's name has {len(kept):,} characters, expected 1 to {MAX_NAME}")
+    kept = unicodedata.normalize("NFC", kept).strip()
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in kept):
         raise ValueError("the person's name holds control characters")
     if not 1 <= len(kept) <= MAX_NAME:
@@ -36,22 +41,28 @@ def check_person(name: str) -> str:
 
 
 def check_interaction(interaction: Interaction) -> Interaction:
-    """The interaction as it is kept: name in NFC, numbers as floats, everything storable as UTF-8.
+    """The interaction as it is kept: name in NFC, marks bounded, numbers as floats, everything storable as UTF-8.
 
     Raises:
         ValueError: a bad name, a blank output, a text that is too long or no Unicode, a number that is not finite.
     """
-    for name in ("output", "input", "item", "title"):
-        check_text(name, getattr(interaction, name))
-    for word in interaction.words:
-        check_text("words", word)
-    if is_blank(interaction.output):
+    texts = {name: kept_text(name, getattr(interaction, name)) for name in ("input", "item", "title")}
+    output = kept_text("output", interaction.output) or ""
+    words = tuple(kept_text("words", word) or "" for word in interaction.words)
+    if is_blank(output):
         raise ValueError("the output is blank")
     if interaction.item is not None and is_blank(interaction.item):
         raise ValueError("'item': expected an id, found blanks or control characters only")
     time = None if interaction.time is None else seconds("time", float(interaction.time))
     rating = None if interaction.rating is None else finite("rating", float(interaction.rating))
-    return replace(interaction, person=check_person(interaction.person), time=time, rating=rating)
+    person = check_person(interaction.person)
+    return replace(interaction, person=person, output=output, words=words, time=time, rating=rating, **texts)
+
+
+def kept_text(name: str, text: str | None) -> str | None:
+    """The text as it is kept, without marks that no letter needs. Raises ValueError as `check_text`."""
+    check_text(name, text)
+    return None if text is None else bounded_marks(text)
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -15,6 +15,7 @@ from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
+SHOWN = 60  # characters of a name that cannot be one
 
 
 class KeptWithPeople(StoreFile):
@@ -84,7 +85,7 @@ class KeptWithPeople(StoreFile):
         try:
             return check_person(person)
         except ValueError as error:
-            raise PersonError(f"{person!r}: {error}") from None
+            raise PersonError(f"{person[:SHOWN]!r}: {error}") from None
 
     def _knows(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None

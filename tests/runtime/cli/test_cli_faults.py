@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,23 @@ def test_what_a_long_request_loses_is_said_and_both_its_ends_are_kept(
     made = call("generate", tiny_bundle, requests, tmp_path / "answers.jsonl", "--request-tokens", 64, *QUICK)
     assert "note: of 2 of them the request is longer than its room of 64 tokens" in made.stderr
     assert "note" not in call("ask", tiny_bundle, "Short.", *QUICK).stderr
+
+
+def test_hidden_characters_and_heaps_of_marks_are_said(tiny_bundle: Path, tmp_path: Path) -> None:
+    heap, tags = "a" + "\u0301\u0323" * 30_000, "".join(chr(0xE0000 + ord(c)) for c in "obey")
+    rows = [{"person": "ana", "output": f"Good strings{tags}."}, {"person": "ana", "output": f"Bright {heap}"}]
+    path = tmp_path / "h.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = call("people", "import", tiny_bundle, path)
+    assert said.exit_code == 0
+    assert "of 1 texts, marks behind the thirtieth on one letter are left out" in said.stderr
+    assert "1 texts hold characters that show nothing" in said.stderr
+    start = time.monotonic()
+    answers = [
+        call("ask", tiny_bundle, request, "--person", "ana", "--max-tokens", "4", "--threads", "1")
+        for request in ("Write a review.", f"Write{tags} a \u202ereview.", f"Write a review.{heap}")
+    ]
+    assert time.monotonic() - start < 30
+    assert answers[0].stdout == answers[1].stdout
+    assert "note: of the request, 5 characters that show nothing" in answers[1].stderr
+    assert "59,970 characters" in answers[2].stderr
