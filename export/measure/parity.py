@@ -143,8 +143,8 @@ def torch_logits(model: Any, soft: F32, tokens: Sequence[int], torch: Any) -> F3
 
 
 def check_tokens(run: Run, texts: Sequence[str]) -> Agreement:
-    """Engine against `tokenizer.json`, on texts of the run, on text that looks like control tokens or markup, and in the
-    turns that each derives from the chat template."""
+    """Engine against `tokenizer.json`, on texts of the run, on text that looks like control tokens or markup, and in
+    the turns that each derives from the chat template."""
     ours = FileTokens(Path(run.settings.base) / "tokenizer.json")
     hard = [
         *texts,

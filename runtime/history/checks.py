@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 import unicodedata
 from dataclasses import replace
+from typing import TypeVar
 
 from copersona.runtime.common.composed import bounded_marks
 from copersona.runtime.history.interactions import MAX_TEXT, Interaction, clean_text
+
+T = TypeVar("T", str, str | None)
 
 MAX_NAME = 200  # characters of a person's name
 APART = 4  # characters, at most, that one is taken apart to in another Unicode form
@@ -20,7 +23,8 @@ MIN_TIME = -62_135_596_800  # the first second of the year 1
 
 def is_blank(text: str) -> bool:
     """Nothing but blanks, control characters and what is hidden."""
-    return not clean_text(text[:100]) and not clean_text(text)
+    start = text[:100]
+    return not any(map(str.isalnum, start)) and not clean_text(start) and not clean_text(text)
 
 
 def check_person(name: str) -> str:
@@ -40,29 +44,31 @@ def check_person(name: str) -> str:
     return kept
 
 
-def check_interaction(interaction: Interaction) -> Interaction:
+def check_interaction(one: Interaction) -> Interaction:
     """The interaction as it is kept: name in NFC, marks bounded, numbers as floats, everything storable as UTF-8.
 
     Raises:
         ValueError: a bad name, a blank output, a text that is too long or no Unicode, a number that is not finite.
     """
-    texts = {name: kept_text(name, getattr(interaction, name)) for name in ("input", "item", "title")}
-    output = kept_text("output", interaction.output) or ""
-    words = tuple(kept_text("words", word) or "" for word in interaction.words)
+    output, given = kept_text("output", one.output), kept_text("input", one.input)
+    item, title = kept_text("item", one.item), kept_text("title", one.title)
+    words = tuple([kept_text("words", word) for word in one.words])
     if is_blank(output):
         raise ValueError("the output is blank")
-    if interaction.item is not None and is_blank(interaction.item):
+    if item is not None and is_blank(item):
         raise ValueError("'item': expected an id, found blanks or control characters only")
-    time = None if interaction.time is None else seconds("time", float(interaction.time))
-    rating = None if interaction.rating is None else finite("rating", float(interaction.rating))
-    person = check_person(interaction.person)
-    return replace(interaction, person=person, output=output, words=words, time=time, rating=rating, **texts)
+    time = None if one.time is None else seconds("time", float(one.time))
+    rating = None if one.rating is None else finite("rating", float(one.rating))
+    person = check_person(one.person)
+    return replace(
+        one, person=person, output=output, input=given, item=item, title=title, time=time, rating=rating, words=words
+    )
 
 
-def kept_text(name: str, text: str | None) -> str | None:
+def kept_text(name: str, text: T) -> T:
     """The text as it is kept, without marks that no letter needs. Raises ValueError as `check_text`."""
     check_text(name, text)
-    return None if text is None else bounded_marks(text)
+    return text if text is None or text.isascii() else bounded_marks(text)
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -30,7 +30,7 @@ from copersona.runtime.history.formats import (
 )
 from copersona.runtime.history.hidden import hides
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.history.jsonlines import Record, bad_line, read_objects, read_records, starts_array
+from copersona.runtime.history.jsonlines import Record, bad_line, listed, read_objects, read_records, starts_array
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
 from copersona.runtime.history.markup import without_markup
 
@@ -43,6 +43,7 @@ FORMATS: dict[str, Reader] = {
     "longlamp": without_markup(from_longlamp),
 }
 
+MAX_REQUESTS = 2_000_000  # of one file; their ids are held
 LOOKS_LIKE = " (this looks like the format '{}')"
 
 SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
@@ -77,10 +78,13 @@ class _Tally:
 
     def checked(self, one: Interaction) -> Interaction:
         kept = check_interaction(one)
-        texts = [text for text in (kept.output, kept.input, kept.item, kept.title, *kept.words) if text]
-        before = [text for text in (one.output, one.input, one.item, one.title, *one.words) if text]
-        self.marks += texts != before
-        self.hidden += any(map(hides, texts))
+        texts = (kept.output, kept.input, kept.item, kept.title, *kept.words)
+        if texts != (one.output, one.input, one.item, one.title, *one.words):
+            self.marks += 1
+        for text in texts:
+            if text is not None and not text.isascii() and hides(text):
+                self.hidden += 1
+                break
         return kept
 
 
@@ -130,7 +134,7 @@ def load_history(
             elif outcome is None:
                 empty += 1
             elif skip_bad:
-                bad.append(str(outcome))
+                listed(bad, str(outcome), path)
             else:
                 raise _with_remedy(outcome)
     if bad and not good:
@@ -168,7 +172,9 @@ def request_lines(path: Path | str) -> Iterator[tuple[int, Request | HistoryErro
     """
     lines: dict[str, int] = {}
     number = 0
-    for number, fields in read_objects(path):
+    for count, (number, fields) in enumerate(read_objects(path), start=1):
+        if count > MAX_REQUESTS:
+            raise HistoryError(f"{path}: more than {MAX_REQUESTS:,} requests, the most of one file; split it")
         try:
             if isinstance(fields, HistoryError):
                 raise fields
@@ -254,7 +260,7 @@ def _request(fields: Fields) -> Request:
     identifier, text, person = needed(fields, "id"), needed(fields, "input"), optional(fields, "person")
     if len(identifier) > MAX_NAME or is_blank(identifier):
         raise ValueError(f"'id': expected 1 to {MAX_NAME} characters")
-    asked = kept_text("input", text) or ""
+    asked = kept_text("input", text)
     if is_blank(asked):
         raise ValueError("'input': expected text, found a blank one")
     check_text("id", identifier)

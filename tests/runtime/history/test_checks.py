@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person
+from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, is_blank
 from copersona.runtime.history.importers import load_history, read_history, read_requests
-from copersona.runtime.history.interactions import MAX_TEXT, Interaction
+from copersona.runtime.history.interactions import MAX_TEXT, Interaction, clean_text
 
 MARKS = "\u0301\u0323"
 
@@ -79,3 +81,12 @@ def test_a_load_counts_texts_with_marks_left_out_and_texts_that_hide_something(t
     loaded = load_history([path])
     assert (loaded.marks, loaded.hidden, loaded.skipped_empty) == (1, 2, 1)
     assert [one.output[:5] for one in loaded.interactions][1:] == ["\u200fשלום", "x", "naïve"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.text(["a", "٣", "é", " ", "\x00", "\u202e", "\u0301", "\n", "."], max_size=8).map(lambda text: " " * 98 + text)
+)
+def test_a_text_is_blank_where_nothing_is_left_of_it(text: str) -> None:
+    assert is_blank(text) == (clean_text(text) == "")
+    assert is_blank(text[97:]) == (clean_text(text[97:]) == "")
