@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from copersona.runtime.cli.main import main
+from copersona.runtime.common.errors import ModelError
 from copersona.runtime.session.session import open_bundle
 
 from .conftest import call, fails, works
@@ -264,3 +265,17 @@ def test_hidden_characters_and_heaps_of_marks_are_said(tiny_bundle: Path, tmp_pa
     assert answers[0].stdout == answers[1].stdout
     assert "note: of the request, 5 characters that show nothing" in answers[1].stderr
     assert "59,970 characters" in answers[2].stderr
+
+
+@pytest.mark.parametrize("command", [("ask", "B", "x"), ("generate", "B", "r", "a"), ("demo",)])
+@pytest.mark.parametrize("threads", ["0", "257", "100000", "9" * 5_000])
+def test_threads_are_bounded_in_every_command(command: tuple[str, ...], threads: str) -> None:
+    said = call(*command, "--threads", threads)
+    assert said.exit_code == 2
+    assert "--threads" in said.stderr
+    assert said.exception is None or isinstance(said.exception, SystemExit)
+
+
+def test_threads_are_bounded_from_python(tiny_bundle: Path) -> None:
+    with open_bundle(tiny_bundle, threads=257) as session, pytest.raises(ModelError, match="expected at most 256"):
+        session.engine.tokenize("x")
