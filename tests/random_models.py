@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,17 @@ def _vocabulary() -> tuple[list[str], list[str], list[int]]:
 
 
 def write_model(
-    path: Path, architecture: str, keys: Values, shapes: Mapping[str, tuple[int, ...]], **more: Any
+    path: Path,
+    architecture: str,
+    keys: Values,
+    shapes: Mapping[str, tuple[int, ...]],
+    added: Sequence[str] = (),
+    **more: Any,
 ) -> Path:
-    """A model of random weights; keys are below the architecture's name, shapes as numpy has them. `more` are keys of
-    the whole file, None leaves one out."""
+    """A model of random weights; keys are below the architecture's name, shapes as numpy has them. `added` are tokens
+    of the type USER_DEFINED, `more` keys of the whole file, None leaves one out."""
     tokens, merges, types = _vocabulary()
+    tokens, types = [*tokens, *added], [*types, *(gguf.TokenType.USER_DEFINED for _ in added)]
     whole = {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2", "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.merges": merges, "tokenizer.ggml.token_type": types, "tokenizer.ggml.eos_token_id": 2,

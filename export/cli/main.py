@@ -18,6 +18,7 @@ from copersona.runtime.cli.commands import AS_JSON, foreseen
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.threads import MAX_THREADS
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 HISTORIES = click.argument(
@@ -93,7 +94,9 @@ export.add_command(unpack_command)
 )
 @model_choice
 @context_options()
-@click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, MAX_THREADS), help="Texts encoded at once."
+)
 @AS_JSON
 @foreseen
 def run(out: Path, as_json: bool, **options: Any) -> None:

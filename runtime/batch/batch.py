@@ -107,8 +107,7 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
     """Why nobody can answer as this person, empty where one can; remembered in `people`."""
     if person not in people:
         try:
-            store.history(person)
-            people[person] = ""
+            people[person] = "" if store.knows(person) else _nobody(person)
         except PersonError as error:
             people[person] = _reason(error, person)
     return people[person]
@@ -117,7 +116,11 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
 def _reason(error: PersonError, person: str) -> str:
     """Why nobody can answer as this person, for a file that may be passed on: without the names of others that are
     close."""
-    return f"nobody here is called {person!r}" if isinstance(error, UnknownPerson) else str(error)
+    return _nobody(person) if isinstance(error, UnknownPerson) else str(error)
+
+
+def _nobody(person: str) -> str:
+    return f"nobody here is called {person!r}"
 
 
 def _made_from(session: Session, requests: Path, sampling: Sampling, personas: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import click
 
 from copersona.runtime.cli.streams import say, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
+from copersona.runtime.common.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from copersona.runtime.history.interactions import History
@@ -79,6 +80,11 @@ STOPPED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from copersona.runtime.cli.commands import AS_JSON, foreseen, open_session
+from copersona.runtime.cli.commands import AS_JSON, THREADS, foreseen, open_session
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import CoPersonaError
 
@@ -39,7 +39,7 @@ HELP = (
 @click.option("--once", is_flag=True, help="Answer once and leave.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same answers.")
 @click.option("--max-tokens", default=96, show_default=True, help="Longest answer.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all cores.")
+@THREADS
 @AS_JSON
 @foreseen
 def demo(

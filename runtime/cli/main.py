@@ -17,6 +17,7 @@ from copersona.runtime.cli.bundle import bundle
 from copersona.runtime.cli.commands import (
     AS_JSON,
     BUNDLE,
+    THREADS,
     Commands,
     ProfileBy,
     foreseen,
@@ -58,8 +59,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
         click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
         click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
         click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
-        click.option("--threads", type=click.IntRange(1),
-                     help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use."),
+        THREADS,
     ):  # fmt: skip
         function = option(function)
     return function

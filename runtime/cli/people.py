@@ -21,6 +21,7 @@ from copersona.runtime.cli.commands import (
 from copersona.runtime.cli.streams import say
 
 if TYPE_CHECKING:
+    from copersona.runtime.history.importers import Loaded
     from copersona.runtime.people.known import Known
     from copersona.runtime.session.session import Session
 
@@ -77,11 +78,10 @@ def people_import(
         added = session.add(store, loaded.interactions, enrolled=names)
         say_unserved(session, group_by_person(loaded.interactions))
     enrolled = len(names.keys() & {one.person for one in loaded.interactions})
-    for line in loaded.bad:
-        say(f"skipped: {line}", err=True)
+    _say_what_was_odd(loaded)
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
-        body["enrolled"] = enrolled
+        body |= {"enrolled": enrolled, "marks": loaded.marks, "hidden": loaded.hidden}
         click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
@@ -89,6 +89,17 @@ def people_import(
         f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
         f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
     )
+
+
+def _say_what_was_odd(loaded: Loaded) -> None:
+    """On stderr, a line for each record that was left out, and one for each kind of text that no one wrote by hand."""
+    for line in loaded.bad:
+        say(f"skipped: {line}", err=True)
+    if loaded.marks:
+        say(f"note: of {loaded.marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
+    if loaded.hidden:
+        what = "characters that show nothing (tags, text direction); they are kept, and no model reads them"
+        say(f"note: {loaded.hidden:,} texts hold {what}", err=True)
 
 
 def read_enrolment(path: Path) -> dict[str, str]:

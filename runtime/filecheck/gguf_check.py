@@ -36,7 +36,7 @@ TOKENIZERS = {
 MAX_TEMPLATE = 256 << 10
 MAX_ELEMENTS = 1 << 40  # of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
-BYTE = 6  # the token type
+USER_DEFINED, BYTE = 4, 6  # token types
 ONE_ROW = (0, 26)  # types of norms, biases and the like: llama.cpp ends the process over others
 
 # Keys below "<architecture>." with their one type and, for sizes, their largest value. Others (experts, rope scaling,
@@ -63,7 +63,8 @@ FILE_TYPES: dict[object, str] = {
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
     """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M", `bos` and
-    `eos` are token ids, `licence` is what it says of its terms (may be empty)."""
+    `eos` are token ids, `licence` is what it says of its terms (may be empty), `added` are ids and texts of tokens that
+    were added to the vocabulary and are no control tokens."""
 
     architecture: str
     width: int
@@ -78,6 +79,7 @@ class GgufFacts:
     eos: int | None = None
     licence: str = ""
     parameters: int = 0
+    added: tuple[tuple[int, str], ...] = ()
 
 
 class _Tensor(NamedTuple):
@@ -124,11 +126,11 @@ class Check(Reader):
     def check(self) -> GgufFacts:
         tensors = self.header()
         facts = self.facts()
-        self.tokenizer(facts.vocabulary)
+        added = self.tokenizer(facts.vocabulary)
         rows = [self.tensor(index) for index in range(tensors)]
         self.places(rows)
         self.table(facts.architecture, rows)
-        return replace(facts, parameters=sum(row.elements for row in rows))
+        return replace(facts, parameters=sum(row.elements for row in rows), added=added)
 
     def facts(self) -> GgufFacts:
         architecture = self.one_of("general.architecture", ARCHITECTURES)
@@ -189,7 +191,8 @@ class Check(Reader):
         self.one_of("tokenizer.ggml.pre", TOKENIZERS[model])
         return model
 
-    def tokenizer(self, vocabulary: int) -> None:
+    def tokenizer(self, vocabulary: int) -> tuple[tuple[int, str], ...]:
+        """Ids and texts of the tokens that were added to the vocabulary."""
         model = self.kind()
         types = self.array_of("tokenizer.ggml.token_type", I32)
         if types.length != vocabulary:
@@ -197,7 +200,7 @@ class Check(Reader):
         kinds = struct.unpack_from(f"<{vocabulary}i", self.data, types.start)
         if not 1 <= min(kinds) <= max(kinds) <= 6:
             self.fail(f"token types from {min(kinds)} to {max(kinds)}, expected 1 to 6")
-        found = self.tokens(kinds)
+        tokens, found = self.tokens(kinds), kinds.count(BYTE)
         if model == "gpt2":
             self.array_of("tokenizer.ggml.merges", STRING)
         elif found != len(BYTES):  # llama.cpp ends the process over a byte without a token
@@ -209,6 +212,7 @@ class Check(Reader):
                 token = self.scalar(key, U32)
                 if not isinstance(token, int) or token >= vocabulary:
                     self.fail(f"{key} is {token}, but there are {vocabulary} tokens")
+        return tuple((i, tokens[i].decode()) for i, kind in enumerate(kinds) if kind == USER_DEFINED)
 
     def scores(self, vocabulary: int) -> None:
         scores = self.array_of("tokenizer.ggml.scores", FLOAT)
@@ -217,10 +221,10 @@ class Check(Reader):
         if not math.isfinite(sum(struct.unpack_from(f"<{vocabulary}f", self.data, scores.start))):
             self.fail("tokenizer.ggml.scores are not all finite")
 
-    def tokens(self, kinds: tuple[int, ...]) -> int:
+    def tokens(self, kinds: tuple[int, ...]) -> list[bytes]:
         """Every token is UTF-8, not empty and there once, also to llama.cpp, which reads it up to a zero byte.
 
-        It ends the process over a token that is there twice. Returns how many stand for a byte.
+        It ends the process over a token that is there twice.
         """
         key = "tokenizer.ggml.tokens"
         tokens = self.strings(key, self.array_of(key, STRING))
@@ -229,7 +233,7 @@ class Check(Reader):
         for index, (kind, token) in enumerate(zip(kinds, tokens, strict=True)):
             if kind == BYTE and token not in BYTES:
                 self.fail(f"token {index} {token!r} is marked as a byte, but is not written as one")
-        return kinds.count(BYTE)
+        return tokens
 
     def tensor(self, index: int) -> _Tensor:
         name = self.string(f"name of tensor {index}", 63)

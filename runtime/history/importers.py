@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank
+from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank, kept_text
 from copersona.runtime.history.formats import (
     Fields,
     MissingField,
@@ -28,8 +28,9 @@ from copersona.runtime.history.formats import (
     optional,
     read_metadata,
 )
+from copersona.runtime.history.hidden import hides
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.history.jsonlines import Record, bad_line, read_objects, read_records, starts_array
+from copersona.runtime.history.jsonlines import Record, bad_line, listed, read_objects, read_records, starts_array
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
 from copersona.runtime.history.markup import without_markup
 
@@ -42,6 +43,7 @@ FORMATS: dict[str, Reader] = {
     "longlamp": without_markup(from_longlamp),
 }
 
+MAX_REQUESTS = 2_000_000  # of one file; their ids are held
 LOOKS_LIKE = " (this looks like the format '{}')"
 
 SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
@@ -54,11 +56,36 @@ SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load found: the interactions in the order of the files, and what it left out."""
+    """What a load found: the interactions in the order of the files, and what it left out.
+
+    Of `marks` of them marks were left out that no letter needs; `hidden` hold what shows nothing, which is kept and not
+    read to a model.
+    """
 
     interactions: tuple[Interaction, ...]
     skipped_empty: int
     bad: tuple[str, ...]
+    marks: int = 0
+    hidden: int = 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of what `Loaded` says of texts."""
+
+    marks: int = 0
+    hidden: int = 0
+
+    def checked(self, one: Interaction) -> Interaction:
+        kept = check_interaction(one)
+        texts = (kept.output, kept.input, kept.item, kept.title, *kept.words)
+        if texts != (one.output, one.input, one.item, one.title, *one.words):
+            self.marks += 1
+        for text in texts:
+            if text is not None and not text.isascii() and hides(text):
+                self.hidden += 1
+                break
+        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +104,7 @@ def read_history(path: Path | str, format: str = "jsonl") -> Iterator[Interactio
         HistoryError: on the first line (or file) that cannot be read; the message starts with `file:line`.
     """
     _reader(format)
-    for outcome in _history(path, format):
+    for outcome in _history(path, format, _Tally()):
         if isinstance(outcome, HistoryError):
             raise outcome
         if outcome is not None:
@@ -99,15 +126,15 @@ def load_history(
     products = None if metadata is None else read_metadata(metadata, skip_bad=skip_bad)
     good: list[Interaction] = []
     bad: list[str] = []
-    empty = 0
+    empty, tally = 0, _Tally()
     for path in paths:
-        for outcome in _history(path, format):
+        for outcome in _history(path, format, tally):
             if isinstance(outcome, Interaction):
                 good.append(outcome)
             elif outcome is None:
                 empty += 1
             elif skip_bad:
-                bad.append(str(outcome))
+                listed(bad, str(outcome), path)
             else:
                 raise _with_remedy(outcome)
     if bad and not good:
@@ -116,7 +143,7 @@ def load_history(
         if good and not any(one.item in products.products for one in good):
             raise HistoryError(f"{metadata}: none of the histories' items is in this metadata file")
         good, bad = [products.name(one) for one in good], [*bad, *products.bad]
-    return Loaded(tuple(good), empty, tuple(bad))
+    return Loaded(tuple(good), empty, tuple(bad), tally.marks, tally.hidden)
 
 
 def _with_remedy(error: HistoryError) -> HistoryError:
@@ -145,7 +172,9 @@ def request_lines(path: Path | str) -> Iterator[tuple[int, Request | HistoryErro
     """
     lines: dict[str, int] = {}
     number = 0
-    for number, fields in read_objects(path):
+    for count, (number, fields) in enumerate(read_objects(path), start=1):
+        if count > MAX_REQUESTS:
+            raise HistoryError(f"{path}: more than {MAX_REQUESTS:,} requests, the most of one file; split it")
         try:
             if isinstance(fields, HistoryError):
                 raise fields
@@ -183,7 +212,7 @@ def _lines(path: Path | str) -> Iterator[Record]:
         yield f"{path}:{number}", fields
 
 
-def _history(path: Path | str, format: str) -> Iterator[Interaction | HistoryError | None]:
+def _history(path: Path | str, format: str, tally: _Tally) -> Iterator[Interaction | HistoryError | None]:
     """Per interaction itself, None where its output is blank; of a bad record the error, and nothing else."""
     reader, rows = FORMATS[format], 0
     if format not in SOURCES:
@@ -194,7 +223,7 @@ def _history(path: Path | str, format: str) -> Iterator[Interaction | HistoryErr
             yield fields
             continue
         try:
-            found = [None if is_blank(one.output) else check_interaction(one) for one in reader(fields)]
+            found = [None if is_blank(one.output) else tally.checked(one) for one in reader(fields)]
         except ValueError as error:
             hint = _looks_like(fields, reader) if isinstance(error, MissingField) else ""
             yield HistoryError(f"{where}: {error}{hint}")
@@ -229,10 +258,10 @@ def _looks_like(fields: Fields, reader: Reader) -> str:
 
 def _request(fields: Fields) -> Request:
     identifier, text, person = needed(fields, "id"), needed(fields, "input"), optional(fields, "person")
-    if is_blank(identifier) or len(identifier) > MAX_NAME:
+    if len(identifier) > MAX_NAME or is_blank(identifier):
         raise ValueError(f"'id': expected 1 to {MAX_NAME} characters")
-    if is_blank(text):
+    asked = kept_text("input", text)
+    if is_blank(asked):
         raise ValueError("'input': expected text, found a blank one")
     check_text("id", identifier)
-    check_text("input", text)
-    return Request(identifier, None if person is None else check_person(person), text)
+    return Request(identifier, None if person is None else check_person(person), asked)

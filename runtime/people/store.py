@@ -19,7 +19,7 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.people.kept import KeptWithPeople
+from copersona.runtime.people.kept import SHOWN, KeptWithPeople
 from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.tables import (
     CARRY_OVER,
@@ -250,4 +250,4 @@ class PeopleStore(KeptWithPeople):
         try:
             return check_interaction(interaction)
         except ValueError as error:
-            raise PersonError(f"an interaction of {interaction.person!r} cannot be kept: {error}") from None
+            raise PersonError(f"an interaction of {interaction.person[:SHOWN]!r} cannot be kept: {error}") from None
