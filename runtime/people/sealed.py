@@ -1,8 +1,8 @@
 """A store under a passphrase: SQLCipher's file, opened by a key that scrypt makes of the passphrase.
 
-SQLCipher encrypts every page (AES-256-CBC) and proves it (HMAC-SHA256), in the journal too. Its own derivation of keys is
-not used: scrypt of the standard library costs a guess memory as well. The salt of the file, its first 16 bytes, begins
-with a mark and the cost of scrypt, so that a sealed store is told from a plain one and from what is none.
+SQLCipher encrypts every page (AES-256-CBC) and proves it (HMAC-SHA256), in the journal too. Its own derivation of keys
+is not used: scrypt of the standard library costs a guess memory as well. The salt of the file, its first 16 bytes,
+begins with a mark and the cost of scrypt, so that a sealed store is told from a plain one and from what is none.
 
 The passphrase is used once and not kept. The key stays in memory as long as its store does.
 """

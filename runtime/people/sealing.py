@@ -1,4 +1,4 @@
-"""A store is sealed, sealed anew or unsealed: copied whole into a file of the other kind, which then takes its place."""
+"""A store is sealed, sealed anew or unsealed: copied whole into another file, which then takes its place."""
 
 from __future__ import annotations
 

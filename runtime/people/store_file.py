@@ -89,9 +89,9 @@ class StoreFile(Closing):
         """The first question to a sealed file. Raises PersonError where it was another passphrase."""
         try:
             self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except self._sql.OperationalError:
-            raise  # locked, or the disk
-        except self._sql.DatabaseError:
+        except self._sql.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
             raise PersonError(f"{self.path}: the passphrase is wrong, or the file is damaged at its head") from None
 
     def _open(self) -> None:
