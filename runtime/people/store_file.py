@@ -21,7 +21,7 @@ from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import create_private
 from copersona.runtime.people.replacing import has_strays, settle, settle_locked
-from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key
+from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key, is_sealed
 from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS, SCHEMA_VERSION
 
 CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
@@ -170,7 +170,8 @@ class StoreFile(Closing):
 
     def _damaged(self, found: str) -> PersonError:
         with contextlib.suppress(OSError):
-            if os.stat(self.path).st_ino != self._opened:
+            other_kind = is_sealed(self.path) != (self.key is not None)
+            if other_kind or os.stat(self.path).st_ino != self._opened:
                 return PersonError(f"{self.path}: another process sealed or unsealed the store; open it again")
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
