@@ -42,7 +42,7 @@ def people_seal(change: bool, new_passphrase_fd: int | None) -> None:
     path = _store(sealed=change)
     if source().keyring:
         check_keyring()
-    new = None if new_passphrase_fd is None else from_descriptor(new_passphrase_fd)
+    new: str | bytes | None = None if new_passphrase_fd is None else from_descriptor(new_passphrase_fd)
 
     def passphrase() -> str | bytes:
         nonlocal new
