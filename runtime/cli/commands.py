@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 from copersona.runtime.common.threads import MAX_THREADS
@@ -192,9 +193,7 @@ def _say_foreign(session: Session, histories: Mapping[str, History]) -> None:
 
 def known_person(session: Session, person: str) -> Known:
     """The persona of a person of the store."""
-    from copersona.runtime.people.store import PeopleStore
-
-    with PeopleStore() as store:
+    with open_store() as store:
         known = session.person(store, person)
     if not known.persona.profile.by:
         say_unserved(session, {person: known.history})

@@ -27,6 +27,7 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
+from copersona.runtime.cli.passphrase import Source, asking, passphrase_options
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
 from copersona.runtime.cli.streams import say
@@ -38,7 +39,9 @@ T = TypeVar("T")
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="copersona")
-def main() -> None:
+@passphrase_options
+@click.pass_context
+def main(context: click.Context, passphrase_fd: int | None, keyring: bool) -> None:
     """Personalize a language model on this machine: what people wrote, completed by what similar people wrote.
 
     \b
@@ -46,6 +49,7 @@ def main() -> None:
     copersona ask BUNDLE --person ana "request"       answer as that person would
     copersona export run reviews.jsonl ...            make a bundle of your own (needs the export extra)
     """
+    context.obj = Source(passphrase_fd, keyring)
 
 
 main.add_command(bundle)
@@ -165,7 +169,9 @@ def generate(
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, sequences=batch) as session:
-        done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
+        done = generate_file(
+            session, requests, answers, sampling, personas=not no_persona, resume=resume, passphrase=asking()
+        )
     kept = f", {done.before} were there" if done.before else ""
     say(f"{done.answered} answers in {answers}{kept}", err=True)
     if done.cut:

@@ -18,6 +18,8 @@ from copersona.runtime.cli.commands import (
     profile_options,
     say_unserved,
 )
+from copersona.runtime.cli.passphrase import open_store
+from copersona.runtime.cli.seal import people_seal, people_unseal
 from copersona.runtime.cli.streams import say
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ def people() -> None:
     They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it leaves the machine
     unless you have people profiled by a model at an address elsewhere.
     """
+
+
+people.add_command(people_seal)
+people.add_command(people_unseal)
 
 
 @people.command("import")
@@ -69,12 +75,11 @@ def people_import(
     """
     from copersona.runtime.history.importers import load_history
     from copersona.runtime.history.interactions import group_by_person
-    from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.session.session import open_bundle
 
     loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
-    with open_bundle(folder) as session, PeopleStore() as store:
+    with open_bundle(folder) as session, open_store() as store:
         added = session.add(store, loaded.interactions, enrolled=names)
         say_unserved(session, group_by_person(loaded.interactions))
     enrolled = len(names.keys() & {one.person for one in loaded.interactions})
@@ -125,11 +130,10 @@ def people_list(folder: Path | None, as_json: bool) -> None:
     The pseudonym holds in every bundle of the same population.
     """
     from copersona.runtime.bundle.verify import open_manifest
-    from copersona.runtime.people.store import PeopleStore
 
     manifest = None if folder is None else open_manifest(folder)
     peers: dict[str, str] = {}
-    with PeopleStore() as store:
+    with open_store() as store:
         if manifest is not None:
             store.carry_over(manifest.bundle_id, manifest.population_id)
             peers = store.enrolled(manifest.population_id)
@@ -203,9 +207,8 @@ def people_forget(person: str, as_json: bool) -> None:
     No bundle is needed: what was made of the person for any bundle goes with them. Files that `generate` wrote are
     yours: those that are still where it wrote them are named.
     """
-    from copersona.runtime.people.store import PeopleStore
 
-    with PeopleStore() as store:
+    with open_store() as store:
         gone = store.forget(person)
     if as_json:
         body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
