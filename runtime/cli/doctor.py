@@ -24,6 +24,7 @@ PACKAGES = (
     "click",
     "rich",
     "platformdirs",
+    "httpx",
 )
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
