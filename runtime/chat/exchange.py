@@ -137,7 +137,7 @@ class _Exchange:
         """Called by httpx at each step: which socket is the connection's."""
         stream = info.get("return_value")
         with self._lock:
-            if hasattr(stream, "get_extra_info"):
+            if stream is not None and hasattr(stream, "get_extra_info"):
                 self._socket = stream.get_extra_info("socket")
             if self._over:  # it came to be after the cut
                 self._shut()

@@ -142,13 +142,14 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
         return None
     if bool(by.endpoint) == bool(by.gguf) or bool(by.endpoint) != bool(by.model):
         raise ModelError("profiles by a model need --profile-endpoint URL --profile-model NAME, or --profile-gguf FILE")
-    from copersona.runtime.chat.endpoint import Endpoint
     from copersona.runtime.chat.ledger import Ledger, Memory
     from copersona.runtime.chat.local_model import LocalModel
     from copersona.runtime.profile.model_profiler import ModelProfiler
 
     if by.gguf is not None:
         return ModelProfiler(Ledger(LocalModel(by.gguf), Memory()))
+    from copersona.runtime.chat.endpoint import Endpoint  # here: only who asks someone needs HTTP
+
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 

@@ -95,6 +95,8 @@ def read_enrolment(path: Path) -> dict[str, str]:
     """The map of people to pseudonyms. Raises HistoryError."""
     from copersona.runtime.common.errors import HistoryError
 
+    if path.exists() and not path.is_file():
+        raise HistoryError(f"{path}: a folder, a pipe or a device; expected a file")
     try:
         body = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
