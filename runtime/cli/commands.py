@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from copersona.runtime.cli.passphrase import open_store
-from copersona.runtime.cli.streams import say, speak_plainly
+from copersona.runtime.cli.streams import say, say_error, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
+from copersona.runtime.common.terminal import in_line, printable
 from copersona.runtime.common.threads import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -30,16 +32,22 @@ T = TypeVar("T")
 class Commands(click.Group):
     """The root group: installed packages add commands through the entry point group `copersona.commands`.
 
-    No text that a stream cannot say ends a command with a trace, and Ctrl-C ends every one with 130.
+    No text that a stream cannot say ends a command with a trace, a wrong call repeats nothing that a terminal would act
+    on, and Ctrl-C ends every command with 130.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         speak_plainly()
         return super().main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _shown():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _shown():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("\nstopped", err=True)
             raise SystemExit(STOPPED) from None
@@ -57,6 +65,18 @@ class Commands(click.Group):
         return None
 
 
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """What click says of a wrong call goes to a terminal by click's own ways, with what was typed in it."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = in_line(error.message)
+        if sys.stderr.isatty():
+            error.message = printable(error.message)
+        raise
+
+
 def foreseen(function: Callable[P, T]) -> Callable[P, T]:
     """Turn foreseen errors into one line on stderr and exit code 1, and a cut pipe into silence."""
 
@@ -65,13 +85,13 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except CoPersonaError as error:
-            say(f"error: {error}", err=True)
+            say_error(error)
             raise SystemExit(1) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(1) from None
         except OSError as error:
-            say(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            say_error(f"{error.filename or 'file'}: {error.strerror or error}")
             raise SystemExit(1) from None
 
     return run
@@ -149,13 +169,14 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
         return None
     if bool(by.endpoint) == bool(by.gguf) or bool(by.endpoint) != bool(by.model):
         raise ModelError("profiles by a model need --profile-endpoint URL --profile-model NAME, or --profile-gguf FILE")
-    from copersona.runtime.chat.endpoint import Endpoint
     from copersona.runtime.chat.ledger import Ledger, Memory
     from copersona.runtime.chat.local_model import LocalModel
     from copersona.runtime.profile.model_profiler import ModelProfiler
 
     if by.gguf is not None:
         return ModelProfiler(Ledger(LocalModel(by.gguf), Memory()))
+    from copersona.runtime.chat.endpoint import Endpoint  # here: only who asks someone needs HTTP
+
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 

@@ -28,6 +28,7 @@ PACKAGES = (
     "jinja2",
     "gguf",
     "py3langid",
+    "httpx",
 )
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "

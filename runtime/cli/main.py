@@ -30,8 +30,9 @@ from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.passphrase import Source, asking, passphrase_options
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.terminal import in_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,7 +125,7 @@ def ask(
         record = answer.receipt
     if as_json:
         body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        say_json(body)
         return
     say()
     if receipt:
@@ -173,7 +174,7 @@ def generate(
             session, requests, answers, sampling, personas=not no_persona, resume=resume, passphrase=asking()
         )
     kept = f", {done.before} were there" if done.before else ""
-    say(f"{done.answered} answers in {answers}{kept}", err=True)
+    say(f"{done.answered} answers in {in_line(answers)}{kept}", err=True)
     if done.cut:
         said = too_long(0, session.context.request_tokens)
         say(f"note: of {done.cut:,} of them the request is {said}; receipts say how much", err=True)
@@ -194,10 +195,10 @@ def doctor(folder: Path | None, as_json: bool) -> None:
 
     findings = examine(folder)
     if as_json:
-        click.echo(json.dumps([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings], ensure_ascii=False))
+        say_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
     else:
         for finding in findings:
-            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {in_line(finding.found)}")
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
 

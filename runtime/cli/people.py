@@ -20,7 +20,8 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.seal import people_seal, people_unseal
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.streams import say, say_json
+from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
     from copersona.runtime.history.importers import Loaded
@@ -87,7 +88,7 @@ def people_import(
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
         body |= {"enrolled": enrolled, "marks": loaded.marks, "hidden": loaded.hidden}
-        click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
+        say_json({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)})
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     say(
@@ -99,7 +100,7 @@ def people_import(
 def _say_what_was_odd(loaded: Loaded) -> None:
     """On stderr, a line for each record that was left out, and one for each kind of text that no one wrote by hand."""
     for line in loaded.bad:
-        say(f"skipped: {line}", err=True)
+        say(f"skipped: {in_line(line)}", err=True)
     if loaded.marks:
         say(f"note: of {loaded.marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
     if loaded.hidden:
@@ -111,6 +112,8 @@ def read_enrolment(path: Path) -> dict[str, str]:
     """The map of people to pseudonyms. Raises HistoryError."""
     from copersona.runtime.common.errors import HistoryError
 
+    if path.exists() and not path.is_file():
+        raise HistoryError(f"{path}: a folder, a pipe or a device; expected a file")
     try:
         body = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
@@ -139,10 +142,10 @@ def people_list(folder: Path | None, as_json: bool) -> None:
             peers = store.enrolled(manifest.population_id)
         rows = [(row, peers.get(row.name)) for row in store.people()]
     if as_json:
-        click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
+        say_json([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows])
         return
     for row, peer in rows:
-        say(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
+        say(f"{in_line(row.name):<32}{row.interactions:>6}  {peer or ''}")
     say(f"{len(rows)} people", err=True)
 
 
@@ -163,18 +166,18 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         rows = _facet_rows(session, known)
     if as_json:
         body = {"person": person, "interactions": len(known.history), "profiler": profiler}
-        click.echo(json.dumps(body | {"states": states._asdict(), "facets": rows}, ensure_ascii=False))
+        say_json(body | {"states": states._asdict(), "facets": rows})
         return
-    say(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
+    say(f"{in_line(person)}: {len(known.history)} interactions, profiled by {profiler}")
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
         own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
-        say(f"  {row['facet']} [{row['reliability']}{own}] {row['summary']}")
+        say(f"  {in_line(row['facet'])} [{row['reliability']}{own}] {in_line(row['summary'])}")
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
-            say(f"      near {peer['peer']} ({peer['similarity']:.2f})")
+            say(f"      near {in_line(peer['peer'])} ({peer['similarity']:.2f})")
 
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
@@ -213,12 +216,15 @@ def people_forget(person: str, as_json: bool) -> None:
     if as_json:
         body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
         more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
-        click.echo(json.dumps({**body, **more}))
+        say_json({**body, **more})
         return
-    say(f"{person}: {gone.interactions} interactions forgotten")
+    say(f"{in_line(person)}: {gone.interactions} interactions forgotten")
     if gone.pending:
-        say(f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True)
+        say(
+            f"pending: the file is to be rewritten ({in_line(gone.pending)}); the next command that opens it does",
+            err=True,
+        )
     for line in gone.left:
-        say(f"left alone: {line}", err=True)
+        say(f"left alone: {in_line(line)}", err=True)
     for path in gone.outputs:
         say(f"yours to delete, written by generate: {str(path)!r}", err=True)

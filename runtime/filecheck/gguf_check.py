@@ -107,12 +107,11 @@ def checked(path: str | os.PathLike[str], check: type[Check]) -> GgufFacts:
     """The facts of the GGUF at `path` by one way of checking. Raises ModelError as that does."""
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
-                raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return check(str(path), data).check()
+        status = os.stat(path)  # before it is opened, which would wait for who writes to a pipe
+        if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
+            raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return check(str(path), data).check()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character, a file cut while it is mapped
         raise ModelError(f"{path}: cannot be read as a GGUF file, {error}") from None
 

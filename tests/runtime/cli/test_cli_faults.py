@@ -186,6 +186,19 @@ def test_a_history_through_a_pipe_is_refused_as_no_file(tiny_bundle: Path, tmp_p
         assert "pipe: a pipe or a device, which can be read only once; write it to a file first" in fails(*command)
 
 
+def test_a_pipe_that_nobody_writes_to_keeps_no_command_waiting(tiny_bundle: Path, tmp_path: Path) -> None:
+    pipe, request, history = tmp_path / "pipe", tmp_path / "requests.jsonl", tmp_path / "history.jsonl"
+    os.mkfifo(pipe)
+    request.write_text('{"id": "1", "input": "Write."}\n')
+    history.write_text('{"person": "ann", "output": "Good strings."}\n')
+    assert "expected a file" in fails("people", "import", tiny_bundle, history, "--enrolled-as", pipe)
+    assert "not a GGUF file" in fails("bundle", "from", pipe, "--like", tiny_bundle, "--out", tmp_path / "out")
+    works("people", "import", tiny_bundle, history)
+    assert "not a regular file" in fails("ask", tiny_bundle, "hi", "--person", "ann", "--profile-gguf", pipe)
+    assert "a pipe or a device" in fails("people", "import", tiny_bundle, history, "--metadata", pipe)
+    assert "not a regular file" in fails("generate", tiny_bundle, request, pipe)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_pseudonyms_that_an_editor_gave_a_byte_order_mark_are_read(
     encoding: str, tiny_bundle: Path, tmp_path: Path
