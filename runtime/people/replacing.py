@@ -51,9 +51,8 @@ def replace_file(path: Path) -> None:
 
 def settle(path: Path) -> None:
     """Overwrite and remove the old file of a replacement that was killed after its step. Raises OSError."""
-    old = old_name(path)
-    if os.path.lexists(old) and not os.path.samestat(os.lstat(old), os.lstat(path)):
-        wipe(old)
+    if _is_same(old_name(path), path) is False:
+        wipe(old_name(path))
 
 
 def has_strays(path: Path) -> bool:
@@ -64,10 +63,17 @@ def has_strays(path: Path) -> bool:
 def settle_locked(path: Path) -> None:
     """Remove what a replacement left that was killed before its step. The caller holds the store's write lock, so that
     no other process is at it. Raises OSError."""
-    old = old_name(path)
-    if os.path.lexists(old) and os.path.samestat(os.lstat(old), os.lstat(path)):
-        old.unlink()
+    if _is_same(old_name(path), path):
+        old_name(path).unlink(missing_ok=True)
     wipe(new_name(path))
+
+
+def _is_same(one: Path, other: Path) -> bool | None:
+    """Whether both names are of one file; None where the first is not there, or goes meanwhile."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except FileNotFoundError:
+        return None
 
 
 def wipe(path: Path) -> None:

@@ -40,10 +40,11 @@ class Key:
 
     def __init__(self, passphrase: str | bytes, salt: bytes) -> None:
         self.salt = salt
-        cost = 1 << salt[len(MARK)]
-        self._raw = hashlib.scrypt(
-            passphrase_bytes(passphrase), salt=salt, n=cost, r=8, p=1, maxmem=cost << 11, dklen=32
-        )
+        raw, cost = passphrase_bytes(passphrase), 1 << salt[len(MARK)]
+        try:
+            self._raw = hashlib.scrypt(raw, salt=salt, n=cost, r=8, p=1, maxmem=cost << 11, dklen=32)
+        except (ValueError, MemoryError):
+            raise PersonError(f"making a key of the passphrase needs {cost >> 10} MiB of memory, not there") from None
 
     def __repr__(self) -> str:
         return "Key(hidden)"
@@ -66,10 +67,13 @@ Passphrase = str | bytes | Callable[[], str | bytes]
 
 
 def passphrase_bytes(passphrase: str | bytes) -> bytes:
-    """One passphrase has one form, typed or read. Raises PersonError where it is empty or too long."""
+    """One passphrase has one form, typed or read. Raises PersonError where it is empty, too long or no text."""
     if isinstance(passphrase, bytes):
         passphrase = passphrase.decode("utf-8", "surrogateescape")
-    raw = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    try:
+        raw = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise PersonError("the passphrase holds half a character") from None
     if not raw or len(raw) > LONGEST:
         raise PersonError(f"the passphrase has {len(raw):,} bytes, expected 1 to {LONGEST:,}")
     return raw

@@ -12,18 +12,21 @@ import subprocess
 import sys
 import time
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people import sealed
 from copersona.runtime.people.prefix_files import KeptStates
-from copersona.runtime.people.sealed import COST, MARK, Key, is_sealed, new_key
+from copersona.runtime.people.sealed import COST, MARK, Key, is_sealed, new_key, passphrase_bytes
 from copersona.runtime.people.store import PeopleStore
 
 from .kinds import PASS, key_of, raw_files, readable
@@ -128,6 +131,7 @@ def test_a_wrong_or_missing_passphrase_is_one_line_and_changes_nothing(store: Pe
     assert "no passphrase was given" in refused(store.path)
     for none in ("", b"", "x" * 1_025):
         assert "expected 1 to 1,024" in refused(store.path, none)
+    assert "half a character" in refused(store.path, "correct \ud800 horse")
     assert store.path.read_bytes() == before
 
 
@@ -137,6 +141,20 @@ def test_a_passphrase_has_one_form_typed_or_read(tmp_path: Path, form: str | byt
     PeopleStore(path, passphrase="Zo\u00eb's caf\u00e9").close()
     PeopleStore(path, passphrase=form).close()
     PeopleStore(path, passphrase=lambda: form).close()
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_any_text_and_its_bytes_are_one_passphrase(text: str) -> None:
+    raw = passphrase_bytes(text)
+    assert passphrase_bytes(raw) == raw
+    assert passphrase_bytes(unicodedata.normalize("NFD", text)) == raw
+    assert passphrase_bytes(unicodedata.normalize("NFC", text).encode("utf-8", "surrogateescape")) == raw
+
+
+def test_too_little_memory_for_a_key_is_one_line(store: PeopleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.close()
+    monkeypatch.setattr("hashlib.scrypt", lambda *_, **__: (_ for _ in ()).throw(ValueError("malloc failure")))
+    assert "1 MiB of memory" in refused(store.path, PASS)
 
 
 def test_who_can_be_asked_is_asked_only_of_a_sealed_store(tmp_path: Path) -> None:

@@ -288,6 +288,41 @@ def test_while_another_process_is_at_it_nothing_is_done(path: Path, begin: str) 
     assert holds(path, None)
 
 
+ADD = """
+import sys
+from copersona.runtime.common.errors import PersonError
+from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.store import PeopleStore
+try:
+    with PeopleStore(sys.argv[1], passphrase=lambda: sys.argv[2], busy_seconds=0.1) as store:
+        store.add([Interaction("ann", "two")])
+except PersonError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("step", ["_copy", "replace_file"])
+@pytest.mark.parametrize("what", ["seal", "unseal"])
+def test_while_it_is_done_nobody_writes(path: Path, what: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if what == "unseal":
+        seal(path, PASS)
+    whole, said = getattr(sealing, step), []
+
+    def meanwhile(*given: object) -> None:
+        for when in ("before", "after"):
+            call = [sys.executable, "-c", ADD, str(path), PASS]
+            if step == "_copy" or when == "before":
+                said.append(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+            if when == "before":
+                whole(*given)
+
+    monkeypatch.setattr(sealing, step, meanwhile)
+    assert (seal(path, PASS) if what == "seal" else unseal(path, PASS)) == ""
+    assert all("another process is writing" in line for line in said)
+    assert len(said) == (2 if step == "_copy" else 1)
+    assert holds(path, lambda: PASS)
+
+
 def patient(work: Callable[[], str]) -> None:
     """Once more where another process was in the way."""
     for _ in range(20):
