@@ -7,7 +7,7 @@ import sys
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.composed import bounded_marks
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.history.hidden import without_hidden
+from copersona.runtime.common.hidden import without_hidden
 from copersona.runtime.history.interactions import MAX_TEXT
 
 LONGEST = MAX_TEXT  # characters

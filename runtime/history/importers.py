@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.hidden import hides
 from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank, kept_text
 from copersona.runtime.history.formats import (
     Fields,
@@ -28,7 +29,6 @@ from copersona.runtime.history.formats import (
     optional,
     read_metadata,
 )
-from copersona.runtime.history.hidden import hides
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.history.jsonlines import Record, bad_line, listed, read_objects, read_records, starts_array
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions

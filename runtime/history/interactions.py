@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from copersona.runtime.common.composed import bounded_marks, composed
-from copersona.runtime.history.hidden import without_hidden
+from copersona.runtime.common.hidden import without_hidden
 
 MAX_TEXT = 200_000  # characters of one field; what is longer is refused by the importers, never cut silently
 

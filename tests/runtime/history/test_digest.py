@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copersona.runtime.history.hidden import hides
+from copersona.runtime.common.hidden import hides
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import Interaction, clean_text, order_history
 

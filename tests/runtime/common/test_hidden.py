@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copersona.runtime.history.hidden import hides, without_hidden
+from copersona.runtime.common.hidden import hides, without_hidden
 from copersona.runtime.history.interactions import Interaction, clean_text
 
 
