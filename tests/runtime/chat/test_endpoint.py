@@ -72,7 +72,7 @@ def test_a_request_is_what_the_protocol_asks_for(chat_server: Any) -> None:
         ((200, {"Content-Length": "100"}, b"cut"), ModelBusy, "the answer breaks off; is the server"),
     ],
 )  # fmt: skip
-def test_every_fault_is_one_line_without_key_or_prompt(
+def test_promise_no_key_or_prompt_in_a_message(
     answer: Status, kind: type[Exception], message: str, chat_server: Any
 ) -> None:
     chat_server.answer = in_turn(answer)

@@ -91,7 +91,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("case", SLOW)
-def test_the_time_limit_holds_whatever_a_server_drips(case: str, chat_server: Any) -> None:
+def test_promise_time_limit_holds(case: str, chat_server: Any) -> None:
     chat_server.answer = lambda body: SLOW[case]
     refused(Endpoint(chat_server.url, "m", key_env="A_KEY", timeout=LIMIT), ModelBusy, LATE)
 

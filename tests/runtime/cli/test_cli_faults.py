@@ -53,7 +53,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_a_file_with_a_fault_is_refused_whole_by_file_and_line(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_promise_bad_input_is_one_line(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
     content, message = FAULTS[case]
     before = tmp_path / "before.jsonl"
     before.write_bytes(line(output="I was here before."))

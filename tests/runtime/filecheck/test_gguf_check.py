@@ -257,7 +257,7 @@ def test_random_bytes(tmp_path: Path, data: bytes) -> None:
 
 @quick
 @given(data=st.data())
-def test_flipped_bits_and_cut_ends(tmp_path: Path, data: st.DataObject) -> None:
+def test_promise_bad_model_is_refused_before_it_is_loaded(tmp_path: Path, data: st.DataObject) -> None:
     changed = bytearray(small_file(tmp_path))
     for at in data.draw(st.lists(st.integers(0, len(changed) - 1), max_size=3)):
         changed[at] = data.draw(st.integers(0, 255))

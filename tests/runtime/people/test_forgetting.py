@@ -146,7 +146,7 @@ def test_a_hard_link_that_is_read_or_dropped_keeps_its_bytes(store: PeopleStore,
     assert letter.read_bytes() == SECRET
 
 
-def test_foreign_files_are_left_and_named(store: PeopleStore) -> None:
+def test_promise_forgetting_touches_nothing_foreign(store: PeopleStore) -> None:
     files = store.prefixes
     ann = folder_of(files, "ann")
     bob = folder_of(files, "bob")
@@ -309,7 +309,7 @@ def killed_at(path: Path, statement: str) -> None:
     assert ended.returncode == -signal.SIGKILL
 
 
-def test_a_kill_before_the_rewrite_leaves_nothing_after_the_next_opening(tmp_path: Path) -> None:
+def test_promise_forgetting_outlives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "home" / "people.sqlite"
     filled(path)
     killed_at(path, "VACUUM")

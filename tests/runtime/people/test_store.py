@@ -187,7 +187,7 @@ def test_an_import_that_fails_midway_adds_nothing(store: PeopleStore, tmp_path: 
     assert store.people() == []
 
 
-def test_forgotten_means_gone(store: PeopleStore) -> None:
+def test_promise_forgotten_is_gone(store: PeopleStore) -> None:
     secrets = [f"canary-{n:05d}-" + "blue heron " * (n % 90) for n in range(120)]
     others = [f"keep-{n:05d}-" + "grey goose " * (n % 70) for n in range(120)]
     for n, (secret, other) in enumerate(zip(secrets, others, strict=True)):
@@ -355,7 +355,7 @@ for n in range(first, first + 100_000):
 """
 
 
-def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_promise_kill_loses_nothing_kept(tmp_path: Path) -> None:
     path, draw = tmp_path / "people.sqlite", random.Random(7)
     kept: set[int] = set()
     for kill in range(10):
