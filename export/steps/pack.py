@@ -101,7 +101,7 @@ def thin_settings(run: Run) -> Thin:
         digest = file_sha256(source_of(run, name))
         return FileRow(name, FILES[name], digest.bytes, digest.sha256)
 
-    text = "".join(item.output for person in run.people[:20] for item in run.training_histories[person][:1])
+    text = " ".join(facet.definition for facet in run.schema.facets)  # nobody's words: the probe is public
     tokens = run.layout.prompt(text).tokens[:PROBED]
     probe = make_probe(run.path("model.gguf"), tuple(tokens))
     whole = tuple(row(name) for role in HALVED for name, own in FILES.items() if own == role)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from copersona.export.convert.gguf_base import base_folder
 from copersona.export.run.run import Run
-from copersona.export.steps.pack import pack
+from copersona.export.steps.pack import PROBED, pack
 from copersona.export.steps.steps import convert
 from copersona.runtime import open_bundle
 from copersona.runtime.assemble import assemble as module
@@ -28,7 +28,7 @@ from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import BundleError, CoPersonaError, ModelError
-from copersona.runtime.engine.engine import Sampling
+from copersona.runtime.engine.engine import Engine, Sampling
 
 pytestmark = pytest.mark.export
 
@@ -99,6 +99,15 @@ def test_assembled_it_is_the_whole_bundle_of_the_run(run: Run, thin: Path, tiny_
     assert made.population_id == packed.population_id == open_manifest(thin).population_id
     with open_bundle(tmp_path / "out") as session:
         assert session.answer("Write a review.", None).finish().receipt.versions["bundle"] == session.manifest.bundle_id
+
+
+def test_the_probe_holds_nobodys_words(run: Run) -> None:
+    tokens = read_thin(open_manifest(run.path("bundle"))).probe.tokens
+    with Engine(run.path("model.gguf"), n_ctx=64) as engine:
+        asked = engine.detokenize(tokens)
+    assert len(tokens) == PROBED
+    definitions = " ".join(facet.definition for facet in run.schema.facets)
+    assert definitions[:40] in asked
 
 
 def test_verify_and_show_tell_of_a_thin_one(thin: Path, tiny_gguf: Path) -> None:
