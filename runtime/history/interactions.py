@@ -55,7 +55,7 @@ class Interaction:
 _UNCLEAN = re.compile(r"[^\n\t -~]")
 """What has to be looked at; printed ASCII is clean as it is."""
 _UNSEEN = {0x00A0: " ", 0xFEFF: None, 0x200B: None}
-_LINE_ENDS = re.compile(r"[ \t]+\n")
+_LINE_ENDS = re.compile(r"(?<![ \t])[ \t]+\n")  # from the first blank on, or each would be tried
 
 History = tuple[Interaction, ...]
 """A person's interactions, oldest first."""

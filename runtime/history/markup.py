@@ -14,7 +14,7 @@ from typing import Any
 
 from copersona.runtime.history.interactions import Interaction
 
-BREAK = re.compile(r"[ \t]*<(?:br\s*/?|/?p)\s*>[ \t]*", re.IGNORECASE)
+BREAK = re.compile(r"(?:(?<![ \t])[ \t]+)?<(?:br\s*/?|/?p)\s*>[ \t]*", re.IGNORECASE)
 ENTITY = re.compile(r"&(?:#(?:\d{1,7}|[xX][0-9a-fA-F]{1,6})|[A-Za-z][A-Za-z0-9]{1,30});")
 PASSES = 2  # some sources escape what was escaped: &amp;#34;
 

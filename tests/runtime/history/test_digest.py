@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from copersona.runtime.common.hidden import hides
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import Interaction, clean_text, order_history
+from copersona.runtime.history.markup import plain
 
 FORMS = {
     "CRLF": lambda text: text.replace("\n", "\r\n"),
@@ -95,3 +97,11 @@ def test_the_forms_that_were_counted_several_times(shared: Path) -> None:
 )  # fmt: skip
 def test_digests_of_stores_that_are_there_hold(one: Interaction, digest: str) -> None:
     assert one.digest == digest
+
+
+def test_a_long_run_of_blanks_costs_no_more_than_letters() -> None:
+    start = time.process_time()
+    for blanks in (" " * 190_000, "\t" * 190_000, " \t" * 95_000):
+        assert Interaction("a", f"x{blanks}y \nz").digest == Interaction("a", f"x{blanks}y\nz").digest
+        assert plain(f"x{blanks}y <br> z") == f"x{blanks}y\nz"
+    assert time.process_time() - start < 2
