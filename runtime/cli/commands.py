@@ -71,9 +71,8 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = in_line(error.message)
-        if sys.stderr.isatty():
-            error.message = printable(error.message)
+        said = in_line(error.message)
+        vars(error)["message"] = printable(said) if sys.stderr.isatty() else said  # click itself prints it
         raise
 
 
