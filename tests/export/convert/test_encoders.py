@@ -14,7 +14,8 @@ from copersona.runtime.common.errors import ExportError
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 
-from ...conftest import quiet, training_text
+from ...conftest import quiet
+from ...tiny_tokenizer import training_text
 
 pytestmark = pytest.mark.export
 
