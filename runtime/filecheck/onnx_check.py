@@ -56,7 +56,9 @@ def check_onnx(path: Path) -> EncoderFacts:
 def _check(graph: Graph) -> EncoderFacts:
     versions = [graph.opsets.get(domain, 0) for domain in DOMAINS if domain in graph.opsets]
     if graph.ir_version not in IR_VERSIONS or len(versions) != 1 or versions[0] not in OPSETS:
-        raise ValueError(f"its version is {graph.ir_version}, that of its operators {versions}; these are not supported")
+        raise ValueError(
+            f"its version is {graph.ir_version}, that of its operators {versions}; these are not supported"
+        )
     if not 0 < len(graph.nodes) <= MAX_NODES:
         raise ValueError(f"it has {len(graph.nodes):,} operators, expected 1 to {MAX_NODES:,}")
     names = [port.name for port in graph.inputs]

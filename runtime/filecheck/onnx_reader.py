@@ -211,9 +211,7 @@ class _Reader:
             if field == "floats" and kind != 1:
                 raise ValueError("a tensor's data are not of its type")
             few = count <= SMALL and (stop - start) == count * item
-            return (stop - start) / item, struct.unpack(
-                f"<{count}{letter}", self._data[start:stop]
-            ) if few else None
+            return (stop - start) / item, struct.unpack(f"<{count}{letter}", self._data[start:stop]) if few else None
         if kind not in WHOLE or (kind == 7) != (field == "int64s"):
             raise ValueError("a tensor's data are not of its type")
         found = int(np.count_nonzero(np.frombuffer(self._data, np.uint8, stop - start, start) < 0x80))

@@ -1,9 +1,9 @@
 """What a graph will need before it runs: every size of every result, for each length of a text at once.
 
 The graphs that the export writes compute their shapes from the number of tokens and from constants alone, never from
-what the tokens are. So shapes can be followed operator by operator, in plain numbers, for all lengths up to the longest;
-a graph whose shapes cannot be followed is refused. What is known too: whether a division is one of whole numbers, and
-by what, for the processor ends the process over some of these.
+what the tokens are. So shapes can be followed operator by operator, in plain numbers, for all lengths up to the
+longest; a graph whose shapes cannot be followed is refused. What is known too: whether a division is one of whole
+numbers, and by what, for the processor ends the process over some of these.
 
 Sizes are arrays (N,) int64, one entry for each length 1 to N; numbers are arrays (elements, N).
 """
@@ -396,7 +396,7 @@ def _reduced(graph: Follower, node: Node, taken: Taken) -> tuple[Result, ...]:
     if node.op == "ArgMax":
         data, axes = data._replace(type=INT64), [_whole(node, "axis", 0)]
     rank, one = len(data.shape), np.ones(graph.lengths, np.int64)
-    gone = {_axis(node, rank, axis) for axis in (range(rank) if not axes else axes)}
+    gone = {_axis(node, rank, axis) for axis in (axes or range(rank))}
     sizes = [one if place in gone else size for place, size in enumerate(data.shape)]
     if not _whole(node, "keepdims", 1):
         sizes = [size for place, size in enumerate(sizes) if place not in gone]

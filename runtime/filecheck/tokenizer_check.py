@@ -150,7 +150,9 @@ def _added(rows_: Any, known: Mapping[str, int], rows: int) -> None:
         expected = known.get(content, following)
         following += content not in known
         if number != expected or number >= rows:
-            raise ValueError(f"the added token {content[:60]!r} has the id {number}, expected {expected} below {rows:,}")
+            raise ValueError(
+                f"the added token {content[:60]!r} has the id {number}, expected {expected} below {rows:,}"
+            )
 
 
 # -- what is done to a text -------------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ class Encoder:
 
 
 def _foreign(error: BaseException) -> bool:
-    """Whether an error is one of `tokenizers` or onnxruntime, not Ctrl-C: a panic in Rust is no Exception, and its class
-    cannot be imported."""
+    """Whether an error is one of `tokenizers` or onnxruntime, not Ctrl-C: a panic in Rust is no Exception, and its
+    class cannot be imported."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 

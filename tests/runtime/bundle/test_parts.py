@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from copersona.runtime.bundle.parts import check_graph_db, open_graph_db
+from copersona.runtime.bundle.graph_file import check_graph_db, open_graph_db
 from copersona.runtime.common.errors import BundleError
 from copersona.runtime.filecheck.array_check import check_npy, read_tensor_shapes
 from copersona.runtime.filecheck.onnx_check import check_onnx
