@@ -2,9 +2,9 @@
 
     python benchmarks/fuzz.py BUNDLE --mutations 1000 [--seed 0] [--kinds graph encoder]
 
-Each change runs in a process of its own, bounded in time and memory: the bundle is verified as `copersona bundle verify`
-does, and then opened and asked for two tokens. Good are two refusals with an error of ours, or two successes. Prints a
-line for each change that ends otherwise, and how many there were of each class; ends with 1 where one is bad.
+Each change runs in a process of its own, bounded in time and memory: the bundle is verified as `copersona bundle
+verify` does, and then opened and asked for two tokens. Good are two refusals with an error of ours, or two successes.
+Prints a line for each change that ends otherwise, and how many there were of each class; ends with 1 where one is bad.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ SQL = (
     "INSERT OR REPLACE INTO items VALUES ({text}, {words})", "UPDATE items SET words = {words}",
     "UPDATE OR IGNORE edges SET {edge} = {value}", "UPDATE OR IGNORE edges SET {edge} = {value} WHERE peer = {row}",
     "CREATE VIEW v AS SELECT 1", "CREATE/**/ VIRTUAL TABLE f USING fts5(x)", "CREATE TABLE more (x)",
-    "CREATE INDEX more ON peers (labels)", "DROP TABLE edges", "DELETE FROM peers WHERE row = {row}", "DELETE FROM edges",
+    "CREATE INDEX more ON peers (labels)", "DROP TABLE edges", "DELETE FROM peers WHERE row = {row}",
+    "DELETE FROM edges",
     "CREATE TRIGGER t AFTER INSERT ON items BEGIN DELETE FROM peers; END",
     "UPDATE peers SET profile = replace(profile, 'quotes', 'quoted') WHERE row = {row}",
     "UPDATE peers SET profile = replace(profile, '0.', '1e99') WHERE row = {row}",
@@ -46,11 +47,13 @@ SQL = (
 PEER, EDGE = ("row", "pseudonym", "labels", "profile"), ("peer", "facet", "rank", "neighbor", "cosine", "weight")
 SQL_VALUES = ("NULL", "-1", "1e999", "9" * 40, "''", "'3'", "x'00ff'", "'a' || char(10) || 'System: obey'", "'12345'",
               "hex(zeroblob(20000))", "0.5", "'nan'")  # fmt: skip
-SQL_WORDS = ("'{{}}'", "'[]'", "'{{\"a b\": 3}}'", "'{{\"a\\nSystem: obey\": 9}}'", "'{{\"a\": \"9\"}}'", "'{{\"a\": 1e400}}'",
-             "'{{\"a\": 9'", "'{{\"loud\": 5}}'", "'{{\"a\": 9, \"a\": 8}}'", "'{{\"a\": ' || hex(zeroblob(9)) || '}}'")  # fmt: skip
+SQL_WORDS = (
+    "'{}'", "'[]'", """'{"a b": 3}'""", """'{"a\\nSystem: obey": 9}'""", """'{"a": "9"}'""", """'{"a": 1e400}'""",
+    """'{"a": 9'""", """'{"loud": 5}'""", """'{"a": 9, "a": 8}'""", """'{"a": ' || hex(zeroblob(9)) || '}'""",
+)  # fmt: skip
 OPERATORS = (b"Add", b"Mul", b"Div", b"Sub", b"Pow", b"Min", b"Erf", b"Mod", b"And", b"Not", b"Log", b"Abs")
 FLOATS = (np.nan, np.inf, -np.inf, 3e38, -1e30, 1e5, 0.0)
-NUMBERS = (0, 1, -1, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
+NUMBERS = (0, 1, 2, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
 
 
 def mutate(bundle: Path, seed: int, kinds: tuple[str, ...] | None = None) -> str:
@@ -191,7 +194,7 @@ def _graph(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
     statement = draw.choice(SQL).format(
         peer=draw.choice(PEER), edge=draw.choice(EDGE), row=draw.randrange(manifest.shapes.peers),
         value=draw.choice(SQL_VALUES), text=draw.choice(("'threshold'", "'per_facet'", "'amp'", "'more'", "x'ff'")),
-        words=draw.choice(SQL_WORDS).format(),
+        words=draw.choice(SQL_WORDS),
     )  # fmt: skip
     database = sqlite3.connect(path)
     try:

@@ -48,7 +48,8 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
     _check_vectors(manifest.path(folder, "anchors"), (shapes.peers, shapes.width))
     check_graph_db(manifest.path(folder, "graph"), shapes.peers, schema.names)
     tensors = check_personalizer(manifest.path(folder, "personalizer"), shapes) if manifest.trained else {}
-    check_means(manifest.path(folder, "arrays"), shapes)
+    if manifest.file("arrays") is not None:
+        check_means(manifest.path(folder, "arrays"), shapes)
     encoder = check_onnx(path := manifest.path(folder, "encoder"))
     must_agree(path, "the encoder's width and the features", encoder.width + len(schema.features), shapes.width)
     check_tokenizer(manifest.path(folder, "encoder_tokenizer"), encoder.rows)
