@@ -19,13 +19,15 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from mutations import KINDS, copy_of, mutate
+from mutations import IN_C, KINDS, copy_of, mutate
 
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.errors import CoPersonaError
 from copersona.runtime.session.session import open_bundle
 from copersona.runtime.session.trial import try_out
 
+__all__ = ["GOOD", "IN_C", "KINDS", "agreed", "ended", "one"]
+GOOD = ("both refuse", "both succeed")
 SECONDS = 60
 MEMORY = 8 << 30  # bytes of address space, of which models that are mapped and thread stacks take much
 
@@ -41,6 +43,7 @@ def main() -> None:
     seeds = range(asked.seed, asked.seed + asked.mutations)
     with tempfile.TemporaryDirectory() as folder:
         if asked.child:
+            os.environ["COPERSONA_HOME"] = str(Path(folder) / "home")
             for seed in seeds:
                 print(json.dumps(one(asked.bundle, Path(folder) / "bundle", seed, tuple(asked.kinds))), flush=True)
             return
@@ -54,15 +57,12 @@ def main() -> None:
     sys.exit(any(kind not in GOOD for kind in counts))
 
 
-GOOD = ("both refuse", "both succeed")
-
-
 def one(bundle: Path, folder: Path, seed: int, kinds: tuple[str, ...]) -> dict[str, str]:
     """Change a copy in `folder`, verify it, ask it: what was changed, and how each ended."""
-    os.environ["COPERSONA_HOME"] = str(folder.parent / "home")
-    warnings.simplefilter("error")
     said = mutate(copy_of(bundle, folder), seed, kinds)
-    return {"said": said, "verify": _ended(folder, verifying=True), "ask": _ended(folder, verifying=False)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # numbers that go out of bounds
+        return {"said": said, "verify": ended(folder, verifying=True), "ask": ended(folder, verifying=False)}
 
 
 def agreed(found: dict[str, str]) -> str:
@@ -75,7 +75,7 @@ def agreed(found: dict[str, str]) -> str:
     return "traceback" if "fault" in ends else "they disagree"
 
 
-def _ended(folder: Path, *, verifying: bool) -> str:
+def ended(folder: Path, *, verifying: bool) -> str:
     try:
         if verifying:
             verify(folder, full=True)

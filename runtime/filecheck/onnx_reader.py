@@ -197,7 +197,11 @@ class _Reader:
         count, spans = math.prod(shape), [key for key in ("raw", "floats", "int32s", "int64s") if key in row]
         if len(spans) != (1 if count else len(spans)) or len(spans) > 1:
             raise ValueError(f"tensor {name!r} has {len(spans)} kinds of data")
-        found, numbers = self._elements(kind, *row[spans[0]], spans[0], count) if spans else (0, ())
+        found: float = 0
+        numbers: tuple[float, ...] | None = ()
+        if spans:
+            start, stop = row[spans[0]]
+            found, numbers = self._elements(kind, start, stop, spans[0], count)
         if found != count:
             raise ValueError(f"tensor {name!r} has {found:,} numbers, which do not fit its shape {shape}")
         return Tensor(name, kind, shape, numbers)

@@ -95,7 +95,9 @@ BAD = {
     "a constant of what wraps around": (
         with_nodes(node("ConstantOfShape", ["n"], ["y"], value=np.zeros(1, np.float32)), n=whole(2**33, 2**33)), "more",
     ),
-    "a constant as long as a token says": (with_nodes(node("ConstantOfShape", ["input_ids"], ["y"])), "depends on more"),
+    "a constant as long as a token says": (
+        with_nodes(node("ConstantOfShape", ["input_ids"], ["y"])), "depends on more",
+    ),
     "spread to 4 GB": (with_nodes(node("Expand", ["one", "n"], ["y"]), n=whole(2**15, 2**15, 4)), "more than"),
     "spread as a token says": (with_nodes(node("Expand", ["one", "input_ids"], ["y"])), "depends on more"),
     "each with each": (
@@ -124,7 +126,9 @@ BAD = {
     ),
     "a tensor of texts": (graph_with(field(5, field(1, 1) + field(2, 8) + field(8, "t"))), "type 8"),
     "a result twice": (with_nodes(node("Neg", ["one"], ["y"]), node("Neg", ["one"], ["y"])), "made twice"),
-    "before it is made": (with_nodes(node("Neg", ["later"], ["y"]), node("Neg", ["one"], ["later"])), "before it is made"),
+    "before it is made": (
+        with_nodes(node("Neg", ["later"], ["y"]), node("Neg", ["one"], ["later"])), "before it is made",
+    ),
     "an old version": (onnx_model(body(np.zeros((4, 2), np.float32)), opset=7), "not supported"),
     "no version": (onnx_model(body(np.zeros((4, 2), np.float32)), domain="evil"), "not supported"),
     "no vector": (onnx_model(body(np.zeros((4, 8), np.float32))), "no result 'sentence_embedding' of one vector"),
@@ -158,8 +162,7 @@ def test_a_good_encoder_is_read_and_runs(tmp_path: Path) -> None:
 
 
 def test_the_width_that_is_said_must_be_the_one_that_is_made(tmp_path: Path) -> None:
-    nodes = [node("Gather", ["t", "input_ids"], ["s"], axis=0), node("ReduceMean", ["s", "o"], ["sentence_embedding"], keepdims=0)]  # fmt: skip
-    content = onnx_model(graph(nodes, {"t": np.ones((9, 6), np.float32), "o": whole(1)}, 7))
+    content = onnx_model(graph(TAIL, {"table": np.ones((9, 6), np.float32), "one": whole(1)}, 7))
     model, _ = written(tmp_path, content)
     with pytest.raises(BundleError, match="its width is 6"):
         check_onnx(model)
@@ -198,8 +201,8 @@ SIZES = {
     ],
 }  # fmt: skip
 KNOWN = {
-    "three": whole(3), "first": whole(0), "two": whole(2), "end": whole(INT64_MAX), "shape": whole(-1, 1), "at": np.int64(1),
-    "zero": np.int64(0), "step": np.int64(2),
+    "three": whole(3), "first": whole(0), "two": whole(2), "end": whole(INT64_MAX), "shape": whole(-1, 1),
+    "at": np.int64(1), "zero": np.int64(0), "step": np.int64(2),
 }  # fmt: skip
 
 

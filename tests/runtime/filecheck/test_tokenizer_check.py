@@ -73,7 +73,9 @@ GOOD: dict[str, Change] = {
     "words that are not known yet": lambda body: body["added_tokens"].append(
         body["added_tokens"][0] | {"content": "[MORE]", "id": len(body["model"]["vocab"])}
     ),
-    "bytes": put("pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}),
+    "bytes": put(
+        "pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+    ),
 }  # fmt: skip
 
 BAD: dict[str, tuple[Change, str]] = {
