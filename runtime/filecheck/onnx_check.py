@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.filecheck.onnx_operators import attributes_of
 from copersona.runtime.filecheck.onnx_reader import Graph, Node, Port, read_graph
-from copersona.runtime.filecheck.onnx_sizes import FLOAT, INT64, Follower, attributes_of
+from copersona.runtime.filecheck.onnx_results import FLOAT, INT64
+from copersona.runtime.filecheck.onnx_sizes import Follower
 
 MAX_BYTES = 2 * 1024**3
 MAX_NODES = 20_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,21 @@ def mapped(what: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {shown(value)}, expected an object")
     return value
+
+
+def rows(what: str, value: object, most: int) -> list[Any]:
+    """A list of objects."""
+    return [mapped(what, row) for row in listed(what, value, most)]
+
+
+def lines(what: str, value: object, most: int, characters: int) -> tuple[str, ...]:
+    """A list of lines, of which each may be empty."""
+    return tuple(line(what, row, characters, blank=True) for row in listed(what, value, most))
+
+
+def numbers(what: str, value: object, most: int) -> tuple[float, ...]:
+    """A list of finite numbers."""
+    return tuple(number(what, row) for row in listed(what, value, most))
 
 
 def all_different(what: str, names: Iterable[str]) -> None:

@@ -166,10 +166,10 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
             found = values.shown(body.get("version")) if isinstance(body, dict) else type(body).__name__
             raise FacetError(f"{source}: expected a facet schema of version {SCHEMA_VERSION}, found {found}")
         schema = FacetSchema(
-            facets=tuple(map(_facet, _rows("facets", body["facets"]))),
-            features=tuple(map(_feature, _rows("features", body["features"]))),
+            facets=tuple(map(_facet, values.rows("facets", body["facets"], MAX_FACETS))),
+            features=tuple(map(_feature, values.rows("features", body["features"], MAX_NAMES))),
             feature_weight=values.number("feature_weight", body["feature_weight"]),
-            scripts=_lines("scripts", body.get("scripts", [LATIN]), 64),
+            scripts=values.lines("scripts", body.get("scripts", [LATIN]), 64, SHORT),
         )
     except FAULTS as error:
         raise FacetError(f"{source}: not a facet schema ({_what(error)})") from error
@@ -193,12 +193,12 @@ def _facet(row: Any) -> Facet:
         name=values.line("a facet's name", row["name"], SHORT),
         definition=values.text("definition", row["definition"], LONG),
         kind=values.line("kind", row["kind"], SHORT),
-        values=_lines("values", row["values"], MAX_FACETS),
+        values=values.lines("values", row["values"], MAX_FACETS, SHORT),
         rubric=values.text("rubric", row["rubric"], LONG),
-        features=_lines("features", row["features"], MAX_NAMES),
-        weights=_numbers("weights", row["weights"]),
-        cuts=_numbers("cuts", row.get("cuts", [])),
-        separates=_lines("separates", row.get("separates", []), MAX_FACETS, LONG),
+        features=values.lines("features", row["features"], MAX_NAMES, SHORT),
+        weights=values.numbers("weights", row["weights"], MAX_NAMES),
+        cuts=values.numbers("cuts", row.get("cuts", []), MAX_NAMES),
+        separates=values.lines("separates", row.get("separates", []), MAX_FACETS, LONG),
     )
 
 
@@ -209,20 +209,8 @@ def _feature(row: Any) -> Feature:
         mean=values.number("mean", row["mean"]),
         between=values.number("between", row["between"]),
         within=values.number("within", row["within"]),
-        words=tuple(word.lower() for word in _lines("words", row.get("words", []), MAX_NAMES)),
+        words=tuple(word.lower() for word in values.lines("words", row.get("words", []), MAX_NAMES, SHORT)),
     )
-
-
-def _rows(what: str, rows: object) -> list[Any]:
-    return [values.mapped(what, row) for row in values.listed(what, rows, MAX_NAMES)]
-
-
-def _lines(what: str, rows: object, most: int, characters: int = SHORT) -> tuple[str, ...]:
-    return tuple(values.line(what, row, characters, blank=True) for row in values.listed(what, rows, most))
-
-
-def _numbers(what: str, rows: object) -> tuple[float, ...]:
-    return tuple(values.number(what, row) for row in values.listed(what, rows, MAX_NAMES))
 
 
 def _what(error: Exception) -> str:
@@ -302,7 +290,7 @@ def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
                 reliability=LABELS[row["reliability"]],
                 support=values.number("support", row["support"], 0, 1),
             )
-            for row in _rows("profile", strict_json(text))
+            for row in values.rows("profile", strict_json(text), MAX_FACETS)
         )
     except FAULTS as error:
         raise FacetError(f"not a facet profile ({_what(error)})") from error
