@@ -227,7 +227,7 @@ def check_schema(schema: FacetSchema, source: str) -> None:
     except ValueError as error:
         raise FacetError(f"{source}: {error}") from None
     if not 0 < len(schema) <= MAX_FACETS:
-        raise FacetError(f"{source}: {len(schema)} facets, a schema needs at least one and has at most {MAX_FACETS}")
+        raise FacetError(f"{source}: {len(schema)} facets, a schema needs at least one facet, at most {MAX_FACETS}")
     if not 0.0 <= schema.feature_weight <= 1.0:
         raise FacetError(f"{source}: feature_weight must lie in [0, 1], found {schema.feature_weight:g}")
     for feature in schema.features:
