@@ -20,7 +20,8 @@ import numpy as np
 from copersona.export.common.files import replacing, room_for, scratch
 from copersona.export.common.hub import model_name
 from copersona.export.convert.weight_files import check_weight_files
-from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.errors import BundleError, ExportError
+from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 
 
@@ -45,6 +46,7 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
             raise ExportError(
                 f"{source}: optimum cannot convert this encoder ({str(error).splitlines()[0]})"
             ) from error
+        _without_branches(folder / "model.onnx")
         with replacing(model) as part, _names_by_chance():
             quantize_dynamic(
                 f"{folder}/model.onnx",
@@ -56,6 +58,32 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
             )
         with replacing(tokenizer) as part:
             part.write_bytes((folder / "tokenizer.json").read_bytes())
+    try:
+        check_onnx(model)
+    except BundleError as error:
+        raise ExportError(f"{source}: an encoder that no bundle may hold ({error}); use another encoder") from None
+
+
+def _without_branches(model: Path) -> None:
+    """Take the first branch of each `If`, in the file: torch writes pooling by the first token as "squeeze where it is
+    one", which it always is. A bundle's encoder holds no graphs inside operators."""
+    import onnx
+
+    whole = onnx.load(str(model))
+    if not any(node.op_type == "If" for node in whole.graph.node):
+        return
+    nodes = []
+    for node in whole.graph.node:
+        if node.op_type != "If":
+            nodes.append(node)
+            continue
+        branch = next(attribute.g for attribute in node.attribute if attribute.name == "then_branch")
+        nodes += branch.node
+        pairs = zip(branch.output, node.output, strict=True)
+        nodes += [onnx.helper.make_node("Identity", [made.name], [name]) for made, name in pairs]
+    del whole.graph.node[:]
+    whole.graph.node.extend(nodes)
+    onnx.save(whole, str(model))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from copersona.runtime.profile.segments import tells, words_of
 from copersona.runtime.profile.style import COMPLAINT, HEDGE, PRAISE
 
 KEPT = 12
+LONGEST = 100  # characters of a word, as a bundle may hold it
 _STOP = ENGLISH_STOP_WORDS | PRAISE | COMPLAINT | HEDGE
 
 ItemTable = dict[str, dict[str, int]]
@@ -42,7 +43,7 @@ def item_table(histories: Mapping[str, History]) -> ItemTable:
 
 
 def _tells(word: str) -> bool:
-    return tells(word) and word not in _STOP
+    return len(word) <= LONGEST and tells(word) and word not in _STOP
 
 
 def attach_words(histories: Mapping[str, History], splits: Splits, table: ItemTable) -> dict[str, History]:

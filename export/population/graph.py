@@ -20,6 +20,7 @@ from copersona.export.common.files import replacing
 from copersona.export.data.items import ItemTable
 from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.common.tensors import as_float16
+from copersona.runtime.common.terminal import printable
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD, Edges, anchors_of, facet_edges
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability, profile_to_json
@@ -51,8 +52,8 @@ def pseudonyms_for(people: Sequence[str], seed: int | None) -> dict[str, str]:
 
 
 def scrub(quote: str) -> str:
-    """A quote without addresses, numbers to call, links and handles."""
-    return _PRIVATE.sub("[...]", quote)
+    """A quote on one line without addresses, numbers to call, links and handles, nor characters that move others."""
+    return " ".join(printable(_PRIVATE.sub("[...]", quote)).split())
 
 
 def build_graph(

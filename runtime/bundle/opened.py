@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from copersona.runtime.bundle.graph_file import open_graph_db
 from copersona.runtime.bundle.manifest import Manifest
-from copersona.runtime.bundle.parts import check_parts_once, manifest_turns, open_graph_db
+from copersona.runtime.bundle.parts import check_means, check_parts_once, manifest_turns
+from copersona.runtime.bundle.said import context_length
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
@@ -26,7 +28,6 @@ from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
 from copersona.runtime.profile.language import ENGLISH
-from copersona.runtime.profile.profiler import Centring
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
 
@@ -49,7 +50,7 @@ class Bundle(Closing):
         self._database: sqlite3.Connection = open_graph_db(self.path("graph"))
         peers, anchors = map_vectors(self.path("peers"), 3), map_vectors(self.path("anchors"), 2)
         self.graph = PersonaGraph(self._database, peers, anchors)
-        self.centring = _centring(self.path("arrays"), self.manifest)
+        self.centring = check_means(self.path("arrays"), self.manifest.shapes)
 
     def close(self) -> None:
         """Give back the graph's file; closing twice is no error."""
@@ -114,7 +115,7 @@ class Bundle(Closing):
     @property
     def context_length(self) -> int:
         """Tokens of context that the base was trained on."""
-        return int(self.manifest.settings.get("context_length", 2048))
+        return context_length(self.manifest)
 
     def context(self, changes: Mapping[str, Any]) -> ContextSettings:
         """The settings of prompts that the bundle was trained with, and what is to be different this time.
@@ -147,20 +148,3 @@ class Bundle(Closing):
                 words = pick_words(self.graph.item_words(one.item), own)
             done.append(replace(one, words=words))
         return done
-
-
-def _centring(path: Path, manifest: Manifest) -> Centring:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    shape = (manifest.shapes.facets, manifest.shapes.width)
-    try:
-        arrays = load_file(path)
-        means, placeholder = arrays["means"], arrays["placeholder"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise BundleError(f"{path}: cannot be read ({error}); export the bundle again") from error
-    if means.shape != shape or placeholder.shape != shape or means.dtype != np.float32:
-        raise BundleError(
-            f"{path}: layer means are {means.shape}, the bundle has {shape}; the files do not fit together"
-        )
-    return Centring(means, placeholder)

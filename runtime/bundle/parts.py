@@ -6,28 +6,32 @@ numbers found are compared with the shapes of the manifest; an error names both.
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from copersona.runtime.bundle.graph_file import check_graph_db
 from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest, Shapes
+from copersona.runtime.bundle.said import check_settings, context_length
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
+from copersona.runtime.engine.llama_context import BATCH
 from copersona.runtime.engine.turns import TurnTokens, read_turns
 from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, must_agree, read_tensor_shapes
+from copersona.runtime.filecheck.gguf_check import GgufFacts
 from copersona.runtime.filecheck.onnx_check import check_onnx
-from copersona.runtime.profile.facets import read_schema
+from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
+from copersona.runtime.filecheck.values import bounded
+from copersona.runtime.persona.graph import map_vectors
+from copersona.runtime.profile.facets import FacetSchema, read_schema
+from copersona.runtime.profile.profiler import Centring
 
-CHECKS = "checks 3"  # raise it when a part is checked in another way, here or in the modules of its format
-GRAPH_ID = 0x436F5072  # "CoPr"
-GRAPH_PRAGMAS = (
-    "PRAGMA trusted_schema=OFF",
-    "PRAGMA cell_size_check=ON",
-    "PRAGMA mmap_size=0",
-    "PRAGMA query_only=ON",
-)
+CHECKS = "checks 4"  # raise it when a part is checked in another way, here or in the modules of its format
+MOST_UNIT = 2.0  # of a number in a centred unit vector, which float16 has rounded
+MOST_MEAN = 16.0
+MOST_MEMORY = 2 << 30  # bytes that a context may take beside the model, or twice the model's size
 
 
 def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
@@ -38,15 +42,17 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
         BundleError: a part is damaged, or does not fit the manifest; the message names the file and both numbers.
     """
     shapes = manifest.shapes
-    _check_facets(manifest.path(folder, "facets"), shapes)
-    check_npy(manifest.path(folder, "peers"), (shapes.facets, shapes.peers, shapes.width))
-    check_npy(manifest.path(folder, "anchors"), (shapes.peers, shapes.width))
-    check_graph_db(manifest.path(folder, "graph"), shapes.peers)
+    check_settings(manifest)
+    schema = _check_facets(manifest.path(folder, "facets"), shapes)
+    _check_vectors(manifest.path(folder, "peers"), (shapes.facets, shapes.peers, shapes.width))
+    _check_vectors(manifest.path(folder, "anchors"), (shapes.peers, shapes.width))
+    check_graph_db(manifest.path(folder, "graph"), shapes.peers, schema.names)
     tensors = check_personalizer(manifest.path(folder, "personalizer"), shapes) if manifest.trained else {}
-    if (arrays := manifest.file("arrays")) and arrays.path.endswith(".safetensors"):
-        read_tensor_shapes(manifest.path(folder, "arrays"))
-    check_onnx(manifest.path(folder, "encoder"))
-    _check_json(manifest.path(folder, "encoder_tokenizer"))
+    if manifest.file("arrays") is not None:
+        check_means(manifest.path(folder, "arrays"), shapes)
+    encoder = check_onnx(path := manifest.path(folder, "encoder"))
+    must_agree(path, "the encoder's width and the features", encoder.width + len(schema.features), shapes.width)
+    check_tokenizer(manifest.path(folder, "encoder_tokenizer"), encoder.rows)
     _check_model(manifest.path(folder, "model"), manifest)
     return tensors
 
@@ -68,12 +74,41 @@ def check_parts_once(folder: Path | str, manifest: Manifest, *, full: bool = Fal
     hashes.save()
 
 
-def _check_facets(path: Path, shapes: Shapes) -> None:
+def _check_facets(path: Path, shapes: Shapes) -> FacetSchema:
     try:
-        found = len(read_schema(path))
+        found = read_schema(path)
     except FacetError as error:
         raise BundleError(str(error)) from None
-    must_agree(path, "facets", found, shapes.facets)
+    must_agree(path, "facets", len(found), shapes.facets)
+    return found
+
+
+def _check_vectors(path: Path, shape: tuple[int, ...]) -> None:
+    check_npy(path, shape)
+    try:
+        bounded("it", map_vectors(path, len(shape)), MOST_UNIT)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}; export the bundle again") from None
+
+
+def check_means(path: Path, shapes: Shapes) -> Centring:
+    """The means of the layers and the placeholder, (M, D) float32 each. Raises BundleError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    shape = (shapes.facets, shapes.width)
+    found = read_tensor_shapes(path)
+    if found != {"means": shape, "placeholder": shape}:
+        raise BundleError(f"{path}: holds {dict(found)}, expected means and placeholder of {shape}; {AGAIN}")
+    try:
+        arrays = load_file(path)
+        for name, array in arrays.items():
+            if array.dtype != np.float32:
+                raise ValueError(f"{name} is {array.dtype}, expected float32")
+            bounded(name, array, MOST_MEAN)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BundleError(f"{path}: {error}; {AGAIN}") from None
+    return Centring(arrays["means"], arrays["placeholder"])
 
 
 def _check_model(path: Path, manifest: Manifest) -> None:
@@ -86,6 +121,19 @@ def _check_model(path: Path, manifest: Manifest) -> None:
         raise BundleError(str(error)) from None
     must_agree(path, "the model's width", found.width, manifest.shapes.hidden)
     manifest_turns(manifest, found.vocabulary)
+    most = max(MOST_MEMORY, 2 * os.path.getsize(path))
+    if (needed := _context_memory(found, context_length(manifest))) > most:
+        raise BundleError(
+            f"{MANIFEST}: context_length is {context_length(manifest):,}, with which {path} needs {needed >> 20:,} MiB "
+            f"for prompts, at most {most >> 20:,} are allowed; make the bundle with less"
+        )
+
+
+def _context_memory(facts: GgufFacts, length: int) -> int:
+    """Bytes for keys and values in float16, and for the scores of one batch in float32."""
+    tokens, heads = min(length, facts.context), facts.heads or max(facts.width // 64, 1)
+    keys = facts.width // heads * (facts.kv_heads or heads)
+    return tokens * (4 * facts.layers * keys + 4 * BATCH * heads)
 
 
 def manifest_turns(manifest: Manifest, vocabulary: int) -> TurnTokens | None:
@@ -103,15 +151,6 @@ def manifest_turns(manifest: Manifest, vocabulary: int) -> TurnTokens | None:
         raise BundleError(f"{MANIFEST}: {error}; {AGAIN}") from None
 
 
-def _check_json(path: Path) -> None:
-    try:
-        json.loads(
-            path.read_text(encoding="utf-8")
-        )  # of 700 KB nothing is used but by its own library, which reads it again
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON that can be read ({error})") from None
-
-
 def check_personalizer(path: Path, shapes: Shapes) -> TensorShapes:
     """The personalizer's tensors by name, with exactly the shapes that M, D, L and H ask for. Raises BundleError."""
     from copersona.runtime.persona.personalizer import tensor_shapes
@@ -122,76 +161,3 @@ def check_personalizer(path: Path, shapes: Shapes) -> TensorShapes:
     for name in sorted(expected.keys() | found.keys()):
         must_agree(path, f"tensor {name!r}", found.get(name), expected.get(name))
     return found
-
-
-# -- graph ----------------------------------------------------------------------------------------------------------
-
-
-def open_graph_db(path: Path | str) -> sqlite3.Connection:
-    """The bundle's graph, opened so that nothing in it can be changed or run; the caller closes it.
-
-    Raises:
-        BundleError: the file cannot be opened.
-    """
-    try:
-        database = sqlite3.connect(
-            f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-    except sqlite3.Error as error:
-        raise BundleError(f"{path}: cannot be opened ({error})") from None
-    try:
-        for pragma in GRAPH_PRAGMAS:
-            database.execute(pragma)
-        database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024)
-    except sqlite3.Error as error:
-        database.close()
-        raise BundleError(f"{path}: no SQLite file that can be opened ({error})") from None
-    return database
-
-
-def check_graph_db(path: Path, peers: int) -> None:
-    """A whole SQLite file of ours: header, size, pages, plain tables only, and as many peers as expected.
-
-    Raises:
-        BundleError: it is damaged, another database, or holds another number of peers.
-    """
-    _check_graph_header(path)
-    database = open_graph_db(path)
-    try:
-        found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise BundleError(f"{path}: damaged ({' '.join(found.split())}); fetch a whole copy")
-        for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master"):
-            if kind not in ("table", "index") or str(sql).upper().startswith("CREATE VIRTUAL"):
-                raise BundleError(f"{path}: holds the {kind} {name!r}, expected plain tables only")
-        count = database.execute("SELECT count(*) FROM peers").fetchone()[0]
-    except sqlite3.Error as error:
-        raise BundleError(f"{path}: damaged, or no persona graph ({error}); fetch a whole copy") from None
-    finally:
-        database.close()
-    must_agree(path, "peers", count, peers)
-
-
-def _check_graph_header(path: Path) -> None:
-    try:
-        with open(path, "rb") as file:
-            head, size = file.read(100), os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(head) < 100 or head[:16] != b"SQLite format 3\x00":
-        raise BundleError(f"{path}: no SQLite file; export the bundle again")
-    page = int.from_bytes(head[16:18], "big")
-    page, pages = 65536 if page == 1 else page, int.from_bytes(head[28:32], "big")
-    if page < 512 or page & (page - 1):
-        raise BundleError(f"{path}: a page size of {page}, expected a power of two from 512 to 65536")
-    if head[18:20] != b"\x01\x01":
-        raise BundleError(
-            f"{path}: written with a write-ahead log, expected journal_mode DELETE; export the bundle again"
-        )
-    if int.from_bytes(head[68:72], "big") != GRAPH_ID:
-        raise BundleError(f"{path}: another program's database, expected a persona graph")
-    must_agree(path, "bytes", size, page * pages)

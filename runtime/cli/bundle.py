@@ -32,11 +32,13 @@ def bundle() -> None:
 def bundle_verify(folder: Path, as_json: bool) -> None:
     """Read every file of BUNDLE and check it against the manifest and the other parts.
 
-    Ends with 0 only when nothing is missing or changed. A thin bundle's parts are checked when it is assembled.
+    Ends with 0 only when nothing is missing or changed, and it answers. A thin bundle's parts are checked when it is
+    assembled.
     """
     from copersona.runtime.assemble.thin import read_thin
     from copersona.runtime.bundle.verify import open_manifest, verify
     from copersona.runtime.session.session import open_bundle
+    from copersona.runtime.session.trial import try_out
 
     if open_manifest(folder).thin:
         manifest = verify(folder, full=True)
@@ -47,6 +49,7 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
             manifest = session.manifest
             if manifest.trained:
                 session.personalizer  # noqa: B018 - loading it checks names, shapes and values
+            try_out(session)
     files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}"
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}

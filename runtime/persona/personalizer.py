@@ -23,9 +23,11 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32, Bool, check_f32
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.filecheck.values import bounded
 from copersona.runtime.profile.facets import Reliability
 
 HEADS = 4
+MOST_WEIGHT = 1e4  # larger ones, multiplied along the way, leave what float32 can hold
 
 
 class PersonaInputs(NamedTuple):
@@ -154,8 +156,10 @@ def load_personalizer(path: Path, *, facets: int, width: int, soft_tokens: int, 
         array = tensors[name]
         if array.shape != shape or array.dtype != np.float32:
             raise BundleError(f"{path}: {name} is {array.dtype} {array.shape}, the bundle needs float32 {shape}")
-        if not np.isfinite(array).all():
-            raise BundleError(f"{path}: {name} holds values that are not finite; export the bundle again")
+        try:
+            bounded(name, array, MOST_WEIGHT)
+        except ValueError as error:
+            raise BundleError(f"{path}: {error}; export the bundle again") from None
     if not graph or graph % HEADS:
         raise BundleError(f"{path}: graph width {graph} is not a multiple of {HEADS} heads")
     return Personalizer(soft_tokens=soft_tokens, **tensors)

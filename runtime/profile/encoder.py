@@ -36,6 +36,8 @@ class Encoder:
         options.enable_cpu_mem_arena = False  # it would keep what the longest text took, and saves no time
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # It would take bytes in its own format too, which `check_onnx` does not read.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
             # From bytes, not from the path: a graph in memory cannot name files beside it.
@@ -43,9 +45,12 @@ class Encoder:
                 model.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
             self._session._model_bytes = None  # the class keeps them, only to be able to start anew
-        except Exception as error:  # both libraries raise bare Exception subclasses of their own
-            raise ModelError(f"{model}: the encoder cannot be loaded ({str(error).splitlines()[0]})") from error
+        except BaseException as error:  # both libraries raise classes of their own
+            if not _foreign(error):
+                raise
+            raise ModelError(f"{model}: the encoder cannot be loaded ({_line(error)})") from error
         return_freed()  # parsing takes as much again as the weights
+        self._path = model
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._inputs = [node.name for node in self._session.get_inputs()]
@@ -58,7 +63,22 @@ class Encoder:
         self.width = int(outputs["sentence_embedding"][-1])
 
     def encode(self, text: str) -> F32:
-        """Unit vector of one text, which is cut at MAX_TOKENS tokens. (E,) float32."""
+        """Unit vector of one text, which is cut at MAX_TOKENS tokens. (E,) float32.
+
+        Raises:
+            ModelError: the libraries fail at this text, or the vector is not finite.
+        """
+        try:
+            vector = self._run(text)
+        except BaseException as error:
+            if not _foreign(error):
+                raise
+            raise ModelError(f"{self._path}: the encoder fails at a text ({_line(error)})") from error
+        if vector.shape != (self.width,) or not np.isfinite(vector).all():
+            raise ModelError(f"{self._path}: the encoder makes a vector that is none of {self.width} finite numbers")
+        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+
+    def _run(self, text: str) -> F32:
         encoding = self._tokenizer.encode(text)
         rows = {
             "input_ids": encoding.ids,
@@ -67,7 +87,7 @@ class Encoder:
         }
         feed = {name: np.array([rows[name]], dtype=np.int64) for name in self._inputs}
         vector: F32 = self._session.run(["sentence_embedding"], feed)[0][0].astype(np.float32)
-        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+        return vector
 
     def encode_all(self, texts: Sequence[str], *, workers: int = 1) -> F32:
         """Each text by itself, `workers` at once. n texts -> (n, E) float32, rows as `encode` gives them."""
@@ -75,3 +95,13 @@ class Encoder:
             return np.zeros((0, self.width), dtype=np.float32)
         with ThreadPoolExecutor(workers) as pool:
             return np.stack(list(pool.map(self.encode, texts)))
+
+
+def _foreign(error: BaseException) -> bool:
+    """Whether an error is one of `tokenizers` or onnxruntime, not Ctrl-C: a panic in Rust is no Exception, and its
+    class cannot be imported."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -9,7 +9,7 @@ and edited by hand: names, definitions, values, rubrics, features and word lists
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -19,11 +19,18 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.common.errors import FacetError
+from copersona.runtime.common.strict_json import strict_json
+from copersona.runtime.filecheck import values
 from copersona.runtime.profile.served import LATIN
 from copersona.runtime.profile.style import STYLE_FEATURES
 
 SCHEMA_VERSION = 1
 PLACEHOLDER = "No explicit profile information provided."
+MAX_FILE = 32 * 1024**2  # bytes of facets.json
+MAX_FACETS = 256
+MAX_NAMES = 100_000  # features, or words of one
+SHORT, LONG = 400, 8_000  # characters of a name or value, and of a definition or rubric
+FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Reliability(IntEnum):
@@ -154,18 +161,18 @@ def schema_from_json(text: str, source: str = "facets.json") -> FacetSchema:
             unknown feature, weights or cuts of the wrong number; the message names the facet.
     """
     try:
-        body = json.loads(text)
+        body = strict_json(text)
         if not isinstance(body, dict) or body.get("version") != SCHEMA_VERSION:
-            found = body.get("version") if isinstance(body, dict) else type(body).__name__
+            found = values.shown(body.get("version")) if isinstance(body, dict) else type(body).__name__
             raise FacetError(f"{source}: expected a facet schema of version {SCHEMA_VERSION}, found {found}")
         schema = FacetSchema(
-            facets=tuple(_facet(row) for row in body["facets"]),
-            features=tuple(_feature(row) for row in body["features"]),
-            feature_weight=float(body["feature_weight"]),
-            scripts=tuple(map(str, body.get("scripts", (LATIN,)))),
+            facets=tuple(map(_facet, values.rows("facets", body["facets"], MAX_FACETS))),
+            features=tuple(map(_feature, values.rows("features", body["features"], MAX_NAMES))),
+            feature_weight=values.number("feature_weight", body["feature_weight"]),
+            scripts=values.lines("scripts", body.get("scripts", [LATIN]), 64, SHORT),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FacetError(f"{source}: not a facet schema ({type(error).__name__}: {error})") from error
+    except FAULTS as error:
+        raise FacetError(f"{source}: not a facet schema ({_what(error)})") from error
     check_schema(schema, source)
     return schema
 
@@ -174,58 +181,69 @@ def read_schema(path: Path) -> FacetSchema:
     """`schema_from_json` of a file, which an editor may have begun with a byte order mark. Raises FacetError, also when
     it cannot be read."""
     try:
+        if path.stat().st_size > MAX_FILE:
+            raise FacetError(f"{path}: {path.stat().st_size:,} bytes, expected at most {MAX_FILE:,}")
         return schema_from_json(path.read_text(encoding="utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise FacetError(f"{path}: cannot be read ({error})") from error
 
 
-def _facet(row: Mapping[str, Any]) -> Facet:
+def _facet(row: Any) -> Facet:
     return Facet(
-        name=str(row["name"]),
-        definition=str(row["definition"]),
-        kind=str(row["kind"]),
-        values=tuple(map(str, row["values"])),
-        rubric=str(row["rubric"]),
-        features=tuple(map(str, row["features"])),
-        weights=tuple(map(float, row["weights"])),
-        cuts=tuple(map(float, row.get("cuts", ()))),
-        separates=tuple(map(str, row.get("separates", ()))),
+        name=values.line("a facet's name", row["name"], SHORT),
+        definition=values.text("definition", row["definition"], LONG),
+        kind=values.line("kind", row["kind"], SHORT),
+        values=values.lines("values", row["values"], MAX_FACETS, SHORT),
+        rubric=values.text("rubric", row["rubric"], LONG),
+        features=values.lines("features", row["features"], MAX_NAMES, SHORT),
+        weights=values.numbers("weights", row["weights"], MAX_NAMES),
+        cuts=values.numbers("cuts", row.get("cuts", []), MAX_NAMES),
+        separates=values.lines("separates", row.get("separates", []), MAX_FACETS, LONG),
     )
 
 
-def _feature(row: Mapping[str, Any]) -> Feature:
+def _feature(row: Any) -> Feature:
     return Feature(
-        name=str(row["name"]),
-        phrase=str(row["phrase"]),
-        mean=float(row["mean"]),
-        between=float(row["between"]),
-        within=float(row["within"]),
-        words=tuple(str(word).lower() for word in row.get("words", ())),
+        name=values.line("a feature's name", row["name"], SHORT),
+        phrase=values.line("phrase", row["phrase"], SHORT, blank=True),
+        mean=values.number("mean", row["mean"]),
+        between=values.number("between", row["between"]),
+        within=values.number("within", row["within"]),
+        words=tuple(word.lower() for word in values.lines("words", row.get("words", []), MAX_NAMES, SHORT)),
     )
+
+
+def _what(error: Exception) -> str:
+    said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return " ".join(f"{type(error).__name__}: {said}".split())[:300]
 
 
 def check_schema(schema: FacetSchema, source: str) -> None:
     """Raise FacetError if names repeat, features are unknown, or the numbers of values, weights and cuts disagree."""
     names = [feature.name for feature in schema.features]
-    _unique(source, "facet", schema.names)
-    _unique(source, "feature", names)
-    if not schema.facets:
-        raise FacetError(f"{source}: a schema needs at least one facet")
+    try:
+        values.all_different("facet", schema.names)
+        values.all_different("feature", names)
+    except ValueError as error:
+        raise FacetError(f"{source}: {error}") from None
+    if not 0 < len(schema) <= MAX_FACETS:
+        raise FacetError(f"{source}: {len(schema)} facets, a schema needs at least one facet, at most {MAX_FACETS}")
     if not 0.0 <= schema.feature_weight <= 1.0:
         raise FacetError(f"{source}: feature_weight must lie in [0, 1], found {schema.feature_weight:g}")
     for feature in schema.features:
         if not feature.words and feature.name not in STYLE_FEATURES:
             raise FacetError(f"{source}: feature '{feature.name}' has no words and is no style feature")
         numbers = (feature.mean, feature.between, feature.within)
-        if not np.isfinite(numbers).all() or feature.between <= 0 or feature.within < 0:
+        if not np.isfinite(numbers).all() or feature.between < 1e-9 or feature.within < 0:
             raise FacetError(
                 f"{source}: feature '{feature.name}' needs finite statistics and between > 0, has {numbers}"
             )
+    listed = frozenset(names)
     for facet in schema.facets:
-        _check_facet(source, facet, set(names))
+        _check_facet(source, facet, listed)
 
 
-def _check_facet(source: str, facet: Facet, listed: set[str]) -> None:
+def _check_facet(source: str, facet: Facet, listed: frozenset[str]) -> None:
     where = f"{source}: facet '{facet.name}'"
     unknown = [name for name in facet.features if name not in listed]
     if unknown or not facet.features:
@@ -240,12 +258,6 @@ def _check_facet(source: str, facet: Facet, listed: set[str]) -> None:
             raise FacetError(f"{where} has {len(facet.values)} values but {len(facet.features)} features")
     else:
         raise FacetError(f"{where} is of kind '{facet.kind}', expected ordinal or categorical")
-
-
-def _unique(source: str, what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise FacetError(f"{source}: {what} '{twice[0]}' stands there twice; names must differ")
 
 
 def profile_to_json(facets: Sequence[FacetProfile]) -> str:
@@ -270,13 +282,15 @@ def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
     try:
         return tuple(
             FacetProfile(
-                facet=str(row["facet"]),
-                summary=str(row["summary"]),
-                quotes=tuple(map(str, row["quotes"])),
+                facet=values.line("facet", row["facet"], SHORT),
+                summary=values.text("summary", row["summary"], LONG),
+                quotes=tuple(
+                    values.text("a quote", quote, LONG) for quote in values.listed("quotes", row["quotes"], 8)
+                ),
                 reliability=LABELS[row["reliability"]],
-                support=float(row["support"]),
+                support=values.number("support", row["support"], 0, 1),
             )
-            for row in json.loads(text)
+            for row in values.rows("profile", strict_json(text), MAX_FACETS)
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FacetError(f"not a facet profile ({type(error).__name__}: {error})") from error
+    except FAULTS as error:
+        raise FacetError(f"not a facet profile ({_what(error)})") from error

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from copersona.runtime.common.errors import ModelError
+from copersona.runtime.filecheck.values import shown, whole
 
 Matcher = Literal["bm25", "dense", "blend"]
 Show = Literal["outputs", "inputs", "both"]
 Place = Literal["first", "middle", "last"]
 Served = Literal["facets", "texts"]
+MOST = {"peers": 64, "recent": 10_000, "matched": 10_000}
+MOST_TOKENS = 1 << 20  # more than the context of any model here
 NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}
 
 
@@ -26,7 +29,7 @@ class ContextSettings:
     the history when not used, or own texts, of which facets and peers fill what is left.
 
     Raises:
-        ValueError: a number below 0, or a name that is not known.
+        ValueError: a number below 0 or above what there can be, or a name that is not known.
     """
 
     budget: int = 512
@@ -46,9 +49,9 @@ class ContextSettings:
         for name, value in asdict(self).items():
             if name in NAMED:
                 if value not in NAMED[name]:
-                    raise ValueError(f"{name} is {value!r}, expected one of {', '.join(NAMED[name])}")
-            elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{name} is {value!r}, expected a whole number from 0")
+                    raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(NAMED[name])}")
+            else:
+                whole(name, value, 0, MOST.get(name, MOST_TOKENS))
 
     @property
     def encodes(self) -> bool:

@@ -14,7 +14,8 @@ from copersona.runtime.common.errors import ExportError
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 
-from ...conftest import quiet, training_text
+from ...conftest import quiet
+from ...tiny_tokenizer import training_text
 
 pytestmark = pytest.mark.export
 
@@ -68,6 +69,14 @@ def distilbert(folder: Path) -> None:
     DistilBertModel(DistilBertConfig(vocab_size=tokens, **sizes)).save_pretrained(folder)
 
 
+def xlm_roberta(folder: Path) -> None:
+    """Counts its positions from the ids."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    tokens = word_pieces(folder, MPNET, INPUTS[:2])
+    XLMRobertaModel(XLMRobertaConfig(vocab_size=tokens, **SIZES, pad_token_id=1)).save_pretrained(folder)
+
+
 def encoder_folder(folder: Path, make: Callable[[Path], None], pooling: str, **settings: int) -> Path:
     """A sentence-transformers folder of random weights."""
     import torch
@@ -88,7 +97,7 @@ def sentences() -> list[str]:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-@pytest.mark.parametrize("make", [bert, mpnet, distilbert], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", [bert, mpnet, distilbert, xlm_roberta], ids=lambda f: f.__name__)
 def test_an_encoder_ships_as_it_was(make: Callable[[Path], None], pooling: str, tmp_path: Path) -> None:
     source = encoder_folder(tmp_path, make, pooling)
     model, tokenizer = tmp_path / "encoder.onnx", tmp_path / "encoder_tokenizer.json"

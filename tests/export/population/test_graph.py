@@ -133,6 +133,10 @@ def test_plain_text_stays_as_it_is(quote: str) -> None:
     assert scrub(quote) == quote
 
 
+def test_a_quote_ships_on_one_line_that_moves_nothing() -> None:
+    assert scrub("so\tit is\nand\u2028was \u202ehere\x1b[2J") == "so it is and\ufffdwas \ufffdhere\u241b[2J"
+
+
 def test_quotes_are_scrubbed_in_the_graph_or_left_out(tmp_path: Path) -> None:
     graph, profiles = make()
     assert any(f.quotes for p in profiles for f in p.facets)

@@ -38,7 +38,18 @@ from copersona.runtime.filecheck import gguf_check
 from copersona.runtime.filecheck.gguf_check import check_gguf
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.personalizer import tensor_shapes
-from copersona.runtime.profile.facets import Facet, FacetSchema, Feature, schema_to_json
+from copersona.runtime.profile.facets import (
+    Facet,
+    FacetProfile,
+    FacetSchema,
+    Feature,
+    Reliability,
+    profile_to_json,
+    schema_to_json,
+)
+
+from ...onnx_files import mean_encoder
+from ...small_bundle import tokenizer
 
 SHAPES = Shapes(facets=2, peers=7, width=8, neighbors=3, soft_tokens=4, hidden=16)
 ROLES = {
@@ -64,7 +75,10 @@ SETTINGS = {
 def graph_db(path: Path) -> None:
     database = sqlite3.connect(path)
     database.executescript(f"PRAGMA application_id={APPLICATION_ID}; {TABLES}")
-    database.executemany("INSERT INTO peers VALUES (?, ?, '12', '[]')", [(n, f"p{n}") for n in range(SHAPES.peers)])
+    labels = {"f0": Reliability.WEAK, "f1": Reliability.MODERATE}
+    profile = profile_to_json([FacetProfile(name, "low", (), label, 0.4) for name, label in labels.items()])
+    rows = [(n, f"p{n}", profile) for n in range(SHAPES.peers)]
+    database.executemany("INSERT INTO peers VALUES (?, ?, '12', ?)", rows)
     database.commit()
     database.close()
 
@@ -74,8 +88,8 @@ def fill(folder: Path) -> None:
     ordinal = [Facet(f"f{n}", "", "ordinal", ("low", "high"), "", ("w",), (1.0,), (0.0,)) for n in range(SHAPES.facets)]
     schema = FacetSchema(tuple(ordinal), (Feature("w", "", 0.0, 1.0, 1.0, ("word",)),), 0.5)
     (folder / "facets.json").write_text(schema_to_json(schema))
-    (folder / "encoder.onnx").write_bytes(b"\x08\x08\x3a\x03\x12\x01g")  # a graph called g
-    (folder / "encoder_tokenizer.json").write_text("{}")
+    (folder / "encoder.onnx").write_bytes(mean_encoder(width=SHAPES.width - 1))
+    (folder / "encoder_tokenizer.json").write_text(json.dumps(tokenizer()))
     graph_db(folder / "graph.sqlite")
     np.save(folder / "peers.npy", draw.random((SHAPES.facets, SHAPES.peers, SHAPES.width), dtype=np.float32))
     np.save(folder / "anchors.npy", draw.random((SHAPES.peers, SHAPES.width), dtype=np.float32))
@@ -476,7 +490,7 @@ def test_a_memory_that_cannot_be_written_is_no_error(bundle: Path, tmp_path: Pat
 @pytest.fixture
 def width(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands for the model: its width as the check of GGUF files finds it."""
-    facts = SimpleNamespace(width=SHAPES.hidden, vocabulary=100)
+    facts = SimpleNamespace(width=SHAPES.hidden, vocabulary=100, layers=2, heads=2, kv_heads=2, context=512)
     monkeypatch.setattr(gguf_check, "check_gguf", lambda path: facts)
     return facts
 
