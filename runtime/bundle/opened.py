@@ -27,7 +27,6 @@ from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, 
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
-from copersona.runtime.profile.language import ENGLISH
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
 
@@ -108,9 +107,8 @@ class Bundle(Closing):
     def languages(self) -> tuple[str, ...]:
         """ISO codes of the languages that facets by statistics and the encoder serve alike; empty where that is not
         known, or any."""
-        said = self.manifest.settings.get("languages", {"facets": [ENGLISH], "encoder": [ENGLISH]})
-        facets, encoder = (tuple(said.get(name, ())) for name in ("facets", "encoder"))
-        return tuple(code for code in facets if not encoder or code in encoder)
+        said = languages(self.manifest)
+        return tuple(code for code in said["facets"] if not said["encoder"] or code in said["encoder"])
 
     @property
     def context_length(self) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest
 from copersona.runtime.common.errors import BundleError
-from copersona.runtime.filecheck.values import line, mapped, number, whole
+from copersona.runtime.filecheck.values import line, lines, mapped, number, whole
+from copersona.runtime.profile.language import ENGLISH
 from copersona.runtime.prompt.settings import read_context
 
 DEFAULT_CONTEXT = 2_048
@@ -23,6 +24,7 @@ def check_settings(manifest: Manifest) -> None:
         for name in ("facets", "peers", "width", "hidden"):
             whole(name, getattr(manifest.shapes, name), 1, MOST_SHAPE)
         context_length(manifest)
+        languages(manifest)
         for name in NAMES:
             if settings.get(name) is not None:
                 line(name, settings[name], 1_000, blank=True)
@@ -38,6 +40,21 @@ def check_settings(manifest: Manifest) -> None:
         read_context(context)
     except (TypeError, ValueError) as error:
         raise BundleError(f"{MANIFEST}: context settings are not known here ({error}); update copersona") from None
+
+
+def languages(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """ISO codes of the languages that its parts serve, none where that is not known or any; English where the manifest
+    is of before they were named.
+
+    Raises:
+        BundleError: they are not said as they must be.
+    """
+    said = manifest.settings.get("languages", {"facets": [ENGLISH], "encoder": [ENGLISH]})
+    try:
+        found = mapped("languages", said)
+        return {name: lines(f"languages of {name}", found.get(name, []), 500, 40) for name in ("facets", "encoder")}
+    except ValueError as error:
+        raise BundleError(f"{MANIFEST}: {error}; {AGAIN}") from None
 
 
 def context_length(manifest: Manifest) -> int:

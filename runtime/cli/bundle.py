@@ -97,9 +97,8 @@ def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, th
     if thin is not None:
         yield f"thin, to be assembled with {thin.base}"
     yield f"model {in_line(manifest.settings.get('base'))}, encoder {in_line(manifest.settings.get('encoder'))}"
-    languages = manifest.settings.get("languages", {})
-    if served := [f"{part} {', '.join(codes) or 'any'}" for part, codes in sorted(languages.items())]:
-        yield f"languages: {in_line('; '.join(served))}"
+    served = (f"{part} {', '.join(codes) or 'any'}" for part, codes in languages(manifest).items())
+    yield f"languages: {in_line('; '.join(served))}"
     soft = f"{shapes.soft_tokens} soft tokens of {shapes.hidden}" if manifest.trained else "no soft prompt"
     yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"
     if not manifest.trained:
