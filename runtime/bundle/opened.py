@@ -15,7 +15,7 @@ import numpy as np
 from copersona.runtime.bundle.graph_file import open_graph_db
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_means, check_parts_once, manifest_turns
-from copersona.runtime.bundle.said import context_length
+from copersona.runtime.bundle.said import context_length, languages
 from copersona.runtime.bundle.verify import verify
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing

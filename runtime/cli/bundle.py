@@ -69,12 +69,14 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.said import check_settings
     from copersona.runtime.bundle.verify import verify
     from copersona.runtime.profile.facets import read_schema
     from copersona.runtime.prompt.settings import read_context
     from copersona.runtime.session.session import open_bundle
 
     manifest = verify(folder)
+    check_settings(manifest)
     thin = read_thin(manifest) if manifest.thin else None
     if thin is None:
         open_bundle(folder).close()  # the parts fit together
@@ -91,6 +93,8 @@ def bundle_show(folder: Path, as_json: bool) -> None:
 
 def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None) -> Iterator[str]:
     """The lines of `bundle show`."""
+    from copersona.runtime.bundle.said import languages
+
     shapes = manifest.shapes
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
     yield f"{ids}, made {manifest.created}"

@@ -344,3 +344,12 @@ def test_a_model_that_answers_nothing_finite_is_not_called_whole(bundle: Path) -
     assert result.exit_code == 1, result.output
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "said", [["en"], {"facets": "en"}, {"encoder": [1]}, {"facets": ["e\nn"]}, {"facets": ["x" * 41]}]
+)
+def test_languages_that_are_none_are_refused(said: Any, bundle: Path) -> None:
+    reseal(bundle, languages=said)
+    refused(bundle, "languages")
+    assert "error: " in CliRunner().invoke(main, ["bundle", "show", str(bundle)]).stderr
