@@ -5,6 +5,7 @@ Each check returns the value as it is kept, or raises ValueError with the end of
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 from dataclasses import replace
@@ -21,6 +22,7 @@ def is_blank(text: str) -> bool:
     return not clean_text(text[:100]) and not clean_text(text)
 
 
+@functools.lru_cache(maxsize=1024)  # who wrote one line wrote others
 def check_person(name: str) -> str:
     """A person's name as it is kept: NFC, no blanks around it.
 
@@ -51,7 +53,10 @@ def check_interaction(interaction: Interaction) -> Interaction:
         raise ValueError("'item': expected an id, found blanks or control characters only")
     time = None if interaction.time is None else seconds("time", float(interaction.time))
     rating = None if interaction.rating is None else finite("rating", float(interaction.rating))
-    return replace(interaction, person=check_person(interaction.person), time=time, rating=rating)
+    person = check_person(interaction.person)
+    if person == interaction.person and time is interaction.time and rating is interaction.rating:
+        return interaction  # as most are, the second time: `replace` takes longer than all checks
+    return replace(interaction, person=person, time=time, rating=rating)
 
 
 def check_text(name: str, text: str | None) -> None:

@@ -139,7 +139,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _JSON.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}{_hint(text)}") from None
     except RecursionError:
@@ -158,6 +158,9 @@ def _hint(text: str) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number, expected a finite one")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)  # once: `json.loads` makes one for every line
 
 
 # -- arrays ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -70,6 +73,26 @@ def test_cleaning_is_what_it_was_and_done_once(text: str) -> None:
     slow = "".join(c for c in slow if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
     assert clean_text(text) == slow
     assert clean_text(clean_text(text)) == clean_text(text)
+
+
+def test_of_all_characters_those_go_that_unicode_calls_controls_or_halves() -> None:
+    gone = {c for c in map(chr, range(sys.maxunicode + 1)) if clean_text(f"a{c}b") == "ab"}
+    assert gone == {
+        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r"
+    }
+
+
+@given(st.text(), st.none() | st.text(), st.none() | st.floats(allow_nan=False))
+def test_the_digest_is_what_stores_of_before_hold(output: str, title: str | None, rating: float | None) -> None:
+    def form(text: str) -> str | None:
+        cleaned = clean_text(text.translate({0x00A0: " ", 0xFEFF: None, 0x200B: None}))
+        while " \n" in cleaned or "\t\n" in cleaned:
+            cleaned = cleaned.replace(" \n", "\n").replace("\t\n", "\n")
+        return cleaned or None
+
+    fields = ("a", form(output), None, None, None, None if title is None else form(title), rating)
+    raw = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert Interaction("a", output, title=title, rating=rating).digest == hashlib.sha256(raw).hexdigest()
 
 
 @pytest.mark.shared
