@@ -71,6 +71,18 @@ def starts_array(path: Path | str) -> bool:
         return file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
+def count_lines(path: Path | str) -> int | None:
+    """How many lines a plain file has; None where it is compressed, which would have to be undone for it. Raises
+    HistoryError."""
+    with opened(str(path)) as file:
+        if not isinstance(file, BufferedReader):
+            return None
+        count, last = 0, b"\n"
+        while chunk := file.read(CHUNK):
+            count, last = count + chunk.count(b"\n"), chunk
+        return count + (not last.endswith(b"\n"))
+
+
 def read_object(path: Path | str, limit: int) -> dict[str, Any]:
     """The one JSON object of a whole file of at most `limit` bytes. Raises HistoryError."""
     with opened(str(path)) as file:
