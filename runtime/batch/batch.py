@@ -107,7 +107,7 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
     """Why nobody can answer as this person, empty where one can; remembered in `people`."""
     if person not in people:
         try:
-            store.history(person)
+            store.history(person, 1)
             people[person] = ""
         except PersonError as error:
             people[person] = _reason(error, person)

@@ -83,7 +83,7 @@ def _store() -> Finding:
     try:
         with PeopleStore() as store:
             store.check()
-            return Finding("people store", True, f"{path}, {len(store.people())} people")
+            return Finding("people store", True, f"{path}, {store.count():,} people")
     except CoPersonaError as error:
         return Finding("people store", False, str(error))
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 from copersona.runtime.common.errors import PersonError, UnknownPerson
 from copersona.runtime.history.checks import check_person
+from copersona.runtime.people.listing import PeopleList
 from copersona.runtime.people.replies import PersonReplies
-from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
 
 CLOSE_AMONG = 20_000  # names looked through for close ones
 
 
-class KeptWithPeople(StoreFile):
+class KeptWithPeople(PeopleList):
     """The part of the people store that holds what was made of them."""
 
     def replies(self, person: str) -> PersonReplies:
@@ -94,5 +94,5 @@ class KeptWithPeople(StoreFile):
             found[0] for found in self._db.execute("SELECT name FROM people ORDER BY name LIMIT ?", (CLOSE_AMONG,))
         ]
         close = difflib.get_close_matches(name, names, n=5)
-        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {len(names):,} people"
+        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {self.count():,} people"
         return UnknownPerson(f"nobody here is called {name!r}{hint}")
