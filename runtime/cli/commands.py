@@ -16,7 +16,6 @@ from copersona.runtime.cli.streams import say, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 
 if TYPE_CHECKING:
-    from copersona.runtime.history.interactions import History
     from copersona.runtime.people.known import Known
     from copersona.runtime.profile.model_profiler import ModelProfiler
     from copersona.runtime.session.session import Session
@@ -152,11 +151,10 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
-def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
-    """One line on stderr where measured facets cannot speak to what people wrote, by name."""
+def say_unserved(session: Session, found: Mapping[str, str]) -> None:
+    """One line on stderr where measured facets cannot speak to what people wrote: `found`, their scripts by name."""
     from copersona.runtime.profile.served import script_name
 
-    found = {name: script for name, history in histories.items() if (script := session.unserved(history))}
     if found:
         names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
         more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
@@ -174,6 +172,6 @@ def known_person(session: Session, person: str) -> Known:
 
     with PeopleStore() as store:
         known = session.person(store, person)
-    if not known.persona.profile.by:
-        say_unserved(session, {person: known.history})
+    if not known.persona.profile.by and (script := session.unserved(known.history)):
+        say_unserved(session, {person: script})
     return known

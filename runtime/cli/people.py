@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +26,12 @@ from copersona.runtime.cli.commands import (
 from copersona.runtime.cli.streams import say
 
 if TYPE_CHECKING:
+    from copersona.runtime.history.reading import Reading
     from copersona.runtime.people.known import Known
     from copersona.runtime.session.session import Session
+
+SAID_BAD = 1000  # bad records that are named
+SHOWN = 50  # people of a list on a terminal
 
 
 @click.group()
@@ -50,7 +59,7 @@ def people() -> None:
     help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
 )
 @click.option("--metadata", type=click.Path(path_type=Path), help="Item titles, as in `export run` (amazon2014).")
-@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which.")
+@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which (the first 1,000).")
 @AS_JSON
 @foreseen
 def people_import(
@@ -66,29 +75,36 @@ def people_import(
 
     BUNDLE gives words to items that have no title.
     """
-    from copersona.runtime.history.importers import load_history
-    from copersona.runtime.history.interactions import group_by_person
+    from copersona.runtime.history.importers import stream_history
     from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import open_bundle
 
-    loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
+    reading = stream_history([history], format_, skip_bad=skip_bad, metadata=metadata, named=SAID_BAD, shown=True)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
     with open_bundle(folder) as session, PeopleStore() as store:
-        added = session.add(store, loaded.interactions, enrolled=names)
-        say_unserved(session, group_by_person(loaded.interactions))
-    enrolled = len(names.keys() & {one.person for one in loaded.interactions})
-    for line in loaded.bad:
-        say(f"skipped: {line}", err=True)
+        unserved = UnservedTally(session.schema.scripts)
+        with closing(iter(reading)) as interactions:  # so that a progress bar ends before an error is said
+            added = session.add(store, map(unserved.passing, interactions), enrolled=names)
+        say_unserved(session, unserved.found(lambda name: store.written(name).interactions))
+    _say_bad(reading)
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
-        body["enrolled"] = enrolled
-        click.echo(json.dumps({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)}))
+        body["enrolled"] = added.enrolled
+        click.echo(json.dumps({**body, "empty": reading.skipped_empty, "bad": reading.bad_records}))
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     say(
         f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
-        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
+        f"{reading.skipped_empty} without text left out, {reading.bad_records} bad lines, {added.enrolled} enrolled"
     )
+
+
+def _say_bad(reading: Reading) -> None:
+    for line in reading.bad:
+        say(f"skipped: {line}", err=True)
+    if reading.bad_records > len(reading.bad):
+        say(f"skipped: {reading.bad_records - len(reading.bad):,} more", err=True)
 
 
 def read_enrolment(path: Path) -> dict[str, str]:
@@ -106,10 +122,13 @@ def read_enrolment(path: Path) -> dict[str, str]:
 
 @people.command("list")
 @click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"So many; {SHOWN} on a terminal, else all.")
+@click.option("--all", "everyone", is_flag=True, help="Everyone, on a terminal too.")
+@click.option("--after", default="", metavar="NAME", help="Those whose names come after NAME, which need not be there.")
 @AS_JSON
 @foreseen
-def people_list(folder: Path | None, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
+def people_list(folder: Path | None, limit: int | None, everyone: bool, after: str, as_json: bool) -> None:
+    """Who is in the store, by name, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
 
     The pseudonym holds in every bundle of the same population.
     """
@@ -117,18 +136,30 @@ def people_list(folder: Path | None, as_json: bool) -> None:
     from copersona.runtime.people.store import PeopleStore
 
     manifest = None if folder is None else open_manifest(folder)
-    peers: dict[str, str] = {}
+    if everyone or (limit is None and not as_json and sys.stdout.isatty()):
+        limit = None if everyone else SHOWN
     with PeopleStore() as store:
         if manifest is not None:
             store.carry_over(manifest.bundle_id, manifest.population_id)
-            peers = store.enrolled(manifest.population_id)
-        rows = [(row, peers.get(row.name)) for row in store.people()]
-    if as_json:
-        click.echo(json.dumps([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows]))
-        return
-    for row, peer in rows:
-        say(f"{row.name:<32}{row.interactions:>6}  {peer or ''}")
-    say(f"{len(rows)} people", err=True)
+        rows = store.listed(after=after, population="" if manifest is None else manifest.population_id)
+        if as_json:
+            _echo_list({"person": r.name, "interactions": r.interactions, "peer": r.peer} for r in islice(rows, limit))
+            return
+        shown = 0
+        for row in islice(rows, limit):
+            say(f"{row.name:<32}{row.interactions:>6}  {row.peer or ''}")
+            shown, after = shown + 1, row.name
+        people, more = store.count(), next(rows, None) is not None
+    of = f"{shown:,} of " if shown < people else ""
+    say(f"{of}{people:,} people{f'; for the next, --after {shlex.quote(after)}' if more else ''}", err=True)
+
+
+def _echo_list(rows: Iterable[dict[str, Any]]) -> None:
+    """A JSON list, printed as it comes."""
+    click.echo("[", nl=False)
+    for number, row in enumerate(rows):
+        click.echo((", " if number else "") + json.dumps(row), nl=False)
+    click.echo("]")
 
 
 @people.command("show")
@@ -144,13 +175,13 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
-        profiler = known.persona.profile.by or "statistics"
+        profiler, written = known.persona.profile.by or "statistics", known.earlier + len(known.history)
         rows = _facet_rows(session, known)
     if as_json:
-        body = {"person": person, "interactions": len(known.history), "profiler": profiler}
+        body = {"person": person, "interactions": written, "profiler": profiler}
         click.echo(json.dumps(body | {"states": states._asdict(), "facets": rows}, ensure_ascii=False))
         return
-    say(f"{person}: {len(known.history)} interactions, profiled by {profiler}")
+    say(f"{person}: {written} interactions, profiled by {profiler}")
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
