@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -31,14 +30,6 @@ WORDS = (
     "week month year first second last old new small large café naïve übung"
 ).split()
 TEXT = 300  # characters of a text, about
-
-Step = Callable[[Path, Path], object]
-
-
-def texts(lines: int, people: int, seed: int = 0) -> list[str]:
-    """JSON lines of invented texts, as a generator would say them; `people` take turns."""
-    draw = random.Random(seed)
-    return [line(draw, number, people) for number in range(lines)]
 
 
 def line(draw: random.Random, number: int, people: int) -> str:
