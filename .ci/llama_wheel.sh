@@ -21,6 +21,7 @@ ninja -C "$work/build" llama
 # Not into the cache, where other projects would find a wheel without its libraries.
 CMAKE_ARGS="-DLLAMA_BUILD=OFF" "$python" -m pip wheel --quiet --no-cache-dir --no-deps --wheel-dir "$work/empty" "$work"/llama_cpp_python-*.tar.gz
 "$python" -m wheel unpack --dest "$work/unpacked" "$work"/empty/*.whl >/dev/null
-mkdir -p "$work"/unpacked/*/llama_cpp/lib
-find "$work/build/bin" \( -name 'lib*.so' -o -name 'lib*.so.[0-9]' -o -name 'lib*.dylib' \) -exec cp -L {} "$(echo "$work"/unpacked/*/llama_cpp/lib)" \;
-"$python" -m wheel pack --dest-dir "$folder" "$work"/unpacked/* >/dev/null
+root="$(echo "$work"/unpacked/*)"
+mkdir -p "$root/llama_cpp/lib"
+find "$work/build/bin" \( -name 'lib*.so' -o -name 'lib*.so.[0-9]' -o -name 'lib*.dylib' \) -exec cp -L {} "$root/llama_cpp/lib/" \;
+"$python" -m wheel pack --dest-dir "$folder" "$root" >/dev/null

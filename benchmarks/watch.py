@@ -36,6 +36,15 @@ sys.stdout.flush()
 time.sleep(max(end - time.monotonic(), 0))
 sys.exit(code)
 """
+SEAL = """
+import os, sys
+def read_from(passphrase):
+    reader, writer = os.pipe()
+    os.write(writer, passphrase.encode())
+    os.close(writer)
+    return str(reader)
+sys.argv = [read_from("correct horse battery") if argument == "FD" else argument for argument in sys.argv]
+"""  # before STAY
 LIBRARY = """
 import sys, time
 end = time.monotonic() + float(sys.argv[1])
@@ -118,6 +127,8 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("ask", ("ask", bundle, "Write a review.", "--person", "Bex", *dense, *QUICK))
     yield Way("generate", ("generate", bundle, requests, answers, *QUICK), [work])
     yield Way("people forget", ("people", "forget", "Bex"))
+    yield Way("people seal", ("people", "seal", "--new-passphrase-fd", "FD"), code=SEAL + STAY)
+    yield Way("people unseal", ("--passphrase-fd", "FD", "people", "unseal"), code=SEAL + STAY)
     yield Way("bundle show", ("bundle", "show", bundle))
     yield Way("bundle verify", ("bundle", "verify", bundle))
     free = ("bundle", "from", bundle / "model.gguf", "--like", bundle, "--out", work / "free")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -78,19 +79,24 @@ def tiny_gguf(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return path
 
 
+Answered = str | tuple[int, dict[str, str], bytes] | Callable[[socket.socket], None]
+
+
 class ChatServer(ThreadingHTTPServer):
     """An OpenAI-compatible server on this machine that answers whatever `answer` makes of a request's body.
 
-    `answer` gives the text of a completion, or (status, headers, bytes) to misbehave.
+    `answer` gives the text of a completion, or (status, headers, bytes) to misbehave, or a function that is handed the
+    connection to do with it what it likes; it is closed afterwards.
     """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _ChatHandler)
-        self.answer: Callable[[dict[str, Any]], str | tuple[int, dict[str, str], bytes]] = lambda body: "{}"
+        self.answer: Callable[[dict[str, Any]], Answered] = lambda body: "{}"
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.paths: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
@@ -101,7 +107,12 @@ class _ChatHandler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server.bodies.append(body)
         server.keys.append(self.headers.get("Authorization"))
+        server.paths.append(self.path)
         found = server.answer(body)
+        if callable(found):
+            with contextlib.suppress(OSError):  # a client that has given up
+                found(self.connection)
+            return
         if isinstance(found, str):
             usage = {"prompt_tokens": 7, "completion_tokens": 3}
             whole = {"choices": [{"message": {"role": "assistant", "content": found}}], "usage": usage}

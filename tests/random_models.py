@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,17 @@ def _vocabulary() -> tuple[list[str], list[str], list[int]]:
 
 
 def write_model(
-    path: Path, architecture: str, keys: Values, shapes: Mapping[str, tuple[int, ...]], **more: Any
+    path: Path,
+    architecture: str,
+    keys: Values,
+    shapes: Mapping[str, tuple[int, ...]],
+    added: Sequence[str] = (),
+    **more: Any,
 ) -> Path:
-    """A model of random weights; keys are below the architecture's name, shapes as numpy has them. `more` are keys of
-    the whole file, None leaves one out."""
+    """A model of random weights; keys are below the architecture's name, shapes as numpy has them. `added` are tokens
+    of the type USER_DEFINED, `more` keys of the whole file, None leaves one out."""
     tokens, merges, types = _vocabulary()
+    tokens, types = [*tokens, *added], [*types, *(gguf.TokenType.USER_DEFINED for _ in added)]
     whole = {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2", "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.merges": merges, "tokenizer.ggml.token_type": types, "tokenizer.ggml.eos_token_id": 2,
@@ -168,7 +174,8 @@ def random_bundle(like: Path, model: Path, out: Path) -> Path:
             copy_file(like, row, out, thin)
             roles[row.path] = row.role
     shutil.copyfile(model, out / "model.gguf")
-    (out / "README.md").write_text("# Random\n")
+    (out / "README.md").write_text("# A bundle of random weights, for tests\n")
+    (out / "LICENSE.txt").write_text("These weights are random.\n")
     shapes = manifest.shapes
     sizes = tensor_shapes(shapes.facets, shapes.width, 32, 32, soft_tokens, WIDTH)
     tensors = {name: random.normal(0, 0.1, size).astype(np.float32) for name, size in sizes.items()}
@@ -177,7 +184,7 @@ def random_bundle(like: Path, model: Path, out: Path) -> Path:
         turns = turns_json(chatml(engine))
     settings = {k: v for k, v in manifest.settings.items() if k != "thin"} | {"turns": turns, "context_length": CONTEXT}
     found = Shapes(shapes.facets, shapes.peers, shapes.width, shapes.neighbors, soft_tokens, WIDTH)
-    write_manifest(out, roles | {"personalizer.safetensors": "personalizer"}, found, settings)
+    write_manifest(out, roles | {"personalizer.safetensors": "personalizer", "LICENSE.txt": "licence"}, found, settings)
     return out
 
 

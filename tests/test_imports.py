@@ -92,7 +92,7 @@ def test_importing_the_runtime_loads_neither_model_nor_encoder_and_takes_no_fore
     loaded = set(json.loads(fresh(code)))
     tops = {name.split(".")[0] for name in loaded}
     assert "copersona.runtime" in loaded
-    assert not tops & {"llama_cpp", "onnxruntime", "tokenizers", "safetensors", "numpy", "rich", *FORBIDDEN}
+    assert not tops & {"llama_cpp", "onnxruntime", "tokenizers", "safetensors", "numpy", "rich", "httpx", *FORBIDDEN}
     assert not {"runtime", "export", "assets"} & loaded
 
 

@@ -41,7 +41,7 @@ def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.mark.parametrize("number", [3, 8, 12, 16])
-def test_a_rerun_after_a_kill_ends_as_the_undisturbed_run(
+def test_promise_killed_export_ends_as_undisturbed(
     number: int, undisturbed: dict[str, bytes], tiny_base: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"

@@ -72,7 +72,7 @@ def test_every_step_ran_and_left_its_figures(run: Run, tiny_bundle: Path) -> Non
     assert "random" in (tiny_bundle / "LICENSE.txt").read_text()  # the base's, which goes with its weights
 
 
-def test_the_bundle_holds_nobodys_history_id_or_folder(run: Run, tiny_bundle: Path) -> None:
+def test_promise_bundle_holds_nobodys_history(run: Run, tiny_bundle: Path) -> None:
     content = {p.name: p.read_bytes() for p in tiny_bundle.iterdir() if p.suffix in (".json", ".md", ".sqlite")}
     assert {"facets.json", "manifest.json", "graph.sqlite"} <= content.keys()
     for name, data in content.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from copersona.export.common.extra import ready
 from copersona.export.common.figures import report_lines, sizes
 from copersona.runtime.cli.commands import AS_JSON, foreseen
 from copersona.runtime.cli.context_options import context_options
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.common.terminal import in_line
+from copersona.runtime.common.threads import MAX_THREADS
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 HISTORIES = click.argument(
@@ -93,7 +94,9 @@ export.add_command(unpack_command)
 )
 @model_choice
 @context_options()
-@click.option("--workers", default=2, show_default=True, help="Texts encoded at once.")
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, MAX_THREADS), help="Texts encoded at once."
+)
 @AS_JSON
 @foreseen
 def run(out: Path, as_json: bool, **options: Any) -> None:
@@ -117,7 +120,7 @@ def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:
 
     done = run_steps(work, steps, lambda line: say(line, err=True))
     if as_json:
-        click.echo(json.dumps([asdict(d) for d in done], ensure_ascii=False))
+        say_json([asdict(d) for d in done])
         return
     say(f"\n{'step':<10}{'seconds':>10}{'peak MB':>10}")
     for one in done:
@@ -165,7 +168,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
     same = same_run(first, second)
     if as_json:
-        click.echo(json.dumps(same))
+        say_json(same)
     else:
         for name, equal in same.items():
             say(f"{name}: {'the same' if equal else 'DIFFERENT'}")
@@ -193,7 +196,7 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], bundle:
 
     figures = measure_run(Run.open(run_folder), people=people, only=only, bundle=bundle)
     if as_json:
-        click.echo(json.dumps(figures, ensure_ascii=False))
+        say_json(figures)
         return
     for line in report_lines(figures, ""):
         say(line)
@@ -218,9 +221,9 @@ def invent(out: Path, people: int, seed: int, hidden: float, as_json: bool) -> N
     found = write_invented(out, people, seed, hidden=hidden)
     figures = {"people": len(found.traits), "interactions": len(found.interactions), "hidden": len(found.hidden)}
     if as_json:
-        click.echo(json.dumps(figures))
+        say_json(figures)
         return
-    say(f"{out}: {', '.join(f'{name} {number}' for name, number in figures.items())}")
+    say(f"{in_line(out)}: {', '.join(f'{name} {number}' for name, number in figures.items())}")
 
 
 @export.command("prepare")
@@ -258,7 +261,7 @@ def prepare(
     thresholds = replace(PRESETS[preset], **given)
     done = prepare_files(histories, format_, out, thresholds, metadata=metadata, skip_bad=skip_bad).figures()
     if as_json:
-        click.echo(json.dumps(done, ensure_ascii=False))
+        say_json(done)
         return
     say(f"{out}")
     for line in report_lines(done):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.chat.ask import ChatModel
-from copersona.runtime.chat.endpoint import Endpoint
 from copersona.runtime.chat.ledger import Ledger, Prices, ReplyFile
 from copersona.runtime.chat.local_model import LocalModel
 from copersona.runtime.common.errors import ExportError
@@ -39,6 +38,8 @@ def open_ledger(settings: ModelSettings, name: str, folder: Path) -> Ledger:
     """
     model: ChatModel
     if settings.endpoint and not settings.gguf:
+        from copersona.runtime.chat.endpoint import Endpoint  # here: only who asks someone needs HTTP
+
         model = Endpoint(settings.endpoint, name, key_env=settings.api_key_env)
     elif settings.gguf and not settings.endpoint:
         model = LocalModel(Path(settings.gguf))

@@ -134,6 +134,21 @@ def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> 
     return {"mean": float(np.mean(cosines)), "min": float(np.min(cosines)), "sentences": len(cosines)}
 
 
+def encoder_languages(source: Path) -> tuple[str, ...]:
+    """ISO codes of the languages that the folder's model card names; none where it names none."""
+    from huggingface_hub import ModelCard
+
+    card = source / "README.md"
+    if not card.is_file():
+        return ()
+    try:
+        said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.language
+    except (ValueError, TypeError, UnicodeDecodeError):  # a card that is not written as cards are
+        return ()
+    named = [said] if isinstance(said, str) else list(said or ())
+    return tuple(str(code) for code in named)
+
+
 def encoder_name(source: Path) -> str:
     """The name that the folder gives the model, for the manifest."""
     name = _json(source / "config.json").get("_name_or_path")

@@ -9,11 +9,12 @@ from copersona.export.convert.gguf_tokenizer import read_json, read_vocabulary
 from copersona.runtime.common.errors import ExportError, ModelError
 from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.marked_chats import ChatTemplate
+from copersona.runtime.engine.markup import Markup, tokens_of_pieces
 from copersona.runtime.engine.turns import TurnTokens
 
 
 class FileTokens:
-    """Tokens of a `tokenizer.json`: control tokens in a text stay text.
+    """Tokens of a `tokenizer.json`: control tokens in a text stay text, and so does markup of the model's own.
 
     Raises:
         ExportError: a base's JSON files beside it cannot be read, once its chat template is asked for.
@@ -25,10 +26,15 @@ class FileTokens:
         self._folder = Path(path).parent
         self._tokenizer = Tokenizer.from_file(str(path))
         self._tokenizer.encode_special_tokens = True
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        self._markup = Markup(token.content for token in added if not token.special)
         self._tokenize = lru_cache(maxsize=200_000)(self._encode)
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return tuple(tokens_of_pieces(self._markup.pieces(text), self._ids))
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def tokenize(self, text: str) -> list[int]:
         return list(self._tokenize(text))

@@ -18,6 +18,7 @@ import gguf
 
 from copersona.export.convert.pre_tokenizers import PRE_TOKENIZERS, steps_of
 from copersona.runtime.common.errors import ExportError
+from copersona.runtime.engine.markup import is_markup
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
@@ -46,9 +47,10 @@ class Vocabulary:
 
     @property
     def controls(self) -> dict[str, int]:
-        """Ids of all control tokens, by how they are written."""
-        kinds = zip(self.tokens, self.types, strict=True)
-        return {token: i for i, (token, kind) in enumerate(kinds) if kind == gguf.TokenType.CONTROL}
+        """Ids of all tokens that a template writes as such, by how they are written: control tokens and markup."""
+        control, added = gguf.TokenType.CONTROL, gguf.TokenType.USER_DEFINED
+        kinds = enumerate(zip(self.tokens, self.types, strict=True))
+        return {token: i for i, (token, kind) in kinds if kind == control or (kind == added and is_markup(token))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Each check returns plain figures; `failures` says which of them miss their bar.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from copersona.export.population.profile import State
 from copersona.export.run.run import Run
 from copersona.export.run.situations import read_centring, run_graph
 from copersona.runtime.common.arrays import F32
+from copersona.runtime.common.composed import composed
 from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.persona.neighbors import PER_FACET, facet_edges
@@ -143,12 +143,18 @@ def torch_logits(model: Any, soft: F32, tokens: Sequence[int], torch: Any) -> F3
 
 
 def check_tokens(run: Run, texts: Sequence[str]) -> Agreement:
-    """Engine against `tokenizer.json`, on texts of the run, on text that looks like control tokens, and in the turns
-    that each derives from the chat template."""
+    """Engine against `tokenizer.json`, on texts of the run, on text that looks like control tokens or markup, and in
+    the turns that each derives from the chat template."""
     ours = FileTokens(Path(run.settings.base) / "tokenizer.json")
-    hard = [*texts, "<|im_end|>\n<|im_start|>system", "naïve café — “quoted” 漢字 🎸 e\u0301", "  tabs\t and   spaces "]
+    hard = [
+        *texts,
+        "<|im_end|>\n<|im_start|>system",
+        "<tool_call></think>",
+        "naïve café — “quoted” 漢字 🎸 e\u0301",
+        "  tabs\t and   spaces ",
+    ]
     with Engine(run.path("model.gguf"), n_ctx=64) as engine:
-        same = [engine.tokenize(t) == ours.tokenize(unicodedata.normalize("NFC", t)) for t in hard]
+        same = [engine.tokenize(t) == ours.tokenize(composed(t)) for t in hard]
         same.append(model_turns(engine) == run.layout.turns)
     return {"tokens equal": float(np.mean(same)), "texts tokenised": float(len(same))}
 

@@ -17,7 +17,7 @@ import numpy as np
 from copersona.export.common.files import replacing_folder, scratch
 from copersona.export.common.hub import model_name
 from copersona.export.common.source import read_source
-from copersona.export.convert.encoder import encoder_name
+from copersona.export.convert.encoder import encoder_languages, encoder_name
 from copersona.export.convert.lora import base_gguf
 from copersona.export.discovery.proposals import PROMPT as FACETS_PROMPT
 from copersona.export.measure.parity import Agreement, all_checks, base_config, failures
@@ -35,6 +35,7 @@ from copersona.runtime.engine.engine import build_info
 from copersona.runtime.engine.turns import turns_json
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
+from copersona.runtime.profile.language import ENGLISH
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
 PROBED = 64  # tokens of the probe of a thin bundle
@@ -151,6 +152,10 @@ def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
         "export": settings,
         "base": model_name(Path(run.settings.base)),
         "encoder": encoder_name(Path(run.settings.encoder)),
+        "languages": {
+            "facets": [ENGLISH] if run.settings.profiles_model is None else [],
+            "encoder": list(encoder_languages(Path(run.settings.encoder))),
+        },
         "profiler": PROFILER_VERSION,
         "made_by": made_by(run.settings),
         "versions": {name: version(name) for name in packages} | {"engine": build_info()},

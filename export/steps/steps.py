@@ -74,7 +74,9 @@ def prepare(run: Run) -> Report:
     write_splits(run.path("splits.json"), splits)
     seen = {p: seen_history(histories, splits, p) for p in training_people(splits)}
     write_text(run.path("items.json"), json.dumps(item_table(seen), ensure_ascii=False))
+    odd = {"marks left out, texts": loaded.marks, "texts that hide characters": loaded.hidden}
     return {
+        **{name: count for name, count in odd.items() if count},
         "people": len(histories),
         "interactions": sum(map(len, histories.values())),
         "empty": loaded.skipped_empty,

@@ -32,7 +32,7 @@ from copersona.runtime.prompt.settings import ContextSettings, changed, check_ro
 
 MODEL = "model.gguf"
 CONTEXT = 2_048  # tokens, unless more are asked for; what a prompt needs, and memory that every device has
-SAME = ("graph", "encoder", "profiler", "made_by", "export")
+SAME = ("graph", "encoder", "languages", "profiler", "made_by", "export")
 """Settings that say how the population was made, taken over."""
 ROLES = (*POPULATION_ROLES, "items")
 

@@ -45,6 +45,8 @@ class AnswersFile(Closing):
         self.path = path
         if not path.absolute().parent.is_dir():
             raise HistoryError(f"{path.parent}: there is no such folder for the answers; make it first")
+        if path.exists() and not path.is_file():
+            raise HistoryError(f"{path}: not a regular file; answers are written to one, so that none is lost")
         self._file = open(path, "a+b", opener=private)  # noqa: SIM115
         try:
             _lock(self._file.fileno(), path)

@@ -21,6 +21,7 @@ from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.common.progress import meter, note
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.importers import Request, request_lines
+from copersona.runtime.people.sealed import Passphrase
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.answers import Answer, Asked
 from copersona.runtime.session.session import Session
@@ -57,17 +58,18 @@ def generate_file(
     *,
     personas: bool = True,
     resume: bool = False,
+    passphrase: Passphrase | None = None,
 ) -> Generated:
     """Answer the requests that can be answered; the others go to the rejects with the reason.
 
     Everything is read and every person looked up before the first answer. With `resume`, answers that are there are
-    kept and only the others made.
+    kept and only the others made. `passphrase` opens a sealed people store.
 
     Raises:
         HistoryError: the requests cannot be read or hold none; the answers are there already or of another run.
         ModelError: the model fails as a whole. What was answered until then is kept.
     """
-    with PeopleStore() as store:
+    with PeopleStore(passphrase=passphrase) as store:
         lines, bad = _read(requests, store, personas)
         made_from = _made_from(session, requests, sampling, personas)
         with AnswersFile(answers, made_from, resume=resume) as file:
@@ -107,8 +109,7 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
     """Why nobody can answer as this person, empty where one can; remembered in `people`."""
     if person not in people:
         try:
-            store.history(person, 1)
-            people[person] = ""
+            people[person] = "" if store.knows(person) else _nobody(person)
         except PersonError as error:
             people[person] = _reason(error, person)
     return people[person]
@@ -117,7 +118,11 @@ def _unknown(store: PeopleStore, person: str, people: dict[str, str]) -> str:
 def _reason(error: PersonError, person: str) -> str:
     """Why nobody can answer as this person, for a file that may be passed on: without the names of others that are
     close."""
-    return f"nobody here is called {person!r}" if isinstance(error, UnknownPerson) else str(error)
+    return _nobody(person) if isinstance(error, UnknownPerson) else str(error)
+
+
+def _nobody(person: str) -> str:
+    return f"nobody here is called {person!r}"
 
 
 def _made_from(session: Session, requests: Path, sampling: Sampling, personas: bool) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, 
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
+from copersona.runtime.profile.language import ENGLISH
 from copersona.runtime.profile.profiler import Centring
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
@@ -101,6 +102,14 @@ class Bundle(Closing):
     def turns(self, vocabulary: int) -> TurnTokens | None:
         """`manifest_turns`: in which turns prompts are written, for the bundle's model of that many tokens."""
         return manifest_turns(self.manifest, vocabulary)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO codes of the languages that facets by statistics and the encoder serve alike; empty where that is not
+        known, or any."""
+        said = self.manifest.settings.get("languages", {"facets": [ENGLISH], "encoder": [ENGLISH]})
+        facets, encoder = (tuple(said.get(name, ())) for name in ("facets", "encoder"))
+        return tuple(code for code in facets if not encoder or code in encoder)
 
     @property
     def context_length(self) -> int:

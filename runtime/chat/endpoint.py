@@ -2,27 +2,26 @@
 
 What is asked leaves this machine unless the address is on it. The key comes from an environment variable and stands
 nowhere else; a server's words never enter our messages, for they may repeat the key or the prompt. Redirects are not
-followed. Tries once: `ledger.py` tries again.
+followed. `timeout` bounds the whole answer, however it comes. Tries once: `ledger.py` tries again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from copersona.runtime.chat.ask import Ask, Reply
+from copersona.runtime.chat.exchange import Answer, TooLong, Unanswered, post
 from copersona.runtime.common.errors import ModelBusy, ModelError, ModelRefused, ModelSilent
 
 MAX_REPLY = 4 * 1024 * 1024  # bytes of an answer
@@ -31,12 +30,14 @@ FORMS = ("json_schema", "json_object", "none")  # of response_format, best first
 SETTINGS = ("temperature", "seed", "max_tokens")  # that some models do not take
 BOUNDS = frozenset({"maxLength", "minLength", "maxItems", "minItems"})  # strict servers refuse schemas that hold these
 
-UNREADABLE = (OSError, http.client.HTTPException, ValueError, AttributeError, LookupError, TypeError, RecursionError)
+UNREADABLE = (ValueError, AttributeError, LookupError, TypeError, RecursionError)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
 
 class Endpoint:
     """The model of that name at an address such as http://127.0.0.1:8080/v1. Safe to share between threads.
+
+    `timeout` is in seconds, for one ask from its first byte to the answer's last.
 
     Raises:
         ModelError: an address that is none or would not keep the key to itself, or the variable is not set.
@@ -48,10 +49,7 @@ class Endpoint:
         self._key = None if key_env is None else _read_key(key_env)
         self._taken: tuple[int, frozenset[str]] = (0, frozenset())  # of FORMS, and settings left out
         self._proven = False
-        handlers: list[urllib.request.BaseHandler] = [_StayHere()]
-        if _is_loopback(self._host):
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._proxy = _proxy(self._url, self._host)
 
     @property
     def name(self) -> str:
@@ -60,9 +58,10 @@ class Endpoint:
     def complete(self, ask: Ask) -> Reply:
         """Ask once. A server that takes no schema, or not one of the settings, is asked without it from then on."""
         form, dropped = self._taken
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
-                reply = _reply(self._post(self._body(ask, form, dropped)), self._host)
+                reply = _reply(self._post(self._body(ask, form, dropped), deadline), self._host)
             except _NotTaken as error:
                 if self._proven:  # it took others: it is this ask that it does not take
                     raise ModelRefused(str(error)) from None
@@ -94,36 +93,23 @@ class Endpoint:
             body["response_format"] = {"type": "json_object"}
         return json.dumps(body).encode("ascii")
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, deadline: float) -> bytes:
         """The answer's bytes. Raises ModelError and its kinds, and _NotTaken for a 400."""
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"}, method="POST")
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "copersona"}
         if self._key is not None:
-            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+            headers["Authorization"] = f"Bearer {self._key}"
+        left = deadline - time.monotonic()
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return self._read(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _fault(error, self._host, self._key or "") from None
-        except (OSError, http.client.HTTPException) as error:  # time-outs and broken connections among them
-            reason = getattr(error, "reason", None) or error
-            what = "no answer in time" if isinstance(reason, TimeoutError) else type(reason).__name__
-            raise ModelBusy(f"{self._host}: {what} within {self._timeout:g} s; is the server running?") from None
-
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """The whole answer, within the time and MAX_REPLY."""
-        deadline = time.monotonic() + self._timeout
-        parts, size = [], 0
-        while part := response.read(64 * 1024):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_REPLY:
-                raise ModelRefused(f"{self._host}: an answer of more than {MAX_REPLY:,} bytes")
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        if response.length:
-            raise http.client.IncompleteRead(b"", response.length)
-        return b"".join(parts)
+            answer = post(self._url, body, headers, seconds=left, most=MAX_REPLY, proxy=self._proxy)
+        except TooLong:
+            raise ModelRefused(f"{self._host}: an answer of more than {MAX_REPLY:,} bytes") from None
+        except TimeoutError:
+            raise ModelBusy(f"{self._host}: no answer within {self._timeout:g} s; is the server running?") from None
+        except Unanswered as error:
+            raise ModelBusy(f"{self._host}: {error}; is the server running?") from None
+        if not answer.good:
+            raise _fault(answer, self._host, self._key or "")
+        return answer.body
 
 
 class _NotTaken(Exception):
@@ -134,15 +120,11 @@ class _NotTaken(Exception):
         self.setting = setting
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None  # urllib then raises the 3xx as an HTTPError
-
-
 def _address(url: str, key_env: str | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port  # reading the port checks it
+        (host or "").encode("idna")
     except ValueError:
         raise ModelError("the endpoint is no address; expected one such as http://127.0.0.1:8080/v1") from None
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
@@ -162,6 +144,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _proxy(url: str, host: str) -> str | None:
+    """The proxy that the environment names for this address; none for one on this machine."""
+    parts = urlsplit(url)
+    if _is_loopback(host) or proxy_bypass(parts.netloc):
+        return None
+    found = getproxies().get(parts.scheme)
+    return found if found is None or "://" in found else f"http://{found}"
+
+
 def _read_key(name: str) -> str:
     key = os.environ.get(name, "").strip()
     if not key:
@@ -177,25 +168,25 @@ def _without_bounds(schema: Any) -> Any:
     return [_without_bounds(value) for value in schema] if isinstance(schema, list) else schema
 
 
-def _fault(error: urllib.error.HTTPError, host: str, key: str) -> Exception:
+def _fault(answer: Answer, host: str, key: str) -> Exception:
     """What a status that is not 200 means. Of the server's words only a code is repeated, and never the key."""
     code: object = None
     setting: object = None
     with contextlib.suppress(*UNREADABLE):
-        told = json.loads(error.read(64 * 1024))["error"]
+        told = json.loads(answer.body)["error"]
         code, setting = told.get("code") or told.get("type"), told.get("param")
     shown = isinstance(code, str) and _CODE.fullmatch(code) and not (key and (key in code or code in key))
-    message = f"{host}: answers {error.code}" + (f" ({code})" if shown else "")
-    if error.code in (400, 422):
+    message = f"{host}: answers {answer.status}" + (f" ({code})" if shown else "")
+    if answer.status in (400, 422):
         return _NotTaken(f"{message}; the request is not taken", setting)
-    if error.code == 413:
+    if answer.status == 413:
         return ModelRefused(f"{message}; the request is too long for it")
-    if error.code in BUSY:
-        return ModelBusy(message, _retry_after(error.headers.get("Retry-After")))
-    if 300 <= error.code < 400:
+    if answer.status in BUSY:
+        return ModelBusy(message, _retry_after(answer.headers.get("retry-after")))
+    if 300 <= answer.status < 400:
         return ModelError(f"{message}, a redirect, which is not followed; give the address that you mean")
     advice = {401: "check the key", 403: "check the key", 404: "check the address and the model's name"}
-    return ModelError(f"{message}; {advice.get(error.code, 'see what the server says')}")
+    return ModelError(f"{message}; {advice.get(answer.status, 'see what the server says')}")
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ import click
 
 from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
 from copersona.runtime.cli.context_options import context_options
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.streams import say, say_json
+from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
     from copersona.runtime.assemble.thin import Thin
@@ -47,13 +47,14 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
             manifest = session.manifest
             if manifest.trained:
                 session.personalizer  # noqa: B018 - loading it checks names, shapes and values
+    files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}"
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
-        click.echo(json.dumps(body | ({} if base is None else {"base": base.to_json()})))
+        say_json(body | ({} if base is None else {"base": base.to_json()}))
     elif base is not None:
-        say(f"{folder}: thin, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}; its base is {base}")
+        say(f"{in_line(folder)}: thin, {files}; its base is {in_line(base)}")
     else:
-        say(f"{folder}: whole, {len(manifest.files)} files, bundle {manifest.bundle_id[:12]}")
+        say(f"{in_line(folder)}: whole, {files}")
 
 
 @bundle.command("show")
@@ -79,7 +80,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         facets = [asdict(facet) for facet in schema.facets]
         said = {"population_id": manifest.population_id, "trained": manifest.trained}
         body = {**asdict(manifest), **said, "facets": facets}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        say_json(body)
         return
     for line in _shown(manifest, schema, context, thin):
         say(line)
@@ -92,7 +93,10 @@ def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, th
     yield f"{ids}, made {manifest.created}"
     if thin is not None:
         yield f"thin, to be assembled with {thin.base}"
-    yield f"model {manifest.settings.get('base')}, encoder {manifest.settings.get('encoder')}"
+    yield f"model {in_line(manifest.settings.get('base'))}, encoder {in_line(manifest.settings.get('encoder'))}"
+    languages = manifest.settings.get("languages", {})
+    if served := [f"{part} {', '.join(codes) or 'any'}" for part, codes in sorted(languages.items())]:
+        yield f"languages: {in_line('; '.join(served))}"
     soft = f"{shapes.soft_tokens} soft tokens of {shapes.hidden}" if manifest.trained else "no soft prompt"
     yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"
     if not manifest.trained:
@@ -102,11 +106,11 @@ def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, th
         f"facets {context.place}, up to {context.budget} tokens"
     )
     for facet in schema.facets:
-        yield f"  {facet.name}: {facet.definition} ({' | '.join(facet.values)})"
+        yield f"  {in_line(facet.name)}: {in_line(facet.definition)} ({in_line(' | '.join(facet.values))})"
     for row in manifest.files:
         yield f"  {row.path:<28}{row.bytes / 1e6:>10.2f} MB  {row.role}"
     for name, value in manifest.settings.get("parity", {}).items():
-        yield f"  checked: {name} = {value:g}"
+        yield f"  checked: {in_line(name)} = {value:g}"
 
 
 @bundle.command("from")
@@ -130,16 +134,16 @@ def bundle_from(
 
     \b
     copersona bundle from qwen3-4b-q4_k_m.gguf --like assets/demo/bundle --out mine
-    copersona people import me mbox.jsonl --bundle mine
-    copersona ask "Write to the landlord about the heating." --as me --bundle mine
+    copersona people import mine my-texts.jsonl
+    copersona ask mine --person me "Write to the landlord about the heating."
     """
     from copersona.runtime.assemble.training_free import training_free
 
     made = training_free(model, like, out, context=context_length, changes=context)
     if as_json:
-        click.echo(json.dumps({"bundle": made.bundle_id, "population_id": made.population_id}))
+        say_json({"bundle": made.bundle_id, "population_id": made.population_id})
     else:
-        say(f"{out}: bundle {made.bundle_id[:12]} of {made.settings['base']}, nothing trained")
+        say(f"{in_line(out)}: bundle {made.bundle_id[:12]} of {in_line(made.settings['base'])}, nothing trained")
 
 
 @bundle.command("assemble")
@@ -158,4 +162,7 @@ def bundle_assemble(folder: Path, base: Path | None, out: Path | None, as_json: 
     from copersona.runtime.assemble.assemble import assemble
 
     target = assemble(folder, base, out)
-    click.echo(json.dumps({"bundle": str(target)}) if as_json else str(target))
+    if as_json:
+        say_json({"bundle": str(target)})
+    else:
+        say(str(target))

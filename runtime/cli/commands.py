@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from copersona.runtime.cli.streams import say, speak_plainly
+from copersona.runtime.cli.passphrase import open_store
+from copersona.runtime.cli.streams import say, say_error, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
+from copersona.runtime.common.terminal import in_line, printable
+from copersona.runtime.common.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from copersona.runtime.people.known import Known
@@ -27,16 +32,22 @@ T = TypeVar("T")
 class Commands(click.Group):
     """The root group: installed packages add commands through the entry point group `copersona.commands`.
 
-    No text that a stream cannot say ends a command with a trace, and Ctrl-C ends every one with 130.
+    No text that a stream cannot say ends a command with a trace, a wrong call repeats nothing that a terminal would act
+    on, and Ctrl-C ends every command with 130.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         speak_plainly()
         return super().main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _shown():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _shown():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("\nstopped", err=True)
             raise SystemExit(STOPPED) from None
@@ -54,6 +65,18 @@ class Commands(click.Group):
         return None
 
 
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """What click says of a wrong call goes to a terminal by click's own ways, with what was typed in it."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = in_line(error.message)
+        if sys.stderr.isatty():
+            error.message = printable(error.message)
+        raise
+
+
 def foreseen(function: Callable[P, T]) -> Callable[P, T]:
     """Turn foreseen errors into one line on stderr and exit code 1, and a cut pipe into silence."""
 
@@ -62,13 +85,13 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except CoPersonaError as error:
-            say(f"error: {error}", err=True)
+            say_error(error)
             raise SystemExit(1) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(1) from None
         except OSError as error:
-            say(f"error: {error.filename or 'file'}: {error.strerror or error}", err=True)
+            say_error(f"{error.filename or 'file'}: {error.strerror or error}")
             raise SystemExit(1) from None
 
     return run
@@ -78,6 +101,11 @@ STOPPED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -141,37 +169,50 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
         return None
     if bool(by.endpoint) == bool(by.gguf) or bool(by.endpoint) != bool(by.model):
         raise ModelError("profiles by a model need --profile-endpoint URL --profile-model NAME, or --profile-gguf FILE")
-    from copersona.runtime.chat.endpoint import Endpoint
     from copersona.runtime.chat.ledger import Ledger, Memory
     from copersona.runtime.chat.local_model import LocalModel
     from copersona.runtime.profile.model_profiler import ModelProfiler
 
     if by.gguf is not None:
         return ModelProfiler(Ledger(LocalModel(by.gguf), Memory()))
+    from copersona.runtime.chat.endpoint import Endpoint  # here: only who asks someone needs HTTP
+
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
-def say_unserved(session: Session, found: Mapping[str, str]) -> None:
-    """One line on stderr where measured facets cannot speak to what people wrote: `found`, their scripts by name."""
+def say_unserved(session: Session, scripts: Mapping[str, str], languages: Mapping[str, str], among: str = "") -> None:
+    """A line on stderr each where measured facets cannot speak to the scripts, or to the languages, that people write
+    in, both by name; who is among the first is left out of the second, and `among` says who was asked for it."""
     from copersona.runtime.profile.served import script_name
 
-    if found:
-        names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
-        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    if scripts:
         measured = ", ".join(map(script_name, session.schema.scripts))
         say(
-            f"note: {', '.join([*names, *more])}: the facets of this bundle are measured in {measured}, so what is "
+            f"note: {_named(scripts)}: the facets of this bundle are measured in {measured}, so what is "
             "written in another script gives no facets by statistics; own texts are found and shown all the same",
+            err=True,
+        )
+    if foreign := {name: code for name, code in languages.items() if name not in scripts}:
+        served = ", ".join(session.bundle.languages)
+        say(
+            f"note: {among}{_named(foreign)}: the measured facets and the encoder of this bundle are made for "
+            f"{served}, so of another language lengths and punctuation are all that facets tell; own texts are found "
+            "and shown all the same",
             err=True,
         )
 
 
+def _named(found: Mapping[str, str]) -> str:
+    names = [f"{name} ({what})" for name, what in islice(found.items(), NAMED)]
+    more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    return ", ".join([*names, *more])
+
+
 def known_person(session: Session, person: str) -> Known:
     """The persona of a person of the store."""
-    from copersona.runtime.people.store import PeopleStore
-
-    with PeopleStore() as store:
+    with open_store() as store:
         known = session.person(store, person)
-    if not known.persona.profile.by and (script := session.unserved(known.history)):
-        say_unserved(session, {person: script})
+    if not known.persona.profile.by:
+        script, code = session.unserved(known.history), session.personas.foreign(known.history)
+        say_unserved(session, {person: script} if script else {}, {person: code} if code else {})
     return known

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from copersona.runtime.cli.commands import AS_JSON, foreseen, open_session
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.commands import AS_JSON, THREADS, foreseen, open_session
+from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import CoPersonaError
+from copersona.runtime.common.terminal import in_line, printable
 
 if TYPE_CHECKING:
     from copersona.runtime.demo.data import Demo
@@ -39,7 +40,7 @@ HELP = (
 @click.option("--once", is_flag=True, help="Answer once and leave.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same answers.")
 @click.option("--max-tokens", default=96, show_default=True, help="Longest answer.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all cores.")
+@THREADS
 @AS_JSON
 @foreseen
 def demo(
@@ -87,7 +88,7 @@ def print_json(demo: Demo, request: str, chosen: list[str | None], sampling: Sam
     for person in chosen:
         answer = demo.answer(request, person, sampling).finish()
         answers.append({"person": person, "answer": answer.text, "receipt": json.loads(answer.receipt.to_json())})
-    click.echo(json.dumps({"request": request, "answers": answers}, ensure_ascii=False))
+    say_json({"request": request, "answers": answers})
 
 
 class Stage:
@@ -124,12 +125,12 @@ class Stage:
             except KeyboardInterrupt:
                 self._screen.say("", "stopped; Ctrl-C again leaves")
             except CoPersonaError as error:
-                self._screen.say(f"error: {error}")
+                self._screen.say(f"error: {in_line(error)}")
         self._screen.say("", "Bye. What you added goes with the scratch store.")
 
     def _read(self) -> str | None:
         try:
-            line = input(f"{self._who()}> ").strip()
+            line = input(f"{printable(in_line(self._who()))}> ").strip()
         except (EOFError, KeyboardInterrupt):
             return None
         if not sys.stdin.isatty():
@@ -166,7 +167,7 @@ class Stage:
             note = "invented" if person in self._demo.invented else "at the keyboard"
             history = self._demo.history(person)
             words = sum(len(one.output.split()) for one in history)
-            self._screen.say(f"{person} ({note}): {counted(len(history))}, {words} words")
+            self._screen.say(f"{in_line(person)} ({note}): {counted(len(history))}, {words} words")
         self._screen.say("nobody: no text, the learned state of no persona")
 
     def _as(self, name: str) -> None:

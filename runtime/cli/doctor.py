@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from copersona.runtime.cli.passphrase import open_store, source
 from copersona.runtime.common.errors import CoPersonaError
 
 PACKAGES = (
@@ -24,6 +25,10 @@ PACKAGES = (
     "click",
     "rich",
     "platformdirs",
+    "jinja2",
+    "gguf",
+    "py3langid",
+    "httpx",
 )
 BUILD_HINT = (
     "it is built from source: install a C and C++ compiler (Debian: apt-get install g++; macOS: "
@@ -74,17 +79,23 @@ def _llama() -> Finding:
 
 
 def _store() -> Finding:
-    from copersona.runtime.people.store import PeopleStore, store_path
+    from copersona.runtime.people.sealed import check_packages, is_sealed
+    from copersona.runtime.people.store import store_path
 
     path = store_path()
     if not path.exists():
         fault = _unwritable(path.parent)
         return Finding("people store", not fault, f"{path} {fault or '(not there yet)'}")
     try:
-        with PeopleStore() as store:
+        sealed = path.is_file() and is_sealed(path)
+        if sealed:
+            check_packages(path)
+        if sealed and source().asks:  # a check-up asks nobody
+            return Finding("people store", True, f"{path}, sealed; looked into with --passphrase-fd or --keyring")
+        with open_store() as store:
             store.check()
-            return Finding("people store", True, f"{path}, {store.count():,} people")
-    except CoPersonaError as error:
+            return Finding("people store", True, f"{path}{', sealed' * sealed}, {store.count():,} people")
+    except (CoPersonaError, OSError) as error:
         return Finding("people store", False, str(error))
 
 

@@ -17,6 +17,7 @@ from copersona.runtime.cli.bundle import bundle
 from copersona.runtime.cli.commands import (
     AS_JSON,
     BUNDLE,
+    THREADS,
     Commands,
     ProfileBy,
     foreseen,
@@ -26,10 +27,12 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
+from copersona.runtime.cli.passphrase import Source, asking, passphrase_options
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.terminal import in_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +40,9 @@ T = TypeVar("T")
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="copersona")
-def main() -> None:
+@passphrase_options
+@click.pass_context
+def main(context: click.Context, passphrase_fd: int | None, keyring: bool) -> None:
     """Personalize a language model on this machine: what people wrote, completed by what similar people wrote.
 
     \b
@@ -45,6 +50,7 @@ def main() -> None:
     copersona ask BUNDLE --person ana "request"       answer as that person would
     copersona export run reviews.jsonl ...            make a bundle of your own (needs the export extra)
     """
+    context.obj = Source(passphrase_fd, keyring)
 
 
 main.add_command(bundle)
@@ -58,8 +64,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
         click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
         click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
         click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
-        click.option("--threads", type=click.IntRange(1),
-                     help="Processor threads; default: COPERSONA_THREADS, or the cores that this process may use."),
+        THREADS,
     ):  # fmt: skip
         function = option(function)
     return function
@@ -120,7 +125,7 @@ def ask(
         record = answer.receipt
     if as_json:
         body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        say_json(body)
         return
     say()
     if receipt:
@@ -165,9 +170,11 @@ def generate(
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, sequences=batch) as session:
-        done = generate_file(session, requests, answers, sampling, personas=not no_persona, resume=resume)
+        done = generate_file(
+            session, requests, answers, sampling, personas=not no_persona, resume=resume, passphrase=asking()
+        )
     kept = f", {done.before} were there" if done.before else ""
-    say(f"{done.answered} answers in {answers}{kept}", err=True)
+    say(f"{done.answered} answers in {in_line(answers)}{kept}", err=True)
     if done.cut:
         said = too_long(0, session.context.request_tokens)
         say(f"note: of {done.cut:,} of them the request is {said}; receipts say how much", err=True)
@@ -188,10 +195,10 @@ def doctor(folder: Path | None, as_json: bool) -> None:
 
     findings = examine(folder)
     if as_json:
-        click.echo(json.dumps([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings], ensure_ascii=False))
+        say_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
     else:
         for finding in findings:
-            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {finding.found}")
+            say(f"{'ok  ' if finding.ok else 'FAIL'} {finding.what}: {in_line(finding.found)}")
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)
 

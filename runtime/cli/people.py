@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -23,11 +22,17 @@ from copersona.runtime.cli.commands import (
     profile_options,
     say_unserved,
 )
-from copersona.runtime.cli.streams import say
+from copersona.runtime.cli.passphrase import open_store
+from copersona.runtime.cli.seal import people_seal, people_unseal
+from copersona.runtime.cli.streams import say, say_json, say_json_list
+from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
     from copersona.runtime.history.reading import Reading
     from copersona.runtime.people.known import Known
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.profile.foreign import ForeignTally
+    from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import Session
 
 SAID_BAD = 1000  # bad records that are named
@@ -41,6 +46,10 @@ def people() -> None:
     They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it leaves the machine
     unless you have people profiled by a model at an address elsewhere.
     """
+
+
+people.add_command(people_seal)
+people.add_command(people_unseal)
 
 
 @people.command("import")
@@ -76,22 +85,23 @@ def people_import(
     BUNDLE gives words to items that have no title.
     """
     from copersona.runtime.history.importers import stream_history
-    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.profile.foreign import ForeignTally
     from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import open_bundle
 
     reading = stream_history([history], format_, skip_bad=skip_bad, metadata=metadata, named=SAID_BAD, shown=True)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
-    with open_bundle(folder) as session, PeopleStore() as store:
-        unserved = UnservedTally(session.schema.scripts)
+    with open_bundle(folder) as session, open_store() as store:
+        scripts, languages = UnservedTally(session.schema.scripts), ForeignTally(session.bundle.languages)
         with closing(iter(reading)) as interactions:  # so that a progress bar ends before an error is said
-            added = session.add(store, map(unserved.passing, interactions), enrolled=names)
-        say_unserved(session, unserved.found(lambda name: store.written(name).interactions))
-    _say_bad(reading)
+            passing = map(languages.passing, map(scripts.passing, interactions))
+            added = session.add(store, passing, enrolled=names)
+        _say_unserved(session, store, scripts, languages)
+    _say_what_was_odd(reading)
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
-        body["enrolled"] = added.enrolled
-        click.echo(json.dumps({**body, "empty": reading.skipped_empty, "bad": reading.bad_records}))
+        body |= {"enrolled": added.enrolled, "marks": reading.tally.marks, "hidden": reading.tally.hidden}
+        say_json({**body, "empty": reading.skipped_empty, "bad": reading.bad_records})
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     say(
@@ -100,17 +110,33 @@ def people_import(
     )
 
 
-def _say_bad(reading: Reading) -> None:
+def _say_unserved(session: Session, store: PeopleStore, scripts: UnservedTally, languages: ForeignTally) -> None:
+    def texts(name: str) -> int:
+        return store.written(name).interactions
+
+    among = f"of the first {languages.most:,} people, " if languages.passed_over else ""
+    say_unserved(session, scripts.found(texts), languages.found(texts), among)
+
+
+def _say_what_was_odd(reading: Reading) -> None:
+    """On stderr, a line for each record that was left out, and one for each kind of text that no one wrote by hand."""
     for line in reading.bad:
-        say(f"skipped: {line}", err=True)
+        say(f"skipped: {in_line(line)}", err=True)
     if reading.bad_records > len(reading.bad):
         say(f"skipped: {reading.bad_records - len(reading.bad):,} more", err=True)
+    if marks := reading.tally.marks:
+        say(f"note: of {marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
+    if hidden := reading.tally.hidden:
+        what = "characters that show nothing (tags, text direction); they are kept, and no model reads them"
+        say(f"note: {hidden:,} texts hold {what}", err=True)
 
 
 def read_enrolment(path: Path) -> dict[str, str]:
     """The map of people to pseudonyms. Raises HistoryError."""
     from copersona.runtime.common.errors import HistoryError
 
+    if path.exists() and not path.is_file():
+        raise HistoryError(f"{path}: a folder, a pipe or a device; expected a file")
     try:
         body = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
@@ -133,33 +159,25 @@ def people_list(folder: Path | None, limit: int | None, everyone: bool, after: s
     The pseudonym holds in every bundle of the same population.
     """
     from copersona.runtime.bundle.verify import open_manifest
-    from copersona.runtime.people.store import PeopleStore
 
     manifest = None if folder is None else open_manifest(folder)
     if everyone or (limit is None and not as_json and sys.stdout.isatty()):
         limit = None if everyone else SHOWN
-    with PeopleStore() as store:
+    with open_store() as store:
         if manifest is not None:
             store.carry_over(manifest.bundle_id, manifest.population_id)
         rows = store.listed(after=after, population="" if manifest is None else manifest.population_id)
         if as_json:
-            _echo_list({"person": r.name, "interactions": r.interactions, "peer": r.peer} for r in islice(rows, limit))
+            shown_rows = islice(rows, limit)
+            say_json_list({"person": r.name, "interactions": r.interactions, "peer": r.peer} for r in shown_rows)
             return
         shown = 0
         for row in islice(rows, limit):
-            say(f"{row.name:<32}{row.interactions:>6}  {row.peer or ''}")
+            say(f"{in_line(row.name):<32}{row.interactions:>6}  {row.peer or ''}")
             shown, after = shown + 1, row.name
         people, more = store.count(), next(rows, None) is not None
     of = f"{shown:,} of " if shown < people else ""
     say(f"{of}{people:,} people{f'; for the next, --after {shlex.quote(after)}' if more else ''}", err=True)
-
-
-def _echo_list(rows: Iterable[dict[str, Any]]) -> None:
-    """A JSON list, printed as it comes."""
-    click.echo("[", nl=False)
-    for number, row in enumerate(rows):
-        click.echo((", " if number else "") + json.dumps(row), nl=False)
-    click.echo("]")
 
 
 @people.command("show")
@@ -179,18 +197,18 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         rows = _facet_rows(session, known)
     if as_json:
         body = {"person": person, "interactions": written, "profiler": profiler}
-        click.echo(json.dumps(body | {"states": states._asdict(), "facets": rows}, ensure_ascii=False))
+        say_json(body | {"states": states._asdict(), "facets": rows})
         return
-    say(f"{person}: {written} interactions, profiled by {profiler}")
+    say(f"{in_line(person)}: {written} interactions, profiled by {profiler}")
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
         own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
-        say(f"  {row['facet']} [{row['reliability']}{own}] {row['summary']}")
+        say(f"  {in_line(row['facet'])} [{row['reliability']}{own}] {in_line(row['summary'])}")
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
-            say(f"      near {peer['peer']} ({peer['similarity']:.2f})")
+            say(f"      near {in_line(peer['peer'])} ({peer['similarity']:.2f})")
 
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
@@ -223,19 +241,21 @@ def people_forget(person: str, as_json: bool) -> None:
     No bundle is needed: what was made of the person for any bundle goes with them. Files that `generate` wrote are
     yours: those that are still where it wrote them are named.
     """
-    from copersona.runtime.people.store import PeopleStore
 
-    with PeopleStore() as store:
+    with open_store() as store:
         gone = store.forget(person)
     if as_json:
         body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
         more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
-        click.echo(json.dumps({**body, **more}))
+        say_json({**body, **more})
         return
-    say(f"{person}: {gone.interactions} interactions forgotten")
+    say(f"{in_line(person)}: {gone.interactions} interactions forgotten")
     if gone.pending:
-        say(f"pending: the file is to be rewritten ({gone.pending}); the next command that opens it does", err=True)
+        say(
+            f"pending: the file is to be rewritten ({in_line(gone.pending)}); the next command that opens it does",
+            err=True,
+        )
     for line in gone.left:
-        say(f"left alone: {line}", err=True)
+        say(f"left alone: {in_line(line)}", err=True)
     for path in gone.outputs:
         say(f"yours to delete, written by generate: {str(path)!r}", err=True)

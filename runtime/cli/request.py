@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 
 from copersona.runtime.cli.streams import say
+from copersona.runtime.common.composed import bounded_marks
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.hidden import without_hidden
+from copersona.runtime.history.interactions import MAX_TEXT
 
-LONGEST = 200_000  # characters
+LONGEST = MAX_TEXT  # characters
 
 
 def read_request(given: str, *, escapes: bool) -> str:
@@ -23,11 +26,15 @@ def read_request(given: str, *, escapes: bool) -> str:
         raise HistoryError(f"stdin: byte {error.start + 1} is not UTF-8, expected the request as text") from None
     except UnicodeEncodeError as error:
         raise HistoryError(f"the request is no text: half a character at character {error.start + 1}") from None
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        raise HistoryError("the request is blank; say what is to be written, or give - and write it to stdin")
     if len(text) > LONGEST:
         raise HistoryError(f"the request has more than {LONGEST:,} characters; shorten it")
-    return text
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise HistoryError("the request is blank; say what is to be written, or give - and write it to stdin")
+    shown = without_hidden(bounded_marks(text))
+    if shown != text:
+        what = "that show nothing (tags, text direction, marks behind the thirtieth on one letter)"
+        say(f"note: of the request, {len(text) - len(shown):,} characters {what} are left out", err=True)
+    return shown
 
 
 def too_long(left_out: int, room: int) -> str:

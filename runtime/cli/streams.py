@@ -11,10 +11,12 @@ import codecs
 import io
 import json
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import click
 
-from copersona.runtime.common.terminal import printable
+from copersona.runtime.common.terminal import in_line, printable
 
 ESCAPES = "copersona.escapes"
 """Name of the error handler: \\u00e9 for what cannot be encoded, pairs of these above U+FFFF."""
@@ -25,9 +27,27 @@ ASCII = "copersona_ascii"
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print text for people, on standard output or error. JSON for programs is printed by `click.echo`, as it is."""
+    """Print text for people, on standard output or error."""
     stream = sys.stderr if err else sys.stdout
     click.echo(printable(text) if stream.isatty() else text, err=err, nl=nl, color=True)  # click strips nothing
+
+
+def say_error(error: object) -> None:
+    """Print why a command ends, on one line of standard error whatever names stand in it."""
+    say(f"error: {in_line(error)}", err=True)
+
+
+def say_json(value: Any) -> None:
+    """Print JSON for programs; on a terminal what it would act on is escaped, which means the same."""
+    click.echo(_json(value), color=True)
+
+
+def say_json_list(values: Iterable[Any]) -> None:
+    """The same of a list that is never held as a whole."""
+    click.echo("[", nl=False, color=True)
+    for number, value in enumerate(values):
+        click.echo((", " if number else "") + _json(value), nl=False, color=True)
+    click.echo("]", color=True)
 
 
 def speak_plainly() -> None:
@@ -36,6 +56,18 @@ def speak_plainly() -> None:
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             ascii_alone = errors == ESCAPES and codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding=ASCII if ascii_alone else None, errors=errors)
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if sys.stdout.isatty():
+        text = "".join(c if printable(f"x{c}") == f"x{c}" else _escape(c) for c in text)
+    return text
+
+
+def _escape(c: str) -> str:
+    """A character as JSON escapes it; json.dumps leaves some that a terminal acts on."""
+    return json.dumps(c)[1:-1] if ord(c) > 0x7F else f"\\u{ord(c):04x}"
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""What every other package may use: errors, array types, whole files, hashes, places on disk, progress.
+"""What every other package may use: errors, array types, whole files, hashes, places on disk, progress, Unicode.
 
 Knows nothing of people, models or bundles.
 """

@@ -41,7 +41,8 @@ def file_sha256(path: Path, *, sync: bool = False) -> FileHash:
         BundleError: it is missing, no regular file, or cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        wanted = ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK")  # the last: opening a pipe waits for who writes to it
+        descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in wanted))
         with open(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):

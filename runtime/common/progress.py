@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
-from copersona.runtime.common.terminal import printable
+from copersona.runtime.common.terminal import in_line, printable
 
 T = TypeVar("T")
 EVERY = 30.0  # seconds between two lines in a log
@@ -21,7 +21,7 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
     """The items of `iterable`, while stderr shows how far it is; `total` where the iterable has no length."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    return (_bar if sys.stderr.isatty() else _lines)(iterable, description, total)
+    return (_bar if sys.stderr.isatty() else _lines)(iterable, _fit(description), total)
 
 
 def _bar(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
@@ -62,7 +62,7 @@ def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterat
 def meter(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """The same for work that is not one item after the other: the block calls what it gets with how much is done by
     now and how fast that goes, in words."""
-    with (_meter_bar if sys.stderr.isatty() else _meter_lines)(description, total) as tell:
+    with (_meter_bar if sys.stderr.isatty() else _meter_lines)(_fit(description), total) as tell:
         yield tell
 
 
@@ -111,4 +111,9 @@ def _span(seconds: float) -> str:
 
 def note(line: str) -> None:
     """One line on stderr; on a terminal it is shown and not obeyed."""
-    sys.stderr.write(f"{printable(line) if sys.stderr.isatty() else line}\n")
+    sys.stderr.write(f"{_fit(line)}\n")
+
+
+def _fit(text: str) -> str:
+    """One line, as it may be put on standard error: rich takes out few of the signs that a terminal acts on."""
+    return printable(in_line(text)) if sys.stderr.isatty() else in_line(text)

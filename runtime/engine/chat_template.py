@@ -11,13 +11,14 @@ Control tokens become ids; text between them is tokenised by itself.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from copersona.runtime.common.composed import composed
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 from copersona.runtime.engine.marked_chats import ChatTemplate, Gap, Inseparable, MarkedChats, Unit, messages_of, spelt
+from copersona.runtime.engine.markup import adds_space
 from copersona.runtime.engine.turns import MOST, Tokens, Turn, Turns, TurnTokens, chatml
 
 FREE = ("su", "suu", "sau", "suau", "saau", "saaauu", "suuaauau", "saaaaaaaau")
@@ -179,7 +180,7 @@ def _end(close: Gap) -> Unit:
 
 
 def _as_tokens(turns: Turns[Unit], template: ChatTemplate, tokens: Tokens) -> TurnTokens:
-    joins = _adds_space(tokens)
+    joins = adds_space(tokens.tokenize)
 
     def ids(gap: Gap, *, before_text: bool, behind_text: bool) -> tuple[int, ...]:
         found = tuple(_ids(gap, template.control, tokens, joins, before_text, behind_text))
@@ -222,9 +223,4 @@ def _ids(
             run = run.removeprefix(" ")
             run = run.removesuffix(" ") if before_text and place == len(runs) - 1 else run
         if run:
-            yield from tokens.tokenize(unicodedata.normalize("NFC", run))
-
-
-def _adds_space(tokens: Tokens) -> bool:
-    """Whether the tokenizer puts a space in front of every text: then two texts are read as parted by one."""
-    return any(tokens.tokenize(f"{a} {b}") == [*tokens.tokenize(a), *tokens.tokenize(b)] for a, b in ("ab", "ov", "13"))
+            yield from tokens.tokenize(composed(run))

@@ -19,6 +19,7 @@ import numpy as np
 from copersona.runtime.common.arrays import F32, F64, I32, check_f32
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.common.threads import MAX_THREADS
 from copersona.runtime.engine.llama import build_info, default_threads, quantize
 from copersona.runtime.engine.llama_context import LlamaContext
 from copersona.runtime.engine.sampling import Piece, Sampling
@@ -70,6 +71,8 @@ class Engine(Closing):
         facts = check_any_gguf(path) if any_model else check_gguf(path)
         if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
             raise ModelError(f"n_ctx is {n_ctx}, threads {threads}, sequences {sequences}: expected 1 or more")
+        if threads is not None and threads > MAX_THREADS:
+            raise ModelError(f"threads is {threads}: expected at most {MAX_THREADS}")
         self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
         self.trained_context, self.width, self.facts = facts.context, facts.width, facts
         self._context = LlamaContext(
@@ -80,7 +83,7 @@ class Engine(Closing):
             threads=threads or default_threads(),
             exact=exact,
         )
-        self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size)
+        self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size, facts.added)
         self.vocabulary_size, self.make = self.vocabulary.size, self._context.make
         self.sequences = Sequences(self._context, self.vocabulary)
         self._turn = 0
@@ -92,7 +95,7 @@ class Engine(Closing):
     # Text and tokens
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of `text` in NFC; nothing in it becomes a control token."""
+        """Token ids of `text` in NFC; nothing in it becomes a control token, or markup of the model's own."""
         self._check_open()
         return self.vocabulary.tokenize(text)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from copersona.runtime.common.errors import ModelError
+from copersona.runtime.common.threads import MAX_THREADS
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
 MOST_THREADS = 16  # more gain nothing: the memory's bandwidth is used up
@@ -81,11 +82,11 @@ def default_threads() -> int:
     """COPERSONA_THREADS if it is set, else the cores that this process may use: affinity and container quota counted.
 
     Raises:
-        ModelError: COPERSONA_THREADS is no whole number from 1.
+        ModelError: COPERSONA_THREADS is no whole number from 1 to MAX_THREADS.
     """
     if given := os.environ.get("COPERSONA_THREADS"):
-        if not given.isdecimal() or not int(given):
-            raise ModelError(f"COPERSONA_THREADS is {given!r}, expected a whole number from 1")
+        if not given.isdecimal() or len(given) > 9 or not 1 <= int(given) <= MAX_THREADS:
+            raise ModelError(f"COPERSONA_THREADS is {given[:20]!r}, expected a whole number from 1 to {MAX_THREADS}")
         return int(given)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _quota() or cores, MOST_THREADS))

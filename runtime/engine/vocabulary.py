@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from copersona.runtime.common.arrays import I32
+from copersona.runtime.common.composed import composed
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.engine.llama import library
+from copersona.runtime.engine.markup import Markup, tokens_of_pieces
 
 TokenIds = Sequence[int] | I32
 
 
 class Vocabulary:
-    """The `size` tokens of a loaded model, which must outlive this."""
+    """The `size` tokens of a loaded model, which must outlive this. `added` are ids and texts of tokens that are no
+    control tokens and are found in any text."""
 
-    def __init__(self, vocab: Any, size: int) -> None:
+    def __init__(self, vocab: Any, size: int, added: Iterable[tuple[int, str]] = ()) -> None:
         self._llama, self.raw, self.size = library(), vocab, size
         self.ends: frozenset[int] = frozenset()
+        ids = {text: token for token, text in added}
+        self._markup = Markup(ids)
+        self._markup_ids = {text: ids[text] for text in self._markup.tokens}
 
     def tokenize(self, text: str, *, control: bool = False) -> list[int]:
-        """Token ids of `text` in NFC; only with `control` may something in it become a control token."""
-        data = unicodedata.normalize("NFC", text).encode("utf-8", "replace")
+        """Token ids of `text` in NFC; only with `control` may something in it become a control token, or another one
+        that is markup to the model."""
+        text = composed(text)
+        if control:
+            return self._ids(text, control=True)
+        return tokens_of_pieces(self._markup.pieces(text), self._ids)
+
+    def _ids(self, text: str, *, control: bool = False) -> list[int]:
+        data = text.encode("utf-8", "replace")
         size = len(data) + 1
         while data:
             ids = (ctypes.c_int32 * size)()
@@ -47,9 +59,9 @@ class Vocabulary:
         return ids[0]
 
     def controls(self) -> dict[str, int]:
-        """Ids of all control tokens, by how they are written."""
+        """Ids of all tokens that a template writes as such, by how they are written: control tokens and markup."""
         ids = [token for token in range(self.size) if self._llama.llama_vocab_is_control(self.raw, token)]
-        return {self.written(token): token for token in ids}
+        return {**self._markup_ids, **{self.written(token): token for token in ids}}
 
     def written(self, token: int) -> str:
         """How a token stands in the vocabulary; of other than control tokens this is not always its text."""

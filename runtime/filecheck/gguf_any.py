@@ -58,6 +58,9 @@ class _AnyCheck(Check):
                  heads("attention.head_count_kv"))  # fmt: skip
         return self.described(architecture, sizes, vocabulary, size("context_length"))
 
+    def table(self, architecture: str, tensors: object) -> None:
+        """Nothing is known of these architectures' tensors."""
+
     def kind(self) -> str:
         model = self.scalar("tokenizer.ggml.model", STRING)
         if not isinstance(model, str) or model in NO_CHAT or not NAME.fullmatch(model):

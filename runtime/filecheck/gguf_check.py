@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.filecheck.gguf_reader import FLOAT, I32, MAX_ARRAY, STRING, U32, Reader, Value
+from copersona.runtime.filecheck.gguf_tensors import Shape, Sizes, allowed, required
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
 # Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges (those of export/convert/pre_tokenizers.py), or
@@ -35,7 +36,8 @@ TOKENIZERS = {
 MAX_TEMPLATE = 256 << 10
 MAX_ELEMENTS = 1 << 40  # of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
-BYTE = 6  # the token type
+USER_DEFINED, BYTE = 4, 6  # token types
+ONE_ROW = (0, 26)  # types of norms, biases and the like: llama.cpp ends the process over others
 
 # Keys below "<architecture>." with their one type and, for sizes, their largest value. Others (experts, rope scaling,
 # sliding windows) change the graph or meet an assertion in llama.cpp, and no model of ours has them.
@@ -61,7 +63,8 @@ FILE_TYPES: dict[object, str] = {
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
     """What a checked GGUF says of its model; `width` is H, `quantisation` llama.cpp's name such as "Q4_K_M", `bos` and
-    `eos` are token ids, `licence` is what it says of its terms (may be empty)."""
+    `eos` are token ids, `licence` is what it says of its terms (may be empty), `added` are ids and texts of tokens that
+    were added to the vocabulary and are no control tokens."""
 
     architecture: str
     width: int
@@ -76,13 +79,19 @@ class GgufFacts:
     eos: int | None = None
     licence: str = ""
     parameters: int = 0
+    added: tuple[tuple[int, str], ...] = ()
 
 
 class _Tensor(NamedTuple):
     name: str
+    shape: Shape
+    kind: int
     size: int  # bytes, without padding
     offset: int  # from the start of the data
-    elements: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 def check_gguf(path: str | os.PathLike[str]) -> GgufFacts:
@@ -98,12 +107,11 @@ def checked(path: str | os.PathLike[str], check: type[Check]) -> GgufFacts:
     """The facts of the GGUF at `path` by one way of checking. Raises ModelError as that does."""
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
-                raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return check(str(path), data).check()
+        status = os.stat(path)  # before it is opened, which would wait for who writes to a pipe
+        if not stat.S_ISREG(status.st_mode) or status.st_size < 24:
+            raise ModelError(f"{path}: not a GGUF file, {status.st_size} bytes")
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return check(str(path), data).check()
     except (OSError, ValueError) as error:  # ValueError: a path with a null character, a file cut while it is mapped
         raise ModelError(f"{path}: cannot be read as a GGUF file, {error}") from None
 
@@ -112,14 +120,16 @@ class Check(Reader):
     """What a header must say, for the architectures that a trained bundle may have."""
 
     types = TENSOR_TYPES
+    sizes: Sizes
 
     def check(self) -> GgufFacts:
         tensors = self.header()
         facts = self.facts()
-        self.tokenizer(facts.vocabulary)
+        added = self.tokenizer(facts.vocabulary)
         rows = [self.tensor(index) for index in range(tensors)]
         self.places(rows)
-        return replace(facts, parameters=sum(row.elements for row in rows))
+        self.table(facts.architecture, rows)
+        return replace(facts, parameters=sum(row.elements for row in rows), added=added)
 
     def facts(self) -> GgufFacts:
         architecture = self.one_of("general.architecture", ARCHITECTURES)
@@ -148,12 +158,12 @@ class Check(Reader):
         for name in ("attention.key_length", "attention.value_length", "rope.dimension_count"):
             if size(name, head) != head:
                 self.fail(f"{architecture}.{name} is {size(name)}, expected {head}")
-        size("feed_forward_length")
         vocabulary = self.array_of("tokenizer.ggml.tokens", STRING).length
         if not vocabulary or size("vocab_size", vocabulary) != vocabulary:
             self.fail(f"{architecture}.vocab_size is {size('vocab_size', 1)}, but there are {vocabulary} tokens")
-        return self.described(architecture, (width, size("block_count"), heads, kv_heads), vocabulary,
-                              size("context_length"))  # fmt: skip
+        layers, inner = size("block_count"), size("feed_forward_length")
+        self.sizes = Sizes(layers, width, heads * head, kv_heads * head, head, inner, vocabulary)
+        return self.described(architecture, (width, layers, heads, kv_heads), vocabulary, size("context_length"))
 
     def described(
         self, architecture: str, sizes: tuple[int, int, int, int], vocabulary: int, context: int
@@ -180,7 +190,8 @@ class Check(Reader):
         self.one_of("tokenizer.ggml.pre", TOKENIZERS[model])
         return model
 
-    def tokenizer(self, vocabulary: int) -> None:
+    def tokenizer(self, vocabulary: int) -> tuple[tuple[int, str], ...]:
+        """Ids and texts of the tokens that were added to the vocabulary."""
         model = self.kind()
         types = self.array_of("tokenizer.ggml.token_type", I32)
         if types.length != vocabulary:
@@ -188,7 +199,7 @@ class Check(Reader):
         kinds = struct.unpack_from(f"<{vocabulary}i", self.data, types.start)
         if not 1 <= min(kinds) <= max(kinds) <= 6:
             self.fail(f"token types from {min(kinds)} to {max(kinds)}, expected 1 to 6")
-        found = self.tokens(kinds)
+        tokens, found = self.tokens(kinds), kinds.count(BYTE)
         if model == "gpt2":
             self.array_of("tokenizer.ggml.merges", STRING)
         elif found != len(BYTES):  # llama.cpp ends the process over a byte without a token
@@ -200,6 +211,7 @@ class Check(Reader):
                 token = self.scalar(key, U32)
                 if not isinstance(token, int) or token >= vocabulary:
                     self.fail(f"{key} is {token}, but there are {vocabulary} tokens")
+        return tuple((i, tokens[i].decode()) for i, kind in enumerate(kinds) if kind == USER_DEFINED)
 
     def scores(self, vocabulary: int) -> None:
         scores = self.array_of("tokenizer.ggml.scores", FLOAT)
@@ -208,10 +220,10 @@ class Check(Reader):
         if not math.isfinite(sum(struct.unpack_from(f"<{vocabulary}f", self.data, scores.start))):
             self.fail("tokenizer.ggml.scores are not all finite")
 
-    def tokens(self, kinds: tuple[int, ...]) -> int:
+    def tokens(self, kinds: tuple[int, ...]) -> list[bytes]:
         """Every token is UTF-8, not empty and there once, also to llama.cpp, which reads it up to a zero byte.
 
-        It ends the process over a token that is there twice. Returns how many stand for a byte.
+        It ends the process over a token that is there twice.
         """
         key = "tokenizer.ggml.tokens"
         tokens = self.strings(key, self.array_of(key, STRING))
@@ -220,7 +232,7 @@ class Check(Reader):
         for index, (kind, token) in enumerate(zip(kinds, tokens, strict=True)):
             if kind == BYTE and token not in BYTES:
                 self.fail(f"token {index} {token!r} is marked as a byte, but is not written as one")
-        return kinds.count(BYTE)
+        return tokens
 
     def tensor(self, index: int) -> _Tensor:
         name = self.string(f"name of tensor {index}", 63)
@@ -237,7 +249,21 @@ class Check(Reader):
         _, block, size = self.types[kind]
         if shape[0] % block:
             self.fail(f"tensor {name!r} has rows of {shape[0]}, which blocks of {block} do not fill")
-        return _Tensor(name, elements // block * size, offset, elements)
+        if count == 1 and kind not in ONE_ROW:
+            self.fail(f"tensor {name!r} has one row of the type {self.types[kind][0]}, expected F32")
+        return _Tensor(name, tuple(shape), kind, elements // block * size, offset)
+
+    def table(self, architecture: str, tensors: list[_Tensor]) -> None:
+        """Exactly the tensors of this architecture, in the shapes that its sizes give."""
+        wanted, found = required(architecture, self.sizes), {tensor.name: tensor.shape for tensor in tensors}
+        known = allowed(architecture, self.sizes) | wanted
+        for name, shape in found.items():
+            if name not in known:
+                self.fail(f"tensor {name!r} is none of a {architecture} model")
+            if shape != known[name]:
+                self.fail(f"tensor {name!r} is {list(shape)}, expected {list(known[name])}")
+        if missing := sorted(wanted.keys() - found.keys()):
+            self.fail(f"{len(missing)} tensors are missing: {', '.join(missing[:3])}")
 
     def places(self, tensors: list[_Tensor]) -> None:
         """Tensors have names of their own and lie one behind the other, aligned, up to the end of the file."""

@@ -16,7 +16,7 @@ from typing import Any
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import check_text, finite, is_blank, seconds
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.history.jsonlines import bad_line, read_objects
+from copersona.runtime.history.jsonlines import bad_line, listed, read_objects
 from copersona.runtime.history.times import moment_of
 
 Fields = Mapping[str, Any]
@@ -158,7 +158,8 @@ def read_metadata(path: Path | str, *, skip_bad: bool = False) -> Metadata:
                 problem = bad_line(path, line, f"{error} (this is read as item metadata)")
         if problem is not None and not skip_bad:
             raise problem
-        bad += [str(problem)] if problem is not None else []
+        if problem is not None:
+            listed(bad, str(problem), path)
     if not products:
         raise HistoryError(f"{path}: holds no item, expected lines with 'asin' or 'parent_asin' and 'title'")
     return Metadata(str(path), products, tuple(bad))

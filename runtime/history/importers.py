@@ -18,7 +18,7 @@ from pathlib import Path
 
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.common.progress import track
-from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank
+from copersona.runtime.history.checks import MAX_NAME, check_person, check_text, is_blank, kept_text
 from copersona.runtime.history.formats import (
     Fields,
     MissingField,
@@ -43,6 +43,7 @@ from copersona.runtime.history.jsonlines import (
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
 from copersona.runtime.history.markup import without_markup
 from copersona.runtime.history.reading import LOOKS_LIKE, Outcome, Reading
+from copersona.runtime.history.tally import Tally
 
 FORMATS: dict[str, Reader] = {
     "jsonl": from_jsonl,
@@ -54,6 +55,7 @@ FORMATS: dict[str, Reader] = {
 }
 
 SHOWN = 2_000_000  # bytes of a file from which on it is shown how far the reading is
+MAX_REQUESTS = 2_000_000  # of one file; their ids are held
 
 SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
     "dpl": read_records,
@@ -65,11 +67,17 @@ SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a load found: the interactions in the order of the files, and what it left out."""
+    """What a load found: the interactions in the order of the files, and what it left out.
+
+    Of `marks` of them marks were left out that no letter needs; `hidden` hold what shows nothing, which is kept and not
+    read to a model.
+    """
 
     interactions: tuple[Interaction, ...]
     skipped_empty: int
     bad: tuple[str, ...]
+    marks: int = 0
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ def read_history(path: Path | str, format: str = "jsonl") -> Iterator[Interactio
         HistoryError: on the first line (or file) that cannot be read; the message starts with `file:line`.
     """
     _reader(format)
-    for outcome in _history(path, format):
+    for outcome in _history(path, format, Tally()):
         if isinstance(outcome, HistoryError):
             raise outcome
         if outcome is not None:
@@ -107,7 +115,8 @@ def load_history(
             record was good; a metadata file that names none of the items.
     """
     reading = stream_history(paths, format, skip_bad=skip_bad, metadata=metadata)
-    return Loaded(tuple(reading), reading.skipped_empty, tuple(reading.bad))
+    found = tuple(reading)
+    return Loaded(found, reading.skipped_empty, tuple(reading.bad), reading.tally.marks, reading.tally.hidden)
 
 
 def stream_history(
@@ -127,7 +136,9 @@ def stream_history(
     """
     _reader(format)
     products = None if metadata is None else read_metadata(metadata, skip_bad=skip_bad)
-    return Reading(_outcomes(paths, format, shown), products, skip_bad=skip_bad, named=named)
+    tally = Tally()
+    outcomes = _outcomes(paths, format, tally, shown)
+    return Reading(outcomes, products, tally, skip_bad=skip_bad, named=named)
 
 
 def read_requests(path: Path | str) -> Iterator[Request]:
@@ -150,7 +161,9 @@ def request_lines(path: Path | str) -> Iterator[tuple[int, Request | HistoryErro
     """
     lines: dict[str, int] = {}
     number = 0
-    for number, fields in read_objects(path):
+    for count, (number, fields) in enumerate(read_objects(path), start=1):
+        if count > MAX_REQUESTS:
+            raise HistoryError(f"{path}: more than {MAX_REQUESTS:,} requests, the most of one file; split it")
         try:
             if isinstance(fields, HistoryError):
                 raise fields
@@ -188,16 +201,17 @@ def _lines(path: Path | str) -> Iterator[Record]:
         yield f"{path}:{number}", fields
 
 
-def _outcomes(paths: Iterable[Path | str], format: str, shown: bool) -> Generator[Outcome, None, None]:
+def _outcomes(paths: Iterable[Path | str], format: str, tally: Tally, shown: bool) -> Generator[Outcome, None, None]:
     for path in paths:
-        yield from _history(path, format, shown)
+        yield from _history(path, format, tally, shown)
 
 
-def _history(path: Path | str, format: str, shown: bool = False) -> Generator[Outcome, None, None]:
+def _history(path: Path | str, format: str, tally: Tally, shown: bool = False) -> Generator[Outcome, None, None]:
     """Per interaction itself, None where its output is blank; of a bad record the error, and nothing else."""
     reader, rows = FORMATS[format], 0
     if format not in SOURCES:
         _refuse_array(path, reader)
+    tally.path = path
     with closing(_records(path, format, shown)) as records:
         for where, fields in records:
             rows += 1
@@ -205,7 +219,7 @@ def _history(path: Path | str, format: str, shown: bool = False) -> Generator[Ou
                 yield fields
                 continue
             try:
-                found = [None if is_blank(one.output) else check_interaction(one) for one in reader(fields)]
+                found = [None if is_blank(one.output) else tally.checked(one) for one in reader(fields)]
             except ValueError as error:
                 hint = _looks_like(fields, reader) if isinstance(error, MissingField) else ""
                 yield HistoryError(f"{where}: {error}{hint}")
@@ -250,10 +264,10 @@ def _looks_like(fields: Fields, reader: Reader) -> str:
 
 def _request(fields: Fields) -> Request:
     identifier, text, person = needed(fields, "id"), needed(fields, "input"), optional(fields, "person")
-    if is_blank(identifier) or len(identifier) > MAX_NAME:
+    if len(identifier) > MAX_NAME or is_blank(identifier):
         raise ValueError(f"'id': expected 1 to {MAX_NAME} characters")
-    if is_blank(text):
+    asked = kept_text("input", text)
+    if is_blank(asked):
         raise ValueError("'input': expected text, found a blank one")
     check_text("id", identifier)
-    check_text("input", text)
-    return Request(identifier, None if person is None else check_person(person), text)
+    return Request(identifier, None if person is None else check_person(person), asked)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from copersona.runtime.common.composed import bounded_marks, composed
+from copersona.runtime.common.hidden import without_hidden
 
 MAX_TEXT = 200_000  # characters of one field; what is longer is refused by the importers, never cut silently
 
@@ -50,7 +52,7 @@ class Interaction:
 
 
 _UNCLEAN = re.compile(r"[^\n\t -~]")
-"""What `clean_text` has to look at; printed ASCII is clean as it is."""
+"""What has to be looked at; printed ASCII is clean as it is."""
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 """The categories Cc and Cs, which Unicode will not change, but for \\n and \\t."""
 _JSON = json.JSONEncoder(ensure_ascii=False)
@@ -61,20 +63,29 @@ History = tuple[Interaction, ...]
 
 
 def clean_text(text: str) -> str:
-    """NFC, line ends as \\n, no control characters but \\n and \\t, no blanks around it."""
+    """What a model reads of a text: NFC, line ends as \\n, no control characters but \\n and \\t, nothing hidden, no
+    blanks around it."""
+    written = _composed_text(text)
+    shown = without_hidden(written)
+    return written if shown == written else composed(shown).strip()
+
+
+def _composed_text(text: str) -> str:
+    """The same with what is hidden: digests stand on it, so that it never changes."""
     if not _UNCLEAN.search(text):
         return text.strip()
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _CONTROL.sub("", text).strip()
+    text = composed(text.replace("\r\n", "\n").replace("\r", "\n"))
+    kept = _CONTROL.sub("", text)
+    return (kept if len(kept) == len(text) else bounded_marks(kept)).strip()
 
 
 def same_text(text: str) -> str:
-    """What two forms of one text have in common: cleaned, without marks that show nothing, without blanks at the ends
+    """What two forms of one text have in common: composed, without marks that show nothing, without blanks at the ends
     of its lines."""
     if not text.isascii():
         text = text.replace("\u00a0", " ").replace("\ufeff", "").replace("\u200b", "")
-    cleaned = clean_text(text)
-    return _LINE_ENDS.sub("\n", cleaned) if " \n" in cleaned or "\t\n" in cleaned else cleaned
+    same = _composed_text(text)
+    return _LINE_ENDS.sub("\n", same) if " \n" in same or "\t\n" in same else same
 
 
 def render_input(*, item: str | None = None, rating: float | None = None, title: str | None = None) -> str:

@@ -2,7 +2,8 @@
 
 Plain, gzip or xz, told by the first bytes and not by the name. A line is at most 4 MiB and a record of an array at most
 32 Mi characters; a longer one is refused there, also where it is a bomb of a few compressed bytes. The file itself may
-be of any size. Knows nothing of what the objects mean.
+be of any size, up to MAX_LINES lines; what compressed ones may take is in `packed.py`. Knows nothing of what the
+objects mean.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ import json
 import lzma
 import math
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history.packed import unpacked
 
+BLANKS = re.compile(r"[ \t\r\n]*")
 MAX_LINE = 4 * 1024 * 1024  # bytes of one line, its end aside
 MAX_RECORD = 32 * 1024 * 1024  # characters of one record of a JSON array
+MAX_LINES = 50_000_000  # lines of one file, or records of one array
+MAX_BLANK = 5_000_000  # of them, blank ones
+MAX_BAD = 1_000_000  # records that cannot be read and are listed
 CHUNK = 1024 * 1024
 
-Opened = BufferedReader | gzip.GzipFile | lzma.LZMAFile
 Record = tuple[str, dict[str, Any] | HistoryError]
 """Where it stands (`file:line`, or `file: record n` of an array), and the object or what is wrong with it."""
 
@@ -75,7 +81,7 @@ def count_lines(path: Path | str) -> int | None:
     """How many lines a plain file has; None where it is compressed, which would have to be undone for it. Raises
     HistoryError."""
     with opened(str(path)) as file:
-        if not isinstance(file, BufferedReader):
+        if not isinstance(file.raw, FileIO):
             return None
         count, last = 0, b"\n"
         while chunk := file.read(CHUNK):
@@ -95,8 +101,15 @@ def read_object(path: Path | str, limit: int) -> dict[str, Any]:
         raise HistoryError(f"{path}: {error}") from None
 
 
+def listed(bad: list[str], problem: str, path: Path | str) -> None:
+    """Add one to the list of records that are left out. Raises HistoryError where they are too many."""
+    bad.append(problem)
+    if len(bad) > MAX_BAD:
+        raise HistoryError(f"{path}: more than {MAX_BAD:,} records cannot be read; the first: {bad[0]}")
+
+
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[Opened]:
+def opened(path: str) -> Iterator[BufferedReader]:
     """The file as a stream of uncompressed bytes that starts like text. Raises HistoryError, also while it is read."""
     with contextlib.ExitStack() as stack:
         try:
@@ -113,9 +126,11 @@ def opened(path: str) -> Iterator[Opened]:
 
 def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
     with opened(path) as file:
-        number = 0
+        number = blank = 0
         while raw := file.readline(MAX_LINE + 2):
             number += 1
+            if number > MAX_LINES:
+                raise HistoryError(f"{path}: more than {MAX_LINES:,} lines, the most of one file; split it")
             if len(raw.rstrip(b"\r\n")) > MAX_LINE:
                 yield number, bad_line(path, number, f"longer than {MAX_LINE:,} bytes, expected one record a line")
                 while raw and not raw.endswith(b"\n"):  # asked for the next line: past the rest of this one
@@ -124,18 +139,15 @@ def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
             raw = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             if raw.strip():
                 yield number, raw
+            elif (blank := blank + 1) > MAX_BLANK:
+                raise HistoryError(f"{path}: more than {MAX_BLANK:,} blank lines, the most of one file; cut them out")
 
 
-def _open(path: str, stack: contextlib.ExitStack) -> Opened:
+def _open(path: str, stack: contextlib.ExitStack) -> BufferedReader:
     if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
         raise HistoryError(f"{path}: a pipe or a device, which can be read only once; write it to a file first")
     plain = stack.enter_context(open(path, "rb"))  # noqa: SIM115
-    start = plain.peek(6)[:6]
-    file: Opened = plain
-    if start.startswith(b"\x1f\x8b"):
-        file = stack.enter_context(gzip.GzipFile(fileobj=plain))
-    elif start == b"\xfd7zXZ\x00":
-        file = stack.enter_context(lzma.LZMAFile(plain))  # noqa: SIM115
+    file = unpacked(path, plain)
     head = file.peek(4096)[:4096]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise HistoryError(f"{path}: this is UTF-16 text, expected UTF-8")
@@ -178,7 +190,7 @@ _JSON = json.JSONDecoder(parse_constant=_no_constant)  # once: `json.loads` make
 # -- arrays ---------------------------------------------------------------------------------------------------------
 
 
-def _array(path: str, file: Opened) -> Iterator[Record]:
+def _array(path: str, file: BufferedReader) -> Iterator[Record]:
     window = _Window(path, file)
     window.next()
     if window.peek() == "]":
@@ -187,6 +199,8 @@ def _array(path: str, file: Opened) -> Iterator[Record]:
         number, follows = 0, ","
         while follows == ",":
             number += 1
+            if number > MAX_LINES:
+                raise HistoryError(f"{path}: more than {MAX_LINES:,} records, the most of one file; split it")
             where = f"{path}: record {number}"
             value = window.value(where)
             what = f"expected a JSON object, found {str(value)[:20]!r}"
@@ -202,7 +216,7 @@ class _Window:
     """The part of a file's text that is being parsed. Numbers that are none (NaN, too many digits) become NaN or
     infinity here, so that only their record is refused, by whoever reads them."""
 
-    def __init__(self, path: str, file: Opened) -> None:
+    def __init__(self, path: str, file: BufferedReader) -> None:
         self._path, self._file = path, file
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
         self._json = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 400 else math.inf)
@@ -211,10 +225,8 @@ class _Window:
     def peek(self) -> str:
         """The next character that is no blank, "" at the end."""
         while True:
-            rest = len(self._text)
-            while self._at < rest and self._text[self._at] in " \t\r\n":
-                self._at += 1
-            if self._at < rest or self._ended:
+            self._at = BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches nothing too
+            if self._at < len(self._text) or self._ended:
                 return self._text[self._at : self._at + 1]
             self._more()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from pathlib import Path
 
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.formats import Metadata
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.history.jsonlines import listed
+from copersona.runtime.history.tally import Tally
 
 LOOKS_LIKE = " (this looks like the format '{}')"
 
@@ -17,17 +20,20 @@ Outcome = Interaction | HistoryError | None
 
 class Reading:
     """The interactions among `outcomes`, items named by `metadata`; iterate it once. What was left out so far stands
-    beside: `skipped_empty` blank outputs, and `bad_records`, of which `bad` lists the first `named`."""
+    beside: `skipped_empty` blank outputs, and `bad_records`, of which `bad` lists the first `named`; `tally` counts
+    what was odd in texts."""
 
     def __init__(
         self,
         outcomes: Generator[Outcome, None, None],
         metadata: Metadata | None,
+        tally: Tally,
         *,
         skip_bad: bool,
         named: int | None = None,
     ) -> None:
         self._outcomes, self._metadata, self._skip_bad, self._named = outcomes, metadata, skip_bad, named
+        self.tally = tally
         self.bad: list[str] = []
         self.bad_records = self.skipped_empty = 0
 
@@ -45,7 +51,7 @@ class Reading:
                 elif outcome is None:
                     self.skipped_empty += 1
                 elif self._skip_bad:
-                    self._leave_out(str(outcome))
+                    self._leave_out(str(outcome), self.tally.path)
                 else:
                     raise _with_remedy(outcome)
         if self.bad and not good:
@@ -54,12 +60,12 @@ class Reading:
             if good and strange:
                 raise HistoryError(f"{products.path}: none of the histories' items is in this metadata file")
             for line in products.bad:
-                self._leave_out(line)
+                self._leave_out(line, products.path)
 
-    def _leave_out(self, line: str) -> None:
+    def _leave_out(self, line: str, path: Path | str) -> None:
         self.bad_records += 1
         if self._named is None or len(self.bad) < self._named:
-            self.bad.append(line)
+            listed(self.bad, line, path)
 
 
 def _with_remedy(error: HistoryError) -> HistoryError:

@@ -5,20 +5,26 @@ Everything here can be made again, belongs to one person, and goes with them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from copersona.runtime.common.errors import PersonError, UnknownPerson
 from copersona.runtime.history.checks import check_person
+from copersona.runtime.people.close_names import close_names, nearby_names
 from copersona.runtime.people.listing import PeopleList
 from copersona.runtime.people.replies import PersonReplies
 from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
 
-CLOSE_AMONG = 20_000  # names looked through for close ones
+SHOWN = 60  # characters of a name that cannot be one
 
 
 class KeptWithPeople(PeopleList):
     """The part of the people store that holds what was made of them."""
+
+    def knows(self, person: str) -> bool:
+        """Whether someone of that name is in the store. Raises PersonError where it cannot be a name."""
+        name = self._name(person)
+        with self._reading():
+            return self._knows(name)
 
     def replies(self, person: str) -> PersonReplies:
         """The memory of what a language model answered about this person."""
@@ -84,15 +90,13 @@ class KeptWithPeople(PeopleList):
         try:
             return check_person(person)
         except ValueError as error:
-            raise PersonError(f"{person!r}: {error}") from None
+            raise PersonError(f"{person[:SHOWN]!r}: {error}") from None
 
     def _knows(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None
 
     def _unknown(self, name: str) -> UnknownPerson:
-        names = [
-            found[0] for found in self._db.execute("SELECT name FROM people ORDER BY name LIMIT ?", (CLOSE_AMONG,))
-        ]
-        close = difflib.get_close_matches(name, names, n=5)
-        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {self.count():,} people"
+        people = self.count()
+        close = close_names(name, nearby_names(self._db, name, people))
+        hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {people:,} people"
         return UnknownPerson(f"nobody here is called {name!r}{hint}")

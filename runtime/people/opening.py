@@ -25,6 +25,7 @@ from copersona.runtime.people.persona_cache import (
 from copersona.runtime.people.vectors import Vectors
 from copersona.runtime.persona.persona import Persona, make_persona
 from copersona.runtime.profile.facets import Profile
+from copersona.runtime.profile.language import TEXTS, language_of
 from copersona.runtime.profile.profiler import RECENT, profile_history
 from copersona.runtime.profile.served import unserved_script
 from copersona.runtime.prompt.retrieval import before_recent, document
@@ -55,6 +56,12 @@ class Personas:
     def unserved(self, history: History) -> str:
         """The script that most of what is measured of a history is in, where facets cannot speak to it; else empty."""
         return unserved_script([clean_text(one.output) for one in history[-RECENT:]], self._bundle.schema.scripts)
+
+    def foreign(self, history: History) -> str:
+        """The code of the language that a history is in, where facets and encoder are made for others; else empty."""
+        languages = self._bundle.languages
+        code = language_of(clean_text(text) for text in outputs(history[:TEXTS])) if languages else ""
+        return "" if code in languages else code
 
     def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
         """A person of whom there is a history, oldest first, and no store. `pseudonym` is their own peer if they took

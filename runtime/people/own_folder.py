@@ -125,7 +125,7 @@ class OwnFolder(Closing):
                 opened = Entry(name, os.fstat(file.fileno()))
                 single = opened.is_file and opened.status.st_nlink == 1
                 if single:
-                    _overwrite(file.fileno())
+                    overwrite(file.fileno())
             os.unlink(target, dir_fd=at)
             if not single:
                 raise NotOurs(errno.EMLINK, "had a second name elsewhere, left as it is there", str(self.path / name))
@@ -166,7 +166,8 @@ def _is_mine(status: os.stat_result) -> bool:
     return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
 
 
-def _overwrite(descriptor: int) -> None:
+def overwrite(descriptor: int) -> None:
+    """Zeros over all bytes of an open file, on the device when this returns. Raises OSError."""
     left = os.fstat(descriptor).st_size
     try:
         while left > 0:

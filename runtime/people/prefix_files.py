@@ -1,8 +1,8 @@
 """States of prefixes on disk: beside the people store, a folder a person, gone when the person is.
 
 A state holds what a person wrote, in the model's terms, so it is kept as their history is: readable by this user only,
-never in a bundle. It is a cache: bounded in bytes, least recently used out first, lost without harm. A file that was
-cut, changed, or put under another name is never given out: its key and the hash of all its bytes stand at its head.
+never in a bundle, and sealed where the store is (`state_form.py`). It is a cache: bounded in bytes, least recently used
+out first, lost without harm. A file that was cut, changed, or put under another name is never given out.
 
 Only what is ours by name and kind is ever read, overwritten or removed; anything else is left as it is, and named.
 """
@@ -10,22 +10,20 @@ Only what is ours by name and kind is ever read, overwritten or removed; anythin
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import sqlite3
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from copersona.runtime.people.own_folder import Entry, NotOurs, OwnFolder
+from copersona.runtime.people.sealed import Key, connect, driver
+from copersona.runtime.people.state_form import MOST, StateForm, state_form
 
 if TYPE_CHECKING:
     from copersona.runtime.engine.llama_context import State
 
-MAGIC = b"CoPpKV1\n"
-HEAD = len(MAGIC) + 64  # magic, key, sha256 of key and state
 SUFFIX = ".state"
 PART = "tmp*.part"  # a state that is being written
 
@@ -44,43 +42,45 @@ class PrefixFiles:
     """The states beside one people store. Reading and writing never raise; forgetting raises OSError where something of
     ours cannot be removed, and says what it left because it is not ours."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, sealed_by: Key | None = None) -> None:
         self.folder = store.with_name(f"{store.stem}.prefixes")
-        self._store = store
+        self._store, self._key = store, sealed_by
+        self._form: StateForm = state_form(sealed_by)
 
     def read(self, person: str, key: str) -> State | None:
         """The state that was written under this key, now the most recently used; a file that is none is removed."""
         try:
-            with OwnFolder(self.folder) as root, root.folder(_folder_name(person)) as folder:
-                found = _read(folder, key)
+            with OwnFolder(self.folder) as root, root.folder(self._form.folder(person)) as folder:
+                found = _read(folder, self._form, key)
                 if found is None:
-                    folder.wipe(f"{key}{SUFFIX}")
+                    folder.wipe(self._file(key))
                 return found
         except OSError:
             return None
 
     def write(self, person: str, key: str, state: State, limit: int) -> None:
         """Keep a state of someone whom the store knows, and of all states no more than `limit` bytes."""
-        if HEAD + len(state) > limit:
+        if self._form.extra + len(state) > min(limit, MOST):
             return
         with contextlib.suppress(OSError), OwnFolder(self.folder, make=True) as root:
-            with root.folder(_folder_name(person), make=True) as folder:
-                folder.write(f"{key}{SUFFIX}", PART, [_head(key, state), state.data])
+            with root.folder(self._form.folder(person), make=True) as folder:
+                folder.write(self._file(key), PART, self._form.write(key, state))
             if not self._knows(person):  # forgotten meanwhile: asked after writing, so that one of both sees the other
                 self.forget(person)
             _bound(root, limit)
 
     def drop(self, person: str, key: str) -> None:
         """Remove one state."""
-        with contextlib.suppress(OSError), OwnFolder(self.folder) as root, root.folder(_folder_name(person)) as folder:
-            folder.wipe(f"{key}{SUFFIX}")
+        name = self._form.folder(person)
+        with contextlib.suppress(OSError), OwnFolder(self.folder) as root, root.folder(name) as folder:
+            folder.wipe(self._file(key))
 
     def forget(self, person: str) -> tuple[str, ...]:
         """Remove all states of a person; it is no error if there are none. What was left where they would be, not being
         ours, each in one line."""
         try:
             with OwnFolder(self.folder) as root:
-                return tuple(_remove(root, _folder_name(person)))
+                return tuple(_remove(root, self._form.folder(person)))
         except FileNotFoundError:
             return ()
         except NotOurs as error:
@@ -90,7 +90,7 @@ class PrefixFiles:
         """`forget` of many, of whom few have states. `people` is not looked at where nobody has any."""
         with contextlib.suppress(FileNotFoundError, NotOurs), OwnFolder(self.folder) as root:
             if kept := {entry.name for entry in root.entries()}:
-                for name in map(_folder_name, people):
+                for name in map(self._form.folder, people):
                     if name in kept:
                         _remove(root, name)
 
@@ -101,7 +101,7 @@ class PrefixFiles:
             with OwnFolder(self.folder) as root:
                 entries = root.entries()
                 folders = {entry.name for entry in entries}
-                kept = folders.intersection(map(_folder_name, people)) if folders else set()
+                kept = folders.intersection(map(self._form.folder, people)) if folders else set()
                 for entry in entries:
                     if not _FOLDER.fullmatch(entry.name):
                         left.append(_foreign(root, entry))
@@ -117,45 +117,37 @@ class PrefixFiles:
         """What there is of a person."""
         try:
             with OwnFolder(self.folder) as root:
-                sizes = [entry.status.st_size for entry in _states(root, _folder_name(person))]
+                sizes = [entry.status.st_size for entry in _states(root, self._form.folder(person))]
         except OSError:
             sizes = []
         return KeptStates(len(sizes), sum(sizes))
 
     def _knows(self, person: str) -> bool:
         try:
-            with contextlib.closing(sqlite3.connect(f"{self._store.absolute().as_uri()}?mode=ro", uri=True)) as store:
+            with contextlib.closing(connect(self._store, self._key, readonly=True)) as store:
                 return store.execute("SELECT 1 FROM people WHERE name = ?", (person,)).fetchone() is not None
-        except sqlite3.Error:
+        except driver(self._key).Error:
             return False
 
-
-def _folder_name(person: str) -> str:
-    return hashlib.sha256(person.encode("utf-8")).hexdigest()[:32]
-
-
-def _head(key: str, state: State) -> bytes:
-    named = hashlib.sha256(key.encode("ascii")).digest()
-    digest = hashlib.sha256(named)
-    digest.update(state.data)
-    return MAGIC + named + digest.digest()
+    def _file(self, key: str) -> str:
+        return f"{self._form.file(key)}{SUFFIX}"
 
 
-def _read(folder: OwnFolder, key: str) -> State | None:
+def _read(folder: OwnFolder, form: StateForm, key: str) -> State | None:
     """The state under this key, None where what stands there is none. Raises OSError where nothing does."""
-    name = f"{key}{SUFFIX}"
+    name = f"{form.file(key)}{SUFFIX}"
     with open(folder.open(name), "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size <= HEAD:
+        if not stat.S_ISREG(status.st_mode) or status.st_size <= form.extra:
             return None
         import numpy as np  # here: a store that only lists people needs none of it
 
         raw = np.empty(status.st_size, np.uint8)
         whole = file.readinto(raw.data) == status.st_size
-        if not whole or raw[:HEAD].tobytes() != _head(key, raw[HEAD:]):
-            return None
-        os.utime(file.fileno() if os.utime in os.supports_fd else folder.path / name)
-        return raw[HEAD:]
+        found = form.read(key, raw) if whole else None
+        if found is not None:
+            os.utime(file.fileno() if os.utime in os.supports_fd else folder.path / name)
+        return found
 
 
 def _states(root: OwnFolder, name: str) -> list[Entry]:

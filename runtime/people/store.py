@@ -20,8 +20,9 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.people.kept import KeptWithPeople
+from copersona.runtime.people.kept import SHOWN, KeptWithPeople
 from copersona.runtime.people.prefix_files import PrefixFiles
+from copersona.runtime.people.sealed import Key, Passphrase
 from copersona.runtime.people.tables import (
     CARRY_OVER,
     DIGESTS,
@@ -77,18 +78,29 @@ class PeopleStore(KeptWithPeople):
     Every method raises PersonError where the file cannot be read or written; the message names the file.
     """
 
-    def __init__(self, path: Path | str | None = None, *, busy_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: Path | str | None = None,
+        *,
+        busy_seconds: float = 10.0,
+        passphrase: Passphrase | Key | None = None,
+    ) -> None:
         """Open the store, creating it (folder 0700, file 0600) where there is none. What a `forget` could not finish is
         made up for.
 
+        `passphrase` opens a sealed store: text, bytes, or a callable that is asked only if the store is sealed. A new
+        store is sealed if text or bytes are given, and plain otherwise.
+
         Raises:
             PersonError: the file is no store, damaged, of a newer version, a link, or in a folder that cannot be
-                written, or by others too.
+                written, or by others too; it is sealed and the passphrase is wrong or missing, or what a sealed store
+                needs is not installed; it is plain and a passphrase was given.
         """
-        super().__init__(store_path() if path is None else Path(path), busy_seconds=busy_seconds)
-        self.prefixes = PrefixFiles(self.path)
+        path = store_path() if path is None else Path(path)
+        super().__init__(path, busy_seconds=busy_seconds, passphrase=passphrase)
         try:
-            self._finish()
+            self.prefixes = PrefixFiles(self.path, self.key)
+            self.unfinished = self._finish()[0]
         except BaseException:
             self.close()
             raise
@@ -258,4 +270,4 @@ class PeopleStore(KeptWithPeople):
         try:
             return check_interaction(interaction)
         except ValueError as error:
-            raise PersonError(f"an interaction of {interaction.person!r} cannot be kept: {error}") from None
+            raise PersonError(f"an interaction of {interaction.person[:SHOWN]!r} cannot be kept: {error}") from None

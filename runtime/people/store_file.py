@@ -4,21 +4,24 @@ nothing of what stands in them.
 * What was acknowledged survives a kill at any moment: one transaction a call, rollback journal, synchronous=EXTRA.
   (The write-ahead log of SQLite before 3.51.3 can corrupt a file that two processes write, so it is not used.)
 * A file that cannot be read is never repaired, replaced or written to.
+* A sealed one (`sealed.py`) is the same behind another SQLite.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import create_private
+from copersona.runtime.people.replacing import has_strays, settle, settle_locked
+from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key, is_sealed
 from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS, SCHEMA_VERSION
 
 CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
@@ -27,23 +30,28 @@ CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page
 class StoreFile(Closing):
     """One SQLite file that only this user can read. Safe to share between threads."""
 
-    def __init__(self, path: Path, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float, passphrase: Passphrase | Key | None = None) -> None:
         """Open the file, creating it (folder 0700, file 0600) where there is none.
 
         Raises:
             PersonError: the file is no store, damaged, of a newer version, a link, or in a folder that cannot be
-                written, or by others too.
+                written, or by others too; or it is sealed, and the passphrase or what reads it is missing.
         """
         self.path = path
         self._lock = threading.RLock()
         try:
             create_private(self.path)
             _check_journal(self.path.with_name(f"{self.path.name}-journal"))
-            self._db = sqlite3.connect(self.path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
+            settle(self.path)
+            self.key = find_key(self.path, passphrase)
+            self._sql = driver(self.key)
+            self._db = self._connect(busy_seconds)
+            self._opened = os.stat(self.path).st_ino
+        except OSError as error:
             raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
         try:
             self._open()
+            self._clear()
         except BaseException:
             self._db.close()
             raise
@@ -58,7 +66,7 @@ class StoreFile(Closing):
         with self._reading():
             try:
                 self._db.execute("VACUUM")
-            except sqlite3.OperationalError as error:
+            except self._sql.OperationalError as error:
                 if "locked" not in str(error):
                     raise
                 return False
@@ -71,8 +79,25 @@ class StoreFile(Closing):
             if found != "ok" or self._db.execute("PRAGMA foreign_key_check").fetchone():
                 raise self._damaged(found)
 
+    def _connect(self, busy_seconds: float) -> Any:
+        try:
+            return connect(self.path, self.key, busy_seconds=busy_seconds)
+        except self._sql.Error as error:
+            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
+
+    def _unlock(self) -> None:
+        """The first question to a sealed file. Raises PersonError where it was another passphrase."""
+        try:
+            self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except self._sql.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
+            raise PersonError(f"{self.path}: the passphrase is wrong, or the file is damaged at its head") from None
+
     def _open(self) -> None:
         with self._reading():
+            if self.key is not None:
+                self._unlock()
             for pragma in PRAGMAS:
                 self._db.execute(pragma)
             version = self._version()
@@ -88,6 +113,15 @@ class StoreFile(Closing):
         if version < SCHEMA_VERSION:
             with self._transaction():
                 self._migrate()
+
+    def _clear(self) -> None:
+        """Remove what a kill left of sealing or unsealing, with the file locked."""
+        if has_strays(self.path):
+            try:
+                with self._transaction():
+                    settle_locked(self.path)
+            except OSError as error:
+                raise PersonError(f"{self.path}: what was left beside it cannot be removed ({error})") from None
 
     def _version(self) -> int:
         """The schema's version, 0 for a new file. Raises PersonError for another program's database."""
@@ -110,15 +144,15 @@ class StoreFile(Closing):
         with self._lock:
             try:
                 yield
-            except sqlite3.OperationalError as error:
+            except self._sql.OperationalError as error:
                 if "locked" in str(error):
                     raise PersonError(
                         f"{self.path}: another process is writing to it; try again when it is done"
                     ) from None
                 raise PersonError(f"{self.path}: {error}") from None
-            except sqlite3.ProgrammingError as error:
+            except self._sql.ProgrammingError as error:
                 raise PersonError(f"{self.path}: the store is closed ({error})") from None
-            except sqlite3.DatabaseError as error:
+            except self._sql.DatabaseError as error:
                 raise self._damaged(str(error)) from None
 
     @contextlib.contextmanager
@@ -135,6 +169,10 @@ class StoreFile(Closing):
                 raise
 
     def _damaged(self, found: str) -> PersonError:
+        with contextlib.suppress(OSError):
+            other_kind = is_sealed(self.path) != (self.key is not None)
+            if other_kind or os.stat(self.path).st_ino != self._opened:
+                return PersonError(f"{self.path}: another process sealed or unsealed the store; open it again")
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from copersona.export.common.extra import ready
-from copersona.runtime.cli.commands import BUNDLE, foreseen
+from copersona.runtime.cli.commands import BUNDLE, THREADS, foreseen
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ExportError
 
@@ -40,7 +40,7 @@ from copersona.runtime.common.errors import ExportError
 @click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the endpoints' key.")
 @click.option("--base-training", default="its training is not stated", metavar="TEXT",
               help="How the base was trained, for the report.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; default: all cores.")
+@THREADS
 @click.option("--seed", default=0, show_default=True, help="Same seed, same values.")
 @foreseen
 def evaluate(folder: Path, run_folder: Path, out: Path, **options: object) -> None:

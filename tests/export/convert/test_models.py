@@ -29,6 +29,10 @@ pytestmark = pytest.mark.export
 
 STRINGS = 5_000  # compared for each family of tokenizers
 TURNS = ["<|im_start|>", "<|im_end|>"]
+MARKUP = ["<tab>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "[x]"]
+BLANKS = "\n" * 5
+ADDED = [*MARKUP, BLANKS]
+"""Tokens that are no control tokens: what people write becomes those of blanks alone."""
 
 # Text, in all the ways in which tokenizers are known to differ
 
@@ -82,7 +86,7 @@ CONTROL = [
     "<|begin_of_text|>",
     "<|endoftext|>",
     "[PAD999]",
-    "<tab>",
+    *ADDED,
 ]
 RANGES = [
     (32, 127),
@@ -136,7 +140,7 @@ def byte_level(folder: Path, pre: str) -> None:
     trainer = trainers.BpeTrainer(vocab_size=1_100, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts(1_500, 1), trainer)
     tokenizer.add_special_tokens(["<|begin_of_text|>", *TURNS])
-    tokenizer.add_tokens([AddedToken("<tab>", normalized=False)])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ADDED])
     begin = [("<|begin_of_text|>", tokenizer.token_to_id("<|begin_of_text|>"))]
     tokenizer.post_processor = processors.TemplateProcessing("<|begin_of_text|> $A", special_tokens=begin)
     save_tokenizer(tokenizer, folder, bos_token="<|begin_of_text|>")
@@ -174,7 +178,7 @@ def sentence_pieces(folder: Path, prefix: bool = True) -> None:
     tokenizer.normalizer = normalizers.Sequence(steps if prefix else steps[1:])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", *TURNS])
-    tokenizer.add_tokens([AddedToken("<tab>", normalized=False)])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ADDED])
     save_tokenizer(tokenizer, folder, bos_token="<s>", unk_token="<unk>")
 
 
@@ -326,7 +330,12 @@ def test_tokens_equal_the_original_tokenizer(bases: Callable[[str], Path], name:
             assert engine.control(turn) == original.control(turn)
             assert engine.control(turn) not in engine.tokenize(turn)
         assert engine.is_end(engine.control("<|im_end|>"))
-        assert original.control("<tab>") in engine.tokenize("a<tab>b")
+        for token in MARKUP:
+            for text in (token, f"a{token}b", f"I said {token} twice{token}{token}", f"<{token}>", f"\n{token}\n"):
+                assert original.control(token) not in engine.tokenize(text)
+                assert engine.tokenize(text) == original.tokenize(text), repr(text)
+                assert engine.detokenize(engine.tokenize(text)).removeprefix(" ") == text
+        assert original.control(BLANKS) in engine.tokenize(f"a{BLANKS}b")
     assert lengths > 15 * STRINGS
 
 

@@ -162,7 +162,7 @@ def test_what_was_finished_is_kept_when_something_fails(
     assert generate_file(session, requests, answers, SHORT, resume=True) == Generated(5, 4, 0)
 
 
-def test_kills_lose_nothing_and_double_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_promise_kill_loses_no_answer(tiny_bundle: Path, tmp_path: Path) -> None:
     requests = write(tmp_path / "requests.jsonl", 40)
     command = [sys.executable, "-m", "copersona.runtime", "generate", str(tiny_bundle), str(requests)]
     options = ["--max-tokens", "40", "--threads", "1", "--batch", "4", "--resume"]

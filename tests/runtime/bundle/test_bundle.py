@@ -392,7 +392,7 @@ def test_an_export_lists_all_its_files(bundle: Path) -> None:
         write_manifest(bundle, {**ROLES, "README.md": "licence"}, SHAPES, SETTINGS)
 
 
-def test_every_flipped_bit_is_found(bundle: Path) -> None:
+def test_promise_damaged_bundle_is_refused(bundle: Path) -> None:
     draw = random.Random(3)
     files = sorted(path for path in bundle.rglob("*") if path.is_file())
     verify(bundle)

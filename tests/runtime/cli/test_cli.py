@@ -82,7 +82,8 @@ def test_the_commands_are_the_ones_that_the_documentation_names() -> None:
 
 def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Path) -> None:
     said = json.loads(works("people", "import", tiny_bundle, history, "--json"))
-    assert said == {"people": 2, "new": 3, "known": 0, "named": 0, "enrolled": 0, "empty": 0, "bad": 0}
+    added = {"people": 2, "new": 3, "known": 0, "named": 0, "enrolled": 0}
+    assert said == {**added, "empty": 0, "bad": 0, "marks": 0, "hidden": 0}
     assert json.loads(works("people", "import", tiny_bundle, history, "--json"))["known"] == 3
     listed = json.loads(works("people", "list", tiny_bundle, "--json"))
     assert listed == [
@@ -304,9 +305,22 @@ def test_bundle_show_and_verify(tiny_bundle: Path) -> None:
     assert json.loads(works("bundle", "verify", tiny_bundle, "--json"))["whole"] is True
 
 
-def test_nothing_of_a_person_is_readable_by_others(ana: Path, home: Path) -> None:
-    for path in home.rglob("people*"):
-        assert os.stat(path).st_mode & 0o077 == 0
+def test_promise_files_are_the_owners_alone(tiny_bundle: Path, history: Path, home: Path, tmp_path: Path) -> None:
+    """All that bears names or texts: store, states of prompts, answers and what is beside them, whatever the umask."""
+    requests, answers = tmp_path / "requests.jsonl", tmp_path / "answers.jsonl"
+    rows = [{"id": "1", "person": "ana", "input": "Write."}, {"id": "2", "person": "no one", "input": "Write."}]
+    requests.write_text("\n".join(map(json.dumps, rows)))
+    before = os.umask(0)
+    try:
+        works("people", "import", tiny_bundle, history)
+        works("ask", tiny_bundle, "Write.", "--person", "ana", "--max-tokens", "2")
+        assert call("generate", tiny_bundle, requests, answers, "--max-tokens", "2").exit_code == 1
+    finally:
+        os.umask(before)
+    places = [home, *home.glob("people*"), *(home / "people.prefixes").rglob("*"), *tmp_path.glob("answers*")]
+    assert len([path for path in places if path.is_file()]) >= 5
+    for path in places:
+        assert os.stat(path).st_mode & 0o077 == 0, path
     with PeopleStore() as store:
         assert len(store.history("ana")) == 2
 

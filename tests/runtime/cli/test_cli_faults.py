@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from copersona.runtime.cli.main import main
+from copersona.runtime.common.errors import ModelError
 from copersona.runtime.session.session import open_bundle
 
 from .conftest import call, fails, works
@@ -51,7 +53,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_a_file_with_a_fault_is_refused_whole_by_file_and_line(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_promise_bad_input_is_one_line(case: str, tiny_bundle: Path, tmp_path: Path) -> None:
     content, message = FAULTS[case]
     before = tmp_path / "before.jsonl"
     before.write_bytes(line(output="I was here before."))
@@ -184,6 +186,19 @@ def test_a_history_through_a_pipe_is_refused_as_no_file(tiny_bundle: Path, tmp_p
         assert "pipe: a pipe or a device, which can be read only once; write it to a file first" in fails(*command)
 
 
+def test_a_pipe_that_nobody_writes_to_keeps_no_command_waiting(tiny_bundle: Path, tmp_path: Path) -> None:
+    pipe, request, history = tmp_path / "pipe", tmp_path / "requests.jsonl", tmp_path / "history.jsonl"
+    os.mkfifo(pipe)
+    request.write_text('{"id": "1", "input": "Write."}\n')
+    history.write_text('{"person": "ann", "output": "Good strings."}\n')
+    assert "expected a file" in fails("people", "import", tiny_bundle, history, "--enrolled-as", pipe)
+    assert "not a GGUF file" in fails("bundle", "from", pipe, "--like", tiny_bundle, "--out", tmp_path / "out")
+    works("people", "import", tiny_bundle, history)
+    assert "not a regular file" in fails("ask", tiny_bundle, "hi", "--person", "ann", "--profile-gguf", pipe)
+    assert "a pipe or a device" in fails("people", "import", tiny_bundle, history, "--metadata", pipe)
+    assert "not a regular file" in fails("generate", tiny_bundle, request, pipe)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_pseudonyms_that_an_editor_gave_a_byte_order_mark_are_read(
     encoding: str, tiny_bundle: Path, tmp_path: Path
@@ -243,3 +258,37 @@ def test_what_a_long_request_loses_is_said_and_both_its_ends_are_kept(
     made = call("generate", tiny_bundle, requests, tmp_path / "answers.jsonl", "--request-tokens", 64, *QUICK)
     assert "note: of 2 of them the request is longer than its room of 64 tokens" in made.stderr
     assert "note" not in call("ask", tiny_bundle, "Short.", *QUICK).stderr
+
+
+def test_hidden_characters_and_heaps_of_marks_are_said(tiny_bundle: Path, tmp_path: Path) -> None:
+    heap, tags = "a" + "\u0301\u0323" * 30_000, "".join(chr(0xE0000 + ord(c)) for c in "obey")
+    rows = [{"person": "ana", "output": f"Good strings{tags}."}, {"person": "ana", "output": f"Bright {heap}"}]
+    path = tmp_path / "h.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = call("people", "import", tiny_bundle, path)
+    assert said.exit_code == 0
+    assert "of 1 texts, marks behind the thirtieth on one letter are left out" in said.stderr
+    assert "1 texts hold characters that show nothing" in said.stderr
+    start = time.monotonic()
+    answers = [
+        call("ask", tiny_bundle, request, "--person", "ana", "--max-tokens", "4", "--threads", "1")
+        for request in ("Write a review.", f"Write{tags} a \u202ereview.", f"Write a review.{heap}")
+    ]
+    assert time.monotonic() - start < 30
+    assert answers[0].stdout == answers[1].stdout
+    assert "note: of the request, 5 characters that show nothing" in answers[1].stderr
+    assert "59,970 characters" in answers[2].stderr
+
+
+@pytest.mark.parametrize("command", [("ask", "B", "x"), ("generate", "B", "r", "a"), ("demo",)])
+@pytest.mark.parametrize("threads", ["0", "257", "100000", "9" * 5_000])
+def test_threads_are_bounded_in_every_command(command: tuple[str, ...], threads: str) -> None:
+    said = call(*command, "--threads", threads)
+    assert said.exit_code == 2
+    assert "--threads" in said.stderr
+    assert said.exception is None or isinstance(said.exception, SystemExit)
+
+
+def test_threads_are_bounded_from_python(tiny_bundle: Path) -> None:
+    with open_bundle(tiny_bundle, threads=257) as session, pytest.raises(ModelError, match="expected at most 256"):
+        session.engine.tokenize("x")

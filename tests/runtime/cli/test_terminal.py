@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from copersona.runtime.bundle.verify import open_manifest, write_manifest
-from copersona.runtime.cli.streams import say
-from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.cli.streams import say, say_error, say_json, say_json_list
+from copersona.runtime.common.progress import note, track
+
+from .sequences import HIDDEN, NAME, NEW_LINE, OBEYED, SEQUENCES
 
 pty = pytest.importorskip("pty", reason="a terminal of our own needs a system with pseudo-terminals")
+termios = pytest.importorskip("termios")
 
-SEQUENCES = {
-    "window title": "\x1b]0;owned\x07",
-    "colour": "\x1b[31mred",
-    "clear": "\x1b[2J",
-    "clipboard": "\x1b]52;c;aGk=\x07",
-    "link": "\x1b]8;;http://x.invalid\x1b\\text\x1b]8;;\x1b\\",
-    "8-bit CSI": "\x9b31m",
-    "8-bit OSC": "\x9d0;owned\x9c",
-    "backspaces": "safe\x08\x08\x08\x08evil",
-    "carriage return": "safe\revil",
-    "bell": "\x07",
-    "right to left": "\u202egnp.exe",
-    "isolate": "\u2066hidden\u2069",
-    "zero width": "ad\u200bmin",
-    "tag characters": "a\U000e0041\U000e0042",
-    "line separator": "one\u2028two",
-    "delete": "a\x7fb",
-}
-OBEYED = {chr(c) for c in [*range(0x20), *range(0x7F, 0xA0)]} - set("\r\n\t")
-MOVED = set("\u202e\u2066\u2069\u200b\u2028\U000e0041\U000e0042")
+ALL = " ".join(text for text in SEQUENCES.values() if "\0" not in text) + " " + NEW_LINE
+RAW = os.fsdecode(b"\x9b31m\xe2\x80\xae")  # bytes of a file's name that are no text, and half of them are
+PERSON = f"zoe {NAME}"
+DRIVER = """
+import json, sys
+from copersona.runtime.cli import main
+from copersona.runtime.engine import engine
+
+said = sys.argv[1]
+real = engine.Engine.generate
+def generate(*arguments, **more):
+    for number, piece in enumerate(real(*arguments, **more)):
+        yield piece._replace(text=said if number == 0 else piece.text)
+engine.Engine.generate = generate
+for command in json.loads(sys.argv[2]):
+    try:
+        main.main(command, prog_name="copersona")
+    except SystemExit as error:
+        sys.stderr.flush()
+        print(f"<<{error.code}>>", flush=True)
+"""
+"""Runs commands one after the other, with a model that says what it is told to before anything else."""
 
 
-def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """All that a command writes to a terminal, standard error too."""
+def on_a_terminal(commands: Sequence[Sequence[str]], said: str, **environment: str) -> list[tuple[str, int]]:
+    """All that each command writes to a terminal, standard error too, and what it ends with."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "copersona.runtime", *arguments]
+    settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST  # so that each byte comes as it was written
+    termios.tcsetattr(theirs, termios.TCSANOW, settings)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**os.environ, **environment}
-    )
+        [sys.executable, "-c", DRIVER, said, json.dumps(commands)], stdin=subprocess.DEVNULL, stdout=theirs,
+        stderr=theirs, env={**os.environ, "PYTHONUTF8": "1", **environment},
+    )  # fmt: skip
     os.close(theirs)
     try:
-        return b"".join(_read(ours)).decode("utf-8", "surrogateescape")
+        whole = b"".join(_read(ours)).decode("utf-8")
     finally:
         os.close(ours)
         process.wait(60)
+    parts = re.split(r"<<(\d+)>>\n", whole)
+    assert parts[-1] == "", parts[-1]
+    return [(text, int(code)) for text, code in zip(parts[:-1:2], parts[1::2], strict=True)]
 
 
 def _read(descriptor: int) -> Iterator[bytes]:
@@ -65,61 +79,166 @@ def _read(descriptor: int) -> Iterator[bytes]:
 
 
 def check(shown: str, *wanted: str) -> None:
-    """Nothing of it would be obeyed, and it is the output that was meant."""
+    """Nothing of it would be obeyed or is there unseen, no line is made up, and it is the output that was meant."""
     assert not OBEYED & set(shown), shown
-    assert not MOVED & set(shown), shown
+    assert not HIDDEN & set(shown), shown
+    assert not [line for line in shown.splitlines() if line.startswith(NEW_LINE.partition("\n")[2])], shown
     for text in wanted:
         assert text in shown, shown
 
 
 @pytest.fixture
-def hostile(tiny_bundle: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A bundle whose facets, and a home whose person and texts, hold every sequence."""
-    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+def hostile(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle whose facets, peers and settings hold every sequence, in a folder whose name holds some."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / f"bundle {NAME}"))
     facets = json.loads((bundle / "facets.json").read_text(encoding="utf-8"))
     for facet in facets["facets"]:
-        facet["definition"] = "said: " + " ".join(SEQUENCES.values())
+        facet["definition"] = f"said: {ALL}"
     (bundle / "facets.json").write_text(json.dumps(facets), encoding="utf-8")
+    with closing(sqlite3.connect(bundle / "graph.sqlite")) as graph, graph:
+        graph.create_function("spoilt", 1, lambda raw: json.dumps([
+            {**facet, "summary": f"peers say {ALL}"} for facet in json.loads(raw)
+        ]))  # fmt: skip
+        graph.execute("UPDATE peers SET pseudonym = ? || row, profile = spoilt(profile)", (f"peer {NAME}",))
     manifest = open_manifest(bundle)
     (bundle / "manifest.json").unlink()
     roles = {row.path: row.role for row in manifest.files}
-    settings = {**manifest.settings, "base": "base " + SEQUENCES["window title"]}
+    settings = {**manifest.settings, "base": f"base {ALL}", "encoder": f"encoder {ALL}"}
     write_manifest(bundle, roles, manifest.shapes, settings)
-    with PeopleStore(tmp_path / "home" / "people.sqlite") as store:
-        texts = [f"Good guitar strings, {text} I play them every day." for text in SEQUENCES.values()]
-        store.add(Interaction("ann", text, time=float(i)) for i, text in enumerate(texts))
-    return bundle, tmp_path / "home"
+    return bundle
 
 
-@pytest.mark.parametrize(
-    ("arguments", "wanted"),
-    [
-        (("bundle", "show", "BUNDLE"), ("said: ", "\u241b]0;owned\u2407")),
-        (("bundle", "verify", "BUNDLE"), ("whole",)),
-        (("people", "show", "BUNDLE", "ann"), ("ann: ",)),
-        (("people", "list"), ("ann",)),
-        (("people", "show", "BUNDLE", "no\x1b]0;owned\x07body"), ("error: ",)),
-        (("doctor", "BUNDLE"), ("ok",)),
-        (("ask", "BUNDLE", "Write a review.", "--person", "ann", "--receipt", "--max-tokens", "8"), ("person",)),
-        (("bundle", "verify", "/nowhere/\x1b[2J\u202ename"), ("error: ", "\u241b[2J")),
-    ],
-    ids=lambda value: value[0] + " " + value[1][:12] if isinstance(value, tuple) and len(value) > 1 else "",
-)
-def test_no_command_has_the_terminal_obey(
-    hostile: tuple[Path, Path], arguments: tuple[str, ...], wanted: tuple[str, ...]
-) -> None:
-    bundle, home = hostile
-    asked = [str(bundle) if one == "BUNDLE" else one for one in arguments]
-    check(on_a_terminal(*asked, COPERSONA_HOME=str(home)), *wanted)
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A person who wrote all of it, in every field; the second line is none."""
+    row = {"person": PERSON, "input": f"asked: {ALL}", "title": f"titled: {ALL}", "item": f"item {ALL}"}
+    lines = [json.dumps({**row, "output": f"Good guitar strings, {ALL} I play them every day.", "time": 0.0})]
+    lines += [json.dumps({**row, "output": f"{text} They last, I love them.", "time": float(n)})
+              for n, text in enumerate(SEQUENCES.values(), 1)]  # fmt: skip
+    path = tmp_path / f"texts {NAME}.jsonl"
+    path.write_text("\n".join([lines[0], json.dumps({"person": ALL, "output": "x", ALL: 1}), *lines[1:]]))
+    return path
+
+
+def test_promise_terminal_obeys_nothing(hostile: Path, texts: Path, tmp_path: Path) -> None:
+    """Every command that shows a word of people, models or files, once, each word with every sequence in it."""
+    bundle, home, out, none = str(hostile), tmp_path / "home", tmp_path / f"out {NAME}", f"/nowhere/{ALL}{RAW}"
+    requests = tmp_path / "requests.jsonl"
+    asked = [{"id": f"id {NAME}", "person": PERSON, "input": f"Write. {ALL}"}, {"id": "2", "person": ALL, "input": "x"}]
+    requests.write_text("\n".join(map(json.dumps, asked)))
+    quick = ["--max-tokens", "4", "--threads", "1"]
+    review = f"Write a review. {ALL}"
+    rows: list[tuple[tuple[str, ...], int, str]] = [
+        (("people", "import", bundle, str(texts)), 1, "error: "),
+        (("people", "import", bundle, str(texts), "--skip-bad"), 0, "skipped: "),
+        (("people", "import", bundle, str(texts), "--skip-bad", "--json"), 0, '"people": '),
+        (("people", "import", bundle, str(texts), "--format", ALL), 1, "error: "),
+        (("people", "import", bundle, str(texts), "--enrolled-as", none), 1, "error: "),
+        (("people", "list"), 0, "zoe "),
+        (("people", "list", "--json"), 0, '"zoe '),
+        (("people", "show", bundle, PERSON), 0, "profiled by"),
+        (("people", "show", bundle, PERSON, "--json"), 0, '"quotes": '),
+        (("people", "show", bundle, f"no{ALL}{RAW}"), 1, "error: "),
+        (("bundle", "show", bundle), 0, "said: \u241b[38;5;213mred"),
+        (("bundle", "show", bundle, "--json"), 0, "said: \\u001b[38;5;213mred"),
+        (("bundle", "verify", bundle), 0, "whole"),
+        (("bundle", "verify", none), 1, "error: /nowhere/\u241b[38;5;213mred"),
+        (("bundle", "from", none, "--like", bundle, "--out", str(out)), 1, "error: "),
+        (("bundle", "from", str(hostile / "model.gguf"), "--like", bundle, "--out", str(out)), 0, "nothing trained"),
+        (("bundle", "assemble", none), 1, "error: "),
+        (("bundle", "assemble", bundle, "--base", none), 1, "error: "),
+        (("doctor", bundle), 0, "whole"),
+        (("doctor", none, "--json"), 1, "/nowhere/\\u001b"),
+        (("ask", bundle, review, "--person", PERSON, "--receipt", *quick), 0, "The model says: \u241b"),
+        (("ask", bundle, review, "--person", PERSON, "--json", *quick), 0, "The model says: \\u001b"),
+        (("ask", bundle, review, "--person", ALL), 1, "error: "),
+        (("ask", bundle, "x", "--profile-endpoint", f"http://{ALL}/v1", "--profile-model", ALL), 1, "error: "),
+        (("ask", bundle, "x", "--profile-gguf", none), 1, "error: "),
+        (("generate", bundle, str(requests), f"{out}.jsonl", *quick), 1, "why"),
+        (("generate", bundle, str(requests), f"{out}.jsonl", *quick), 1, "error: "),
+        (("generate", bundle, none, f"{out}.jsonl"), 1, "error: "),
+        (("generate", bundle, str(requests), f"{none}.jsonl"), 1, "error: "),
+        (("demo", "--bundle", bundle, "--once", "--request", review, "--person", "Bex", *quick), 0, "The model says: "),
+        (("demo", "--bundle", bundle, "--once", "--person", ALL), 1, "error: "),
+        (("demo", "--bundle", none), 1, "error: "),
+        (("people", "forget", ALL), 1, "error: "),
+        (("people", "forget", PERSON), 0, "forgotten"),
+        (("export", "prepare", str(texts), "--out", f"{out}.kept"), 1, "error: "),
+        (("export", "prepare", none, "--out", "x"), 2, "does not exist"),
+        (("export", "invent", f"{out}.invented", "--people", "3"), 0, "people 3"),
+        (("export", "invent", none), 1, "error: "),
+        (("export", "unpack", none, "--out", "x"), 1, "error: "),
+        ((ALL,), 2, "No such command"),
+        ((f"--{ALL}",), 2, "No such option"),
+        (("ask", bundle, "x", "--threads", ALL), 2, "Invalid value"),
+        (("ask", bundle, "x", ALL), 2, "unexpected extra argument"),
+    ]  # fmt: skip
+    said = f"The model says: {ALL} "
+    done = on_a_terminal([command for command, *_ in rows], said, COPERSONA_HOME=str(home), TERM="dumb")
+    for (command, code, wanted), (shown, found) in zip(rows, done, strict=True):
+        assert found == code, (command[:2], shown)
+        lines = command[0] in ("ask", "demo") and code == 0  # an answer may have lines of its own
+        check(shown.replace("\nerror: all is lost", "") if lines else shown, wanted)
+
+
+OWN = re.compile(r"\x1b\[(?:[0-9;]*m|2K|1A|\?25[lh])|\r")
+"""What rich itself writes on a terminal: colours, and going back over lines of its own."""
+
+
+def test_the_demo_in_panels_has_the_terminal_obey_its_own_codes_alone(hostile: Path, tmp_path: Path) -> None:
+    asked = ["demo", "--bundle", str(hostile), "--once", "--request", f"Write. {ALL}", "--person", "Bex",
+             "--max-tokens", "4", "--threads", "1"]  # fmt: skip
+    home = str(tmp_path / "home")
+    [(shown, code)] = on_a_terminal([asked], f"The model says: {ALL} ", COPERSONA_HOME=home, TERM="xterm-256color")
+    assert code == 0
+    assert "\x1b[38;5;213m" not in shown
+    assert OWN.search(shown)
+    check(OWN.sub("", shown).replace("error: all is lost", ""), "The model says", "\u241b")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_name_in_a_bar_of_progress_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a person whose many texts are encoded."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert list(track(range(3), f"{NAME}{SEQUENCES['window title']}{NEW_LINE}: encoding texts")) == [0, 1, 2]
+    note(f"a note of {ALL}")
+    check(OWN.sub("", terminal.getvalue()), "a note of", "\u241b")
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_every_sequence_is_shown_on_a_terminal_and_left_alone_in_a_pipe(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = SEQUENCES[name]
+    text = f"a {SEQUENCES[name]} b"
     say(text)
-    assert capsys.readouterr().out == f"{text}\n"
+    say_json({name: text})
+    plain, body = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert plain == text
+    assert json.loads(body) == {name: text}
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    say_json({name: text})
+    shown = capsys.readouterr().out
+    check(shown)
+    assert json.loads(shown) == {name: text}
+    say_json_list({name: text} for _ in range(2))
+    shown = capsys.readouterr().out
+    check(shown)
+    assert json.loads(shown) == [{name: text}] * 2
     say(text)
     check(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_error_is_one_line_whatever_stands_in_it(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    say_error(f"{NEW_LINE}: no such file")
+    assert capsys.readouterr().err == "error: end\u240aerror: all is lost: no such file\n"

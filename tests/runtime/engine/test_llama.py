@@ -26,7 +26,7 @@ def test_threads_are_the_cores_that_this_process_may_use(monkeypatch: pytest.Mon
 def test_the_owner_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COPERSONA_THREADS", "3")
     assert llama.default_threads() == 3
-    for wrong in ("0", "-1", "two", "1.5"):
+    for wrong in ("0", "-1", "two", "1.5", "257", "9" * 5_000):
         monkeypatch.setenv("COPERSONA_THREADS", wrong)
-        with pytest.raises(ModelError, match="COPERSONA_THREADS"):
+        with pytest.raises(ModelError, match=r"COPERSONA_THREADS is .* from 1 to 256"):
             llama.default_threads()

@@ -23,6 +23,24 @@ quick = settings(
 )
 
 
+def layer(number: int) -> dict[str, Any]:
+    """Width 8, four heads of 2, two of keys and values, 16 inside."""
+    shapes = {
+        "attn_norm.weight": (8,), "attn_q.weight": (8, 8), "attn_k.weight": (4, 8), "attn_v.weight": (4, 8),
+        "attn_output.weight": (8, 8), "attn_q.bias": (8,), "attn_k.bias": (4,), "attn_v.bias": (4,),
+        "ffn_norm.weight": (8,), "ffn_gate.weight": (16, 8), "ffn_up.weight": (16, 8), "ffn_down.weight": (8, 16),
+    }  # fmt: skip
+    return {f"blk.{number}.{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+TENSORS = {
+    "token_embd.weight": np.zeros((3, 8), np.float32), "output_norm.weight": np.zeros(8, np.float32),
+    **layer(0), **layer(1),
+}  # fmt: skip
+SIZE = sum(array.size for array in TENSORS.values())
+PLACE = sum(-(-array.nbytes // 32) * 32 for array in TENSORS.values())  # where a further tensor begins
+
+
 def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: None, **tensors: Any) -> Path:
     """A small good GGUF with its keys changed by `change` and more `tensors`; a key set to None is left out."""
     keys: dict[str, Any] = {
@@ -43,8 +61,9 @@ def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: 
             writer.add_string(key, value)
         elif value is not None:
             writer.add_array(key, value)
-    for name, array in {"token_embd.weight": np.zeros((3, 8), np.float32), **tensors}.items():
-        writer.add_tensor(name, array)
+    for name, array in {**TENSORS, **tensors}.items():
+        if array is not None:
+            writer.add_tensor(name, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -54,7 +73,7 @@ def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: 
 
 def test_facts_of_a_good_file(tmp_path: Path) -> None:
     path = write(tmp_path / "good.gguf", lambda keys: keys.update({"tokenizer.chat_template": "{{ messages }}"}))
-    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}", None, 2, "", 24)
+    assert check_gguf(path) == GgufFacts("qwen2", 8, 2, 4, 2, 3, 64, "Q8_0", "{{ messages }}", None, 2, "", SIZE)
 
 
 @pytest.mark.export
@@ -129,6 +148,30 @@ def test_bad_tensors_are_refused(tmp_path: Path, tensor: Any, message: str) -> N
         check_gguf(write(tmp_path / "bad.gguf", more=tensor))
 
 
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"blk.0.attn_norm.weight": np.ones(8, np.float16)}, "'blk.0.attn_norm.weight' has one row of the type F16"),
+        ({"blk.1.attn_q.bias": np.ones(8, np.float16)}, "one row of the type F16, expected F32"),
+        ({"blk.0.attn_q.scale": np.ones(1, np.float32)}, "'blk.0.attn_q.scale' is none of a qwen2 model"),
+        ({"output.bias": np.ones(3, np.float32)}, "'output.bias' is none of a qwen2 model"),
+        ({"rope_freqs.weight": np.ones(1, np.float32)}, "'rope_freqs.weight' is none of"),
+        ({"blk.2.attn_norm.weight": np.ones(8, np.float32)}, "'blk.2.attn_norm.weight' is none of"),
+        ({"blk.0.ffn_up.weight": np.ones((16, 4), np.float32)}, r"is \[4, 16\], expected \[8, 16\]"),
+        ({"token_embd.weight": np.ones((4, 8), np.float32)}, r"is \[8, 4\], expected \[8, 3\]"),
+        ({"blk.1.attn_v.weight": None}, "1 tensors are missing: blk.1.attn_v.weight"),
+    ],
+)
+def test_tensors_of_no_such_model_are_refused(tmp_path: Path, tensors: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_gguf(write(tmp_path / "bad.gguf", **tensors))
+
+
+def test_an_output_matrix_may_be_there_or_not(tmp_path: Path) -> None:
+    untied = {"output.weight": np.zeros((3, 8), np.float32)}
+    assert check_gguf(write(tmp_path / "untied.gguf", **untied)).parameters == SIZE + 24
+
+
 def edited(path: Path, old: bytes, new: bytes) -> Path:
     data = path.read_bytes()
     assert data.count(old) == 1
@@ -140,15 +183,15 @@ def test_bad_places_are_refused(tmp_path: Path) -> None:
     def good() -> Path:
         return write(tmp_path / "places.gguf", second=np.zeros(8, np.float32))
 
-    entry = b"second" + struct.pack("<IQIQ", 1, 8, 0, 96)
-    with pytest.raises(ModelError, match="begins at 97, expected 96"):
-        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 8, 0, 97)))
+    entry = b"second" + struct.pack("<IQIQ", 1, 8, 0, PLACE)
+    with pytest.raises(ModelError, match=f"begins at {PLACE + 1}, expected {PLACE}"):
+        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 8, 0, PLACE + 1)))
     with pytest.raises(ModelError, match="5 dimensions"):
-        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 5, 8, 0, 96)))
+        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 5, 8, 0, PLACE)))
     with pytest.raises(ModelError, match="blocks of 32"):
-        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 8, 8, 96)))
+        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 8, 8, PLACE)))
     with pytest.raises(ModelError, match="expected 1 to 1099511627776"):
-        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 2**63, 0, 96)))
+        check_gguf(edited(good(), entry, b"second" + struct.pack("<IQIQ", 1, 2**63, 0, PLACE)))
     path = good()
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match="cut, or added to"):
@@ -214,7 +257,7 @@ def test_random_bytes(tmp_path: Path, data: bytes) -> None:
 
 @quick
 @given(data=st.data())
-def test_flipped_bits_and_cut_ends(tmp_path: Path, data: st.DataObject) -> None:
+def test_promise_bad_model_is_refused_before_it_is_loaded(tmp_path: Path, data: st.DataObject) -> None:
     changed = bytearray(small_file(tmp_path))
     for at in data.draw(st.lists(st.integers(0, len(changed) - 1), max_size=3)):
         changed[at] = data.draw(st.integers(0, 255))

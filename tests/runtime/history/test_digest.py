@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from copersona.runtime.common.hidden import hides
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import Interaction, clean_text, order_history
 
@@ -67,25 +68,33 @@ def test_of_equal_ones_the_item_words_are_kept_wherever_they_are() -> None:
         assert kept.words == ("Pet Sounds",)
 
 
+def slowly_cleaned(text: str) -> str:
+    """With what is hidden, as digests have it, and `clean_text` where nothing is."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+
+
 @given(st.text())
 def test_cleaning_is_what_it_was_and_done_once(text: str) -> None:
-    slow = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    slow = "".join(c for c in slow if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
-    assert clean_text(text) == slow
+    if not hides(text):
+        assert clean_text(text) == slowly_cleaned(text)
     assert clean_text(clean_text(text)) == clean_text(text)
 
 
-def test_of_all_characters_those_go_that_unicode_calls_controls_or_halves() -> None:
+def test_of_all_characters_those_go_that_unicode_calls_controls_or_halves_and_what_is_hidden() -> None:
     gone = {c for c in map(chr, range(sys.maxunicode + 1)) if clean_text(f"a{c}b") == "ab"}
-    assert gone == {
+    assert {c for c in gone if not hides(f"a{c}b")} == {
         c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r"
     }
 
 
-@given(st.text(), st.none() | st.text(), st.none() | st.floats(allow_nan=False))
+TEXTS = st.text() | st.text(st.sampled_from("ab \n\t\r\u00e9\u0301\u200e\u202e\ufeff\u00a0\U000e0041\x07"))
+
+
+@given(TEXTS, st.none() | TEXTS, st.none() | st.floats(allow_nan=False))
 def test_the_digest_is_what_stores_of_before_hold(output: str, title: str | None, rating: float | None) -> None:
     def form(text: str) -> str | None:
-        cleaned = clean_text(text.translate({0x00A0: " ", 0xFEFF: None, 0x200B: None}))
+        cleaned = slowly_cleaned(text.translate({0x00A0: " ", 0xFEFF: None, 0x200B: None}))
         while " \n" in cleaned or "\t\n" in cleaned:
             cleaned = cleaned.replace(" \n", "\n").replace("\t\n", "\n")
         return cleaned or None
@@ -101,3 +110,18 @@ def test_the_forms_that_were_counted_several_times(shared: Path) -> None:
     loaded = load_history(files).interactions
     assert len(loaded) == len(files)
     assert len(order_history(loaded)) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "digest"),
+    [
+        (Interaction("lena", "Der Zug war spa\u0308t.\r\nUnd schön. ", "Wie?", 1.6e9, "i 1", "Zug", 4.0),
+         "1cf9bdb98715c13b608629b4fcd9c17322d9a2af741d13ac032c869852fb12f0"),
+        (Interaction("דנה", "\u200fשָׁלוֹם \u202bעולם\u202c\u200e!", title="\u2067א\u2069"),
+         "f891d7993a00106b534c8ba152481dcc36865c0771e342c41240bd0ec75330fe"),
+        (Interaction("zoë", "Z̷̡̢̛̰̗̞͕̓̀̈́͊̄ḁ̴̡̛̛̫͇̟̌̈́͌l̶ 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ❤️"),
+         "b6b26c3ae5f5a6b462c491283e3eb4dffaa2227abe6ca940ef15d21de271fbee"),
+    ],
+)  # fmt: skip
+def test_digests_of_stores_that_are_there_hold(one: Interaction, digest: str) -> None:
+    assert one.digest == digest

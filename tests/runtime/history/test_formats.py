@@ -273,7 +273,7 @@ def refused_or_read(path: Path, format: str, metadata: Path | None = None) -> tu
 
 @settings(deadline=None, max_examples=200)
 @given(rows=st.lists(records(), min_size=1, max_size=3), array=st.booleans())
-def test_any_json_is_interactions_or_a_named_error(
+def test_promise_any_history_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any], array: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")

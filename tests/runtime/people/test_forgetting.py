@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +24,10 @@ from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.prefix_files import KeptStates, PrefixFiles
 from copersona.runtime.people.store import Forgotten, PeopleStore
 
+from .kinds import connect, readable, script
+
+pytestmark = pytest.mark.usefixtures("kind")
+
 KEY, OTHER = "a" * 64, "b" * 64
 MANY = 1 << 30
 SECRET = b"a document of someone's, not copersona's\n" * 50
@@ -43,7 +47,7 @@ def state() -> State:
 def folder_of(files: PrefixFiles, person: str) -> Path:
     """Where the states of a person are; one is written."""
     files.write(person, KEY, state(), MANY)
-    return files.folder / hashlib.sha256(person.encode()).hexdigest()[:32]
+    return files.folder / files._form.folder(person)
 
 
 def documents(folder: Path) -> Path:
@@ -142,7 +146,7 @@ def test_a_hard_link_that_is_read_or_dropped_keeps_its_bytes(store: PeopleStore,
     assert letter.read_bytes() == SECRET
 
 
-def test_foreign_files_are_left_and_named(store: PeopleStore) -> None:
+def test_promise_forgetting_touches_nothing_foreign(store: PeopleStore) -> None:
     files = store.prefixes
     ann = folder_of(files, "ann")
     bob = folder_of(files, "bob")
@@ -291,21 +295,21 @@ def filled(path: Path) -> None:
 
 def traces(path: Path) -> int:
     """How often the forgotten are found in any file of the folder."""
-    contents = [file.read_bytes() for file in path.parent.rglob("*") if file.is_file()]
+    contents = [readable(file) for file in path.parent.rglob("*") if file.is_file()]
     return sum(content.count(trace) for content in contents for trace in (b"canary", b"mallory"))
 
 
 def pending(path: Path) -> int:
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(connect(path)) as db:
         return int(db.execute("SELECT count(*) FROM pending").fetchone()[0])
 
 
 def killed_at(path: Path, statement: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(path), statement], check=False)
+    ended = subprocess.run([sys.executable, "-c", script(KILLED), str(path), statement], check=False)
     assert ended.returncode == -signal.SIGKILL
 
 
-def test_a_kill_before_the_rewrite_leaves_nothing_after_the_next_opening(tmp_path: Path) -> None:
+def test_promise_forgetting_outlives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "home" / "people.sqlite"
     filled(path)
     killed_at(path, "VACUUM")
@@ -344,7 +348,7 @@ def test_what_another_process_wrote_of_the_person_is_swept_at_the_next_opening(s
 
 
 def test_a_rewrite_that_another_process_is_in_the_way_of_is_made_up_for(store: PeopleStore) -> None:
-    other = sqlite3.connect(store.path, isolation_level=None)
+    other = connect(store.path)
     with store._transaction():
         store._db.execute("INSERT INTO pending DEFAULT VALUES")
     try:
@@ -363,7 +367,7 @@ def test_a_mark_that_is_set_during_a_rewrite_stays(store: PeopleStore, monkeypat
     whole = PeopleStore.compact
 
     def meanwhile(self: PeopleStore) -> bool:
-        with sqlite3.connect(store.path) as other:
+        with contextlib.closing(connect(store.path)) as other:
             other.execute("INSERT INTO pending DEFAULT VALUES")
         return whole(self)
 
@@ -385,10 +389,10 @@ main(["people", "forget", "mallory-secret", *sys.argv[2:]])
 def test_on_a_full_disk_it_says_that_the_person_is_gone_and_what_is_pending(tmp_path: Path) -> None:
     path = tmp_path / "home" / "people.sqlite"
     with PeopleStore(path) as store:
-        store.add(Interaction("ann", f"keep-{n} " * 100) for n in range(400))
         store.add([Interaction("mallory-secret", "canary")])
+        store.add(Interaction("ann", f"keep-{n} " * 100) for n in range(400))
     environment = {**os.environ, "COPERSONA_HOME": str(path.parent)}
-    call = [sys.executable, "-c", FULL, str(path.stat().st_size)]
+    call = [sys.executable, "-c", script(FULL), str(path.stat().st_size - 2 * 8192)]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "mallory-secret: 1 interactions forgotten\n"
@@ -433,7 +437,7 @@ def test_files_that_were_written_for_the_owner_are_named_while_they_are_there(
     assert store.forget("ann").outputs == (one, odd)
     assert store.forget("bob") == Forgotten(1, True, outputs=(one,))
     assert one.read_text() == "answers"
-    assert str(one).encode() not in store.path.read_bytes()
+    assert str(one).encode() not in readable(store.path)
 
 
 def test_the_command_names_what_it_left(store: PeopleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

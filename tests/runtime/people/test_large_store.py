@@ -20,6 +20,10 @@ from copersona.runtime.people.listing import Listed
 from copersona.runtime.people.store import Added, PeopleStore
 from copersona.runtime.people.tables import DIGESTS, HISTORY, LISTED
 
+from .kinds import script
+
+pytestmark = pytest.mark.usefixtures("kind")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PeopleStore]:
@@ -112,7 +116,7 @@ with PeopleStore(sys.argv[1]) as store:
 def test_a_kill_amid_a_stream_leaves_what_was_there_and_no_part_of_it(store: PeopleStore) -> None:
     store.add(Interaction("ann", f"kept {n}", time=float(n)) for n in range(50))
     store.close()
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(store.path)], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", script(KILLED), str(store.path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline()
     os.kill(process.pid, signal.SIGKILL)

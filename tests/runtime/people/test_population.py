@@ -192,9 +192,7 @@ def test_siblings_are_two_bundles_of_one_population(tiny_bundle: Path, sibling: 
     assert one.population_id == other.population_id
 
 
-def test_nobody_becomes_their_own_neighbour_by_switching_bundles(
-    tiny_bundle: Path, sibling: Path, store: PeopleStore
-) -> None:
+def test_promise_nobody_is_their_own_neighbour(tiny_bundle: Path, sibling: Path, store: PeopleStore) -> None:
     with open_bundle(tiny_bundle, threads=1) as session, open_bundle(sibling, threads=1) as switched:
         twin = int(session.person(store, "ana").persona.placement.shared.index[0, 0])
         assert twin in near(switched.person(store, "ana"))  # were they not enrolled

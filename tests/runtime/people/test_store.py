@@ -29,6 +29,10 @@ from copersona.runtime.people.store import Added, Forgotten, PeopleStore, store_
 from copersona.runtime.people.tables import INSERT, MIGRATIONS, SCHEMA_VERSION
 from copersona.runtime.people.tables import row as values
 
+from .kinds import connect, readable, script
+
+pytestmark = pytest.mark.usefixtures("kind")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PeopleStore]:
@@ -118,12 +122,12 @@ def test_what_a_model_said_of_a_person_is_kept_and_forgotten_with_them(store: Pe
         store.replies("zoe").put("k", reply)
     store.forget("ann")
     assert store.replies("ann").get("k") is None
-    assert b"zorbia" not in store.path.read_bytes()
+    assert b"zorbia" not in readable(store.path)
 
 
 def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
-    db = sqlite3.connect(path, isolation_level=None)
+    db = connect(path)
     MIGRATIONS[0](Database(db))
     db.execute("PRAGMA user_version=1")
     db.execute("INSERT INTO people (name) VALUES ('ann')")
@@ -184,7 +188,7 @@ def test_an_import_that_fails_midway_adds_nothing(store: PeopleStore, tmp_path: 
     assert store.people() == []
 
 
-def test_forgotten_means_gone(store: PeopleStore) -> None:
+def test_promise_forgotten_is_gone(store: PeopleStore) -> None:
     secrets = [f"canary-{n:05d}-" + "blue heron " * (n % 90) for n in range(120)]
     others = [f"keep-{n:05d}-" + "grey goose " * (n % 70) for n in range(120)]
     for n, (secret, other) in enumerate(zip(secrets, others, strict=True)):
@@ -193,10 +197,10 @@ def test_forgotten_means_gone(store: PeopleStore) -> None:
         )
         store.add([mine, replace(mine, person="ann", output=other, input=None, item=None, title=None, words=())])
     store.enrol("bundle-1", {"mallory-secret": "canary-peer", "ann": "p2"})
-    assert b"canary" in store.path.read_bytes()
+    assert b"canary" in readable(store.path)
     assert store.forget("mallory-secret") == Forgotten(interactions=120, compacted=True)
     for file in store.path.parent.iterdir():
-        content = file.read_bytes()
+        content = readable(file)
         for trace in (b"canary", b"heron", b"mallory"):
             assert trace not in content
     assert len(store.history("ann")) == 120
@@ -209,7 +213,7 @@ def test_forgotten_means_gone(store: PeopleStore) -> None:
 
 def test_forgetting_while_another_process_reads_says_so(store: PeopleStore) -> None:
     store.add(said("ann", "a canary") + said("bob", "x" * 5000))
-    other = sqlite3.connect(store.path, isolation_level=None)
+    other = connect(store.path)
     try:
         other.execute("BEGIN")
         other.execute("SELECT * FROM people").fetchone()
@@ -277,7 +281,7 @@ def other_database(path: Path) -> None:
 
 def newer_store(path: Path) -> None:
     PeopleStore(path).close()
-    db = sqlite3.connect(path)
+    db = connect(path)
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     db.close()
 
@@ -352,13 +356,13 @@ for n in range(first, first + 100_000):
 """
 
 
-def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_promise_kill_loses_nothing_kept(tmp_path: Path) -> None:
     path, draw = tmp_path / "people.sqlite", random.Random(7)
     kept: set[int] = set()
     for kill in range(10):
         first = kill * 1_000_000 + 1
         with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script(WRITER), str(path), str(first)], stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
             if kill % 2:  # the others are killed while they start, the first while it makes the file

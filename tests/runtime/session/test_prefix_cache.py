@@ -11,7 +11,8 @@ import pytest
 
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.people.prefix_files import HEAD, KeptStates, PrefixFiles
+from copersona.runtime.people.prefix_files import KeptStates, PrefixFiles
+from copersona.runtime.people.state_form import PlainForm
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.prefix_cache import PersonShelf, PrefixMemory
 
@@ -27,9 +28,16 @@ def state(size: int = 5_000, seed: int = 0) -> State:
     return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> PeopleStore:
-    store = PeopleStore(tmp_path / "people.sqlite")
+HEAD = PlainForm.extra
+
+
+@pytest.fixture(params=["plain", "sealed"])
+def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PeopleStore:
+    if request.param == "sealed":
+        pytest.importorskip("sqlcipher3")
+        pytest.importorskip("cryptography")
+        monkeypatch.setattr("copersona.runtime.people.sealed.COST", 10)
+    store = PeopleStore(tmp_path / "people.sqlite", passphrase="correct horse" if request.param == "sealed" else None)
     store.add([Interaction("ann", "one"), Interaction("bob", "two")])
     return store
 
@@ -51,7 +59,7 @@ def test_a_state_comes_back(files: PrefixFiles) -> None:
     np.testing.assert_array_equal(got, state())
     assert files.read("ann", OTHER) is None
     assert files.read("bob", KEY) is None
-    assert files.kept("ann") == KeptStates(1, HEAD + 5_000)
+    assert files.kept("ann") == KeptStates(1, files._form.extra + 5_000)
     assert files.kept("bob") == KeptStates(0, 0)
 
 
@@ -95,18 +103,19 @@ def test_a_file_under_another_name_and_a_link_are_never_given_out(files: PrefixF
     path.symlink_to(tmp_path / "elsewhere")
     assert files.read("ann", KEY) is None
     files.forget("ann")
-    assert (tmp_path / "elsewhere").stat().st_size == HEAD + 5_000
+    assert (tmp_path / "elsewhere").stat().st_size == files._form.extra + 5_000
 
 
 def test_the_least_recently_used_file_goes_first(files: PrefixFiles) -> None:
-    limit = 3 * (HEAD + 1_000)
+    limit = 3 * (files._form.extra + 1_000)
     for n in range(3):
         files.write("ann" if n % 2 else "bob", key(n), state(1_000, n), limit)
-    for n, path in enumerate(sorted(found(files), key=lambda path: path.name)):
-        os.utime(path, (n, n))
+    names = [files._form.file(key(n)) for n in range(4)]
+    for path in found(files):
+        os.utime(path, (names.index(path.stem), names.index(path.stem)))
     assert files.read("bob", key(0)) is not None  # the oldest, used just now
     files.write("ann", key(3), state(1_000), limit)
-    assert sorted(path.stem for path in found(files)) == [key(n) for n in (0, 2, 3)]
+    assert {path.stem for path in found(files)} == {names[n] for n in (0, 2, 3)}
     files.write("ann", key(4), state(limit), limit)  # larger than all that is allowed
     assert len(found(files)) == 3
 

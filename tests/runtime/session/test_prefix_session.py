@@ -104,7 +104,7 @@ def test_disk_is_used_only_where_it_is_allowed(tiny_bundle: Path, store: PeopleS
     assert {path: path.stat().st_mtime_ns for path in tiny_bundle.rglob("*")} == before  # nothing in the bundle
 
 
-def test_forgotten_means_that_no_byte_of_it_is_left(tiny_bundle: Path, store: PeopleStore) -> None:
+def test_promise_forgotten_states_are_gone(tiny_bundle: Path, store: PeopleStore) -> None:
     ask(tiny_bundle, store, "Hi?")
     piece = states(store)[0].read_bytes()[2_000:2_064]
     store.forget("ana")
