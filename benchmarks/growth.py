@@ -182,9 +182,10 @@ def lay_out(count: int, _: Path) -> Work:
     return lambda: layout.prompt("Write a review.", recent=recent(history, 4), places=0)
 
 
-def key(count: int, _: Path) -> Work:
-    history = texts(count)
-    return lambda: persona_key("bundle", "", 3, None, history)
+def key(count: int, home: Path) -> Work:
+    store = PeopleStore(home / "people.sqlite")
+    store.add(texts(count))
+    return lambda: persona_key("bundle", "", 3, None, store.written("p"))
 
 
 PATHS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,3 +125,13 @@ def test_a_change_of_answers_or_of_time_is_told(
     assert ("answers of the demo: the same" in capsys.readouterr().out) is same
     assert not against.against(Version("one", 11.0), Version("one", 10.0), asked)
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_a_large_store_is_measured_step_by_step(tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script = [sys.executable, BENCHMARKS / "large.py", "30", "--people", "3", "--bundle", tiny_bundle, "--no-again"]
+    subprocess.run(script, check=True)
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("30 texts of 3 people")
+    steps = [line for line in lines if line.endswith(" MB") and " s " in line]
+    assert len(steps) == 7
+    assert all(float(line.split()[-2]) > 1 for line in steps)  # megabytes that were resident

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -134,15 +134,14 @@ class Bundle(Closing):
             check_room(settings, self.manifest.shapes.soft_tokens, self.context_length)
         return settings
 
-    def attach_items(
-        self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
-    ) -> list[Interaction]:
-        """Item words for interactions without an input of their own; an enrolled author's own review is taken out."""
-        done = []
-        for one in interactions:
-            words = one.words
-            if one.input is None and not words and one.item is not None:
-                own = one.output if one.person in enrolled else None
-                words = pick_words(self.graph.item_words(one.item), own)
-            done.append(replace(one, words=words))
-        return done
+    def attach_items(self, interactions: Iterable[Interaction], *, enrolled: Container[str] = ()) -> list[Interaction]:
+        """`name_item` of each."""
+        return [self.name_item(one, enrolled=enrolled) for one in interactions]
+
+    def name_item(self, one: Interaction, *, enrolled: Container[str] = ()) -> Interaction:
+        """The interaction with words for its item, if it has none and no input of its own; of one by someone who is
+        `enrolled`, that very review is taken out."""
+        if one.input is not None or one.words or one.item is None:
+            return one
+        own = one.output if one.person in enrolled else None
+        return replace(one, words=pick_words(self.graph.item_words(one.item), own))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -20,7 +21,6 @@ from copersona.runtime.common.terminal import in_line, printable
 from copersona.runtime.common.threads import MAX_THREADS
 
 if TYPE_CHECKING:
-    from copersona.runtime.history.interactions import History
     from copersona.runtime.people.known import Known
     from copersona.runtime.profile.model_profiler import ModelProfiler
     from copersona.runtime.session.session import Session
@@ -179,36 +179,32 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
 
 
-def say_unserved(session: Session, histories: Mapping[str, History]) -> None:
-    """One line on stderr where measured facets cannot speak to what people wrote, by name."""
+def say_unserved(session: Session, scripts: Mapping[str, str], languages: Mapping[str, str], among: str = "") -> None:
+    """A line on stderr each where measured facets cannot speak to the scripts, or to the languages, that people write
+    in, both by name; who is among the first is left out of the second, and `among` says who was asked for it."""
     from copersona.runtime.profile.served import script_name
 
-    found = {name: script for name, history in histories.items() if (script := session.unserved(history))}
-    if found:
-        names = [f"{name} ({script})" for name, script in list(found.items())[:NAMED]]
-        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    if scripts:
         measured = ", ".join(map(script_name, session.schema.scripts))
         say(
-            f"note: {', '.join([*names, *more])}: the facets of this bundle are measured in {measured}, so what is "
+            f"note: {_named(scripts)}: the facets of this bundle are measured in {measured}, so what is "
             "written in another script gives no facets by statistics; own texts are found and shown all the same",
             err=True,
         )
-    _say_foreign(session, {name: history for name, history in histories.items() if name not in found})
-
-
-def _say_foreign(session: Session, histories: Mapping[str, History]) -> None:
-    """The same for a language that neither facets nor encoder are made for."""
-    found = {name: code for name, history in histories.items() if (code := session.personas.foreign(history))}
-    if found:
-        names = [f"{name} ({code})" for name, code in list(found.items())[:NAMED]]
-        more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    if foreign := {name: code for name, code in languages.items() if name not in scripts}:
         served = ", ".join(session.bundle.languages)
         say(
-            f"note: {', '.join([*names, *more])}: the measured facets and the encoder of this bundle are made for "
+            f"note: {among}{_named(foreign)}: the measured facets and the encoder of this bundle are made for "
             f"{served}, so of another language lengths and punctuation are all that facets tell; own texts are found "
             "and shown all the same",
             err=True,
         )
+
+
+def _named(found: Mapping[str, str]) -> str:
+    names = [f"{name} ({what})" for name, what in islice(found.items(), NAMED)]
+    more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    return ", ".join([*names, *more])
 
 
 def known_person(session: Session, person: str) -> Known:
@@ -216,5 +212,6 @@ def known_person(session: Session, person: str) -> Known:
     with open_store() as store:
         known = session.person(store, person)
     if not known.persona.profile.by:
-        say_unserved(session, {person: known.history})
+        script, code = session.unserved(known.history), session.personas.foreign(known.history)
+        say_unserved(session, {person: script} if script else {}, {person: code} if code else {})
     return known

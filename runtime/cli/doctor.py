@@ -94,7 +94,7 @@ def _store() -> Finding:
             return Finding("people store", True, f"{path}, sealed; looked into with --passphrase-fd or --keyring")
         with open_store() as store:
             store.check()
-            return Finding("people store", True, f"{path}{', sealed' * sealed}, {len(store.people())} people")
+            return Finding("people store", True, f"{path}{', sealed' * sealed}, {store.count():,} people")
     except (CoPersonaError, OSError) as error:
         return Finding("people store", False, str(error))
 

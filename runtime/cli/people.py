@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +24,19 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.seal import people_seal, people_unseal
-from copersona.runtime.cli.streams import say, say_json
+from copersona.runtime.cli.streams import say, say_json, say_json_list
 from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
-    from copersona.runtime.history.importers import Loaded
+    from copersona.runtime.history.reading import Reading
     from copersona.runtime.people.known import Known
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.profile.foreign import ForeignTally
+    from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import Session
+
+SAID_BAD = 1000  # bad records that are named
+SHOWN = 50  # people of a list on a terminal
 
 
 @click.group()
@@ -58,7 +68,7 @@ people.add_command(people_unseal)
     help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
 )
 @click.option("--metadata", type=click.Path(path_type=Path), help="Item titles, as in `export run` (amazon2014).")
-@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which.")
+@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which (the first 1,000).")
 @AS_JSON
 @foreseen
 def people_import(
@@ -74,38 +84,51 @@ def people_import(
 
     BUNDLE gives words to items that have no title.
     """
-    from copersona.runtime.history.importers import load_history
-    from copersona.runtime.history.interactions import group_by_person
+    from copersona.runtime.history.importers import stream_history
+    from copersona.runtime.profile.foreign import ForeignTally
+    from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import open_bundle
 
-    loaded = load_history([history], format_, skip_bad=skip_bad, metadata=metadata)
+    reading = stream_history([history], format_, skip_bad=skip_bad, metadata=metadata, named=SAID_BAD, shown=True)
     names = read_enrolment(enrolled_as) if enrolled_as else {}
     with open_bundle(folder) as session, open_store() as store:
-        added = session.add(store, loaded.interactions, enrolled=names)
-        say_unserved(session, group_by_person(loaded.interactions))
-    enrolled = len(names.keys() & {one.person for one in loaded.interactions})
-    _say_what_was_odd(loaded)
+        scripts, languages = UnservedTally(session.schema.scripts), ForeignTally(session.bundle.languages)
+        with closing(iter(reading)) as interactions:  # so that a progress bar ends before an error is said
+            passing = map(languages.passing, map(scripts.passing, interactions))
+            added = session.add(store, passing, enrolled=names)
+        _say_unserved(session, store, scripts, languages)
+    _say_what_was_odd(reading)
     if as_json:
         body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
-        body |= {"enrolled": enrolled, "marks": loaded.marks, "hidden": loaded.hidden}
-        say_json({**body, "empty": loaded.skipped_empty, "bad": len(loaded.bad)})
+        body |= {"enrolled": added.enrolled, "marks": reading.tally.marks, "hidden": reading.tally.hidden}
+        say_json({**body, "empty": reading.skipped_empty, "bad": reading.bad_records})
         return
     named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
     say(
         f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
-        f"{loaded.skipped_empty} without text left out, {len(loaded.bad)} bad lines, {enrolled} enrolled"
+        f"{reading.skipped_empty} without text left out, {reading.bad_records} bad lines, {added.enrolled} enrolled"
     )
 
 
-def _say_what_was_odd(loaded: Loaded) -> None:
+def _say_unserved(session: Session, store: PeopleStore, scripts: UnservedTally, languages: ForeignTally) -> None:
+    def texts(name: str) -> int:
+        return store.written(name).interactions
+
+    among = f"of the first {languages.most:,} people, " if languages.passed_over else ""
+    say_unserved(session, scripts.found(texts), languages.found(texts), among)
+
+
+def _say_what_was_odd(reading: Reading) -> None:
     """On stderr, a line for each record that was left out, and one for each kind of text that no one wrote by hand."""
-    for line in loaded.bad:
+    for line in reading.bad:
         say(f"skipped: {in_line(line)}", err=True)
-    if loaded.marks:
-        say(f"note: of {loaded.marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
-    if loaded.hidden:
+    if reading.bad_records > len(reading.bad):
+        say(f"skipped: {reading.bad_records - len(reading.bad):,} more", err=True)
+    if marks := reading.tally.marks:
+        say(f"note: of {marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
+    if hidden := reading.tally.hidden:
         what = "characters that show nothing (tags, text direction); they are kept, and no model reads them"
-        say(f"note: {loaded.hidden:,} texts hold {what}", err=True)
+        say(f"note: {hidden:,} texts hold {what}", err=True)
 
 
 def read_enrolment(path: Path) -> dict[str, str]:
@@ -125,28 +148,36 @@ def read_enrolment(path: Path) -> dict[str, str]:
 
 @people.command("list")
 @click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"So many; {SHOWN} on a terminal, else all.")
+@click.option("--all", "everyone", is_flag=True, help="Everyone, on a terminal too.")
+@click.option("--after", default="", metavar="NAME", help="Those whose names come after NAME, which need not be there.")
 @AS_JSON
 @foreseen
-def people_list(folder: Path | None, as_json: bool) -> None:
-    """Everyone in the store, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
+def people_list(folder: Path | None, limit: int | None, everyone: bool, after: str, as_json: bool) -> None:
+    """Who is in the store, by name, with how much they wrote and, where they are enrolled, their pseudonym in BUNDLE.
 
     The pseudonym holds in every bundle of the same population.
     """
     from copersona.runtime.bundle.verify import open_manifest
 
     manifest = None if folder is None else open_manifest(folder)
-    peers: dict[str, str] = {}
+    if everyone or (limit is None and not as_json and sys.stdout.isatty()):
+        limit = None if everyone else SHOWN
     with open_store() as store:
         if manifest is not None:
             store.carry_over(manifest.bundle_id, manifest.population_id)
-            peers = store.enrolled(manifest.population_id)
-        rows = [(row, peers.get(row.name)) for row in store.people()]
-    if as_json:
-        say_json([{"person": r.name, "interactions": r.interactions, "peer": p} for r, p in rows])
-        return
-    for row, peer in rows:
-        say(f"{in_line(row.name):<32}{row.interactions:>6}  {peer or ''}")
-    say(f"{len(rows)} people", err=True)
+        rows = store.listed(after=after, population="" if manifest is None else manifest.population_id)
+        if as_json:
+            shown_rows = islice(rows, limit)
+            say_json_list({"person": r.name, "interactions": r.interactions, "peer": r.peer} for r in shown_rows)
+            return
+        shown = 0
+        for row in islice(rows, limit):
+            say(f"{in_line(row.name):<32}{row.interactions:>6}  {row.peer or ''}")
+            shown, after = shown + 1, row.name
+        people, more = store.count(), next(rows, None) is not None
+    of = f"{shown:,} of " if shown < people else ""
+    say(f"{of}{people:,} people{f'; for the next, --after {shlex.quote(after)}' if more else ''}", err=True)
 
 
 @people.command("show")
@@ -162,13 +193,13 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
-        profiler = known.persona.profile.by or "statistics"
+        profiler, written = known.persona.profile.by or "statistics", known.earlier + len(known.history)
         rows = _facet_rows(session, known)
     if as_json:
-        body = {"person": person, "interactions": len(known.history), "profiler": profiler}
+        body = {"person": person, "interactions": written, "profiler": profiler}
         say_json(body | {"states": states._asdict(), "facets": rows})
         return
-    say(f"{in_line(person)}: {len(known.history)} interactions, profiled by {profiler}")
+    say(f"{in_line(person)}: {written} interactions, profiled by {profiler}")
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:

@@ -11,6 +11,7 @@ import codecs
 import io
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -38,10 +39,15 @@ def say_error(error: object) -> None:
 
 def say_json(value: Any) -> None:
     """Print JSON for programs; on a terminal what it would act on is escaped, which means the same."""
-    text = json.dumps(value, ensure_ascii=False)
-    if sys.stdout.isatty():
-        text = "".join(c if printable(f"x{c}") == f"x{c}" else _escape(c) for c in text)
-    click.echo(text, color=True)
+    click.echo(_json(value), color=True)
+
+
+def say_json_list(values: Iterable[Any]) -> None:
+    """The same of a list that is never held as a whole."""
+    click.echo("[", nl=False, color=True)
+    for number, value in enumerate(values):
+        click.echo((", " if number else "") + _json(value), nl=False, color=True)
+    click.echo("]", color=True)
 
 
 def speak_plainly() -> None:
@@ -50,6 +56,13 @@ def speak_plainly() -> None:
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             ascii_alone = errors == ESCAPES and codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding=ASCII if ascii_alone else None, errors=errors)
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if sys.stdout.isatty():
+        text = "".join(c if printable(f"x{c}") == f"x{c}" else _escape(c) for c in text)
+    return text
 
 
 def _escape(c: str) -> str:

@@ -38,7 +38,7 @@ def _bar(iterable: Iterable[T], description: str, total: int | None) -> Iterator
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield from progress.track(iterable, total=total, description=description)
+        yield from progress.track(iterable, total=total, description=printable(description))
 
 
 def _lines(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:

@@ -10,13 +10,15 @@ nothing of stores.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.common.hidden import hides
-from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, check_text, is_blank, kept_text
+from copersona.runtime.common.progress import track
+from copersona.runtime.history.checks import MAX_NAME, check_person, check_text, is_blank, kept_text
 from copersona.runtime.history.formats import (
     Fields,
     MissingField,
@@ -30,9 +32,18 @@ from copersona.runtime.history.formats import (
     read_metadata,
 )
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.history.jsonlines import Record, bad_line, listed, read_objects, read_records, starts_array
+from copersona.runtime.history.jsonlines import (
+    Record,
+    bad_line,
+    count_lines,
+    read_objects,
+    read_records,
+    starts_array,
+)
 from copersona.runtime.history.lamp import MissingGold, from_lamp, from_longlamp, read_questions
 from copersona.runtime.history.markup import without_markup
+from copersona.runtime.history.reading import LOOKS_LIKE, Outcome, Reading
+from copersona.runtime.history.tally import Tally
 
 FORMATS: dict[str, Reader] = {
     "jsonl": from_jsonl,
@@ -43,8 +54,8 @@ FORMATS: dict[str, Reader] = {
     "longlamp": without_markup(from_longlamp),
 }
 
+SHOWN = 2_000_000  # bytes of a file from which on it is shown how far the reading is
 MAX_REQUESTS = 2_000_000  # of one file; their ids are held
-LOOKS_LIKE = " (this looks like the format '{}')"
 
 SOURCES: dict[str, Callable[[Path | str], Iterator[Record]]] = {
     "dpl": read_records,
@@ -69,25 +80,6 @@ class Loaded:
     hidden: int = 0
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Counts of what `Loaded` says of texts."""
-
-    marks: int = 0
-    hidden: int = 0
-
-    def checked(self, one: Interaction) -> Interaction:
-        kept = check_interaction(one)
-        texts = (kept.output, kept.input, kept.item, kept.title, *kept.words)
-        if texts != (one.output, one.input, one.item, one.title, *one.words):
-            self.marks += 1
-        for text in texts:
-            if text is not None and not text.isascii() and hides(text):
-                self.hidden += 1
-                break
-        return kept
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One line of a batch: what to answer, and as whom (None: as nobody in particular)."""
@@ -104,7 +96,7 @@ def read_history(path: Path | str, format: str = "jsonl") -> Iterator[Interactio
         HistoryError: on the first line (or file) that cannot be read; the message starts with `file:line`.
     """
     _reader(format)
-    for outcome in _history(path, format, _Tally()):
+    for outcome in _history(path, format, Tally()):
         if isinstance(outcome, HistoryError):
             raise outcome
         if outcome is not None:
@@ -122,34 +114,31 @@ def load_history(
         HistoryError: a file that cannot be read at all; without `skip_bad`, the first bad record; with it, when no
             record was good; a metadata file that names none of the items.
     """
+    reading = stream_history(paths, format, skip_bad=skip_bad, metadata=metadata)
+    found = tuple(reading)
+    return Loaded(found, reading.skipped_empty, tuple(reading.bad), reading.tally.marks, reading.tally.hidden)
+
+
+def stream_history(
+    paths: Iterable[Path | str],
+    format: str = "jsonl",
+    *,
+    skip_bad: bool = False,
+    metadata: Path | str | None = None,
+    named: int | None = None,
+    shown: bool = False,
+) -> Reading:
+    """The same, read while it is iterated and never held as a whole. Of bad records the first `named` are listed, None
+    for all; with `shown`, stderr shows how far a large file is.
+
+    Raises:
+        HistoryError: no such format, or metadata that cannot be read; the rest as it is iterated.
+    """
     _reader(format)
     products = None if metadata is None else read_metadata(metadata, skip_bad=skip_bad)
-    good: list[Interaction] = []
-    bad: list[str] = []
-    empty, tally = 0, _Tally()
-    for path in paths:
-        for outcome in _history(path, format, tally):
-            if isinstance(outcome, Interaction):
-                good.append(outcome)
-            elif outcome is None:
-                empty += 1
-            elif skip_bad:
-                listed(bad, str(outcome), path)
-            else:
-                raise _with_remedy(outcome)
-    if bad and not good:
-        raise HistoryError(f"none of {len(bad)} lines could be read; the first: {bad[0]}")
-    if products is not None:
-        if good and not any(one.item in products.products for one in good):
-            raise HistoryError(f"{metadata}: none of the histories' items is in this metadata file")
-        good, bad = [products.name(one) for one in good], [*bad, *products.bad]
-    return Loaded(tuple(good), empty, tuple(bad), tally.marks, tally.hidden)
-
-
-def _with_remedy(error: HistoryError) -> HistoryError:
-    """The error of a bad record, with what can be done but to mend it; not where the file is in another format."""
-    said = str(error)
-    return error if said.endswith(LOOKS_LIKE[-2:]) else HistoryError(f"{said}; --skip-bad leaves such records out")
+    tally = Tally()
+    outcomes = _outcomes(paths, format, tally, shown)
+    return Reading(outcomes, products, tally, skip_bad=skip_bad, named=named)
 
 
 def read_requests(path: Path | str) -> Iterator[Request]:
@@ -212,25 +201,42 @@ def _lines(path: Path | str) -> Iterator[Record]:
         yield f"{path}:{number}", fields
 
 
-def _history(path: Path | str, format: str, tally: _Tally) -> Iterator[Interaction | HistoryError | None]:
+def _outcomes(paths: Iterable[Path | str], format: str, tally: Tally, shown: bool) -> Generator[Outcome, None, None]:
+    for path in paths:
+        yield from _history(path, format, tally, shown)
+
+
+def _history(path: Path | str, format: str, tally: Tally, shown: bool = False) -> Generator[Outcome, None, None]:
     """Per interaction itself, None where its output is blank; of a bad record the error, and nothing else."""
     reader, rows = FORMATS[format], 0
     if format not in SOURCES:
         _refuse_array(path, reader)
-    for where, fields in SOURCES.get(format, _lines)(path):
-        rows += 1
-        if isinstance(fields, HistoryError):
-            yield fields
-            continue
-        try:
-            found = [None if is_blank(one.output) else tally.checked(one) for one in reader(fields)]
-        except ValueError as error:
-            hint = _looks_like(fields, reader) if isinstance(error, MissingField) else ""
-            yield HistoryError(f"{where}: {error}{hint}")
-            continue
-        yield from found
+    tally.path = path
+    with closing(_records(path, format, shown)) as records:
+        for where, fields in records:
+            rows += 1
+            if isinstance(fields, HistoryError):
+                yield fields
+                continue
+            try:
+                found = [None if is_blank(one.output) else tally.checked(one) for one in reader(fields)]
+            except ValueError as error:
+                hint = _looks_like(fields, reader) if isinstance(error, MissingField) else ""
+                yield HistoryError(f"{where}: {error}{hint}")
+                continue
+            yield from found
     if not rows:
         raise HistoryError(f"{path}: holds no interactions, expected one JSON object a line")
+
+
+def _records(path: Path | str, format: str, shown: bool) -> Generator[Record, None, None]:
+    """The records; with `shown`, stderr shows how far it is where they take a while."""
+    records = SOURCES.get(format, _lines)(path)
+    with suppress(OSError):  # whoever reads the file says what is wrong with it
+        if shown and os.stat(path).st_size >= SHOWN:
+            lines = None if format in SOURCES else count_lines(path)
+            records = track(records, f"{Path(path).name}: reading", lines)
+    yield from records
 
 
 def _refuse_array(path: Path | str, reader: Reader) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,7 +42,7 @@ class Interaction:
         person, output, given, item, title = (None if text is None else same_text(text) or None for text in texts)
         time, rating = (None if number is None else float(number) for number in (self.time, self.rating))
         fields = (person, output, given, time, item, title, rating)
-        return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(_JSON.encode(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
     def request(self) -> str:
         """The input as the model sees it: the interaction's own, or rendered from item, rating and title."""
@@ -55,6 +54,9 @@ class Interaction:
 _UNCLEAN = re.compile(r"[^\n\t -~]")
 """What has to be looked at; printed ASCII is clean as it is."""
 _UNSEEN = {0x00A0: " ", 0xFEFF: None, 0x200B: None}
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+"""The categories Cc and Cs, which Unicode will not change, but for \\n and \\t."""
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _LINE_ENDS = re.compile(r"(?<![ \t])[ \t]+\n")  # from the first blank on, or each would be tried
 
 History = tuple[Interaction, ...]
@@ -74,14 +76,16 @@ def _composed_text(text: str) -> str:
     if not _UNCLEAN.search(text):
         return text.strip()
     text = composed(text.replace("\r\n", "\n").replace("\r", "\n"))
-    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    kept = _CONTROL.sub("", text)
     return (kept if len(kept) == len(text) else bounded_marks(kept)).strip()
 
 
 def same_text(text: str) -> str:
     """What two forms of one text have in common: composed, without marks that show nothing, without blanks at the ends
     of its lines."""
-    same = _composed_text(text.translate(_UNSEEN))
+    if not text.isascii():
+        text = text.replace("\u00a0", " ").replace("\ufeff", "").replace("\u200b", "")
+    same = _composed_text(text)
     return _LINE_ENDS.sub("\n", same) if " \n" in same or "\t\n" in same else same
 
 

@@ -19,7 +19,7 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +75,18 @@ def starts_array(path: Path | str) -> bool:
     """Whether the file's first character that is no blank is a [. Raises HistoryError as `read_objects`."""
     with opened(str(path)) as file:
         return file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def count_lines(path: Path | str) -> int | None:
+    """How many lines a plain file has; None where it is compressed, which would have to be undone for it. Raises
+    HistoryError."""
+    with opened(str(path)) as file:
+        if not isinstance(file.raw, FileIO):
+            return None
+        count, last = 0, b"\n"
+        while chunk := file.read(CHUNK):
+            count, last = count + chunk.count(b"\n"), chunk
+        return count + (not last.endswith(b"\n"))
 
 
 def read_object(path: Path | str, limit: int) -> dict[str, Any]:
@@ -151,7 +163,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _JSON.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}{_hint(text)}") from None
     except RecursionError:
@@ -170,6 +182,9 @@ def _hint(text: str) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number, expected a finite one")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)  # once: `json.loads` makes one for every line
 
 
 # -- arrays ---------------------------------------------------------------------------------------------------------

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from copersona.runtime.common.errors import PersonError, UnknownPerson
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.people.close_names import close_names, nearby_names
+from copersona.runtime.people.listing import PeopleList
 from copersona.runtime.people.replies import PersonReplies
-from copersona.runtime.people.store_file import StoreFile
 from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
 
 SHOWN = 60  # characters of a name that cannot be one
 
 
-class KeptWithPeople(StoreFile):
+class KeptWithPeople(PeopleList):
     """The part of the people store that holds what was made of them."""
 
     def knows(self, person: str) -> bool:
@@ -96,7 +96,7 @@ class KeptWithPeople(StoreFile):
         return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None
 
     def _unknown(self, name: str) -> UnknownPerson:
-        people = int(self._db.execute("SELECT count(*) FROM people").fetchone()[0])
+        people = self.count()
         close = close_names(name, nearby_names(self._db, name, people))
         hint = f"; did you mean {', '.join(close)}?" if close else f"; {self.path} holds {people:,} people"
         return UnknownPerson(f"nobody here is called {name!r}{hint}")

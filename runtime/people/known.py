@@ -14,7 +14,8 @@ from copersona.runtime.persona.persona import Persona
 class Known:
     """What they wrote, who they are in the population, and their soft prompt (L, H) float32.
 
-    One of the people store has a name, and files for the states of their prompts' beginnings.
+    One of the people store has a name, and files for the states of their prompts' beginnings; of a long history only
+    the end is read, and `earlier` says how many interactions stand before it.
     """
 
     history: History
@@ -22,3 +23,4 @@ class Known:
     soft: F32
     name: str | None = None
     files: PrefixFiles | None = None
+    earlier: int = 0

@@ -25,8 +25,8 @@ from copersona.runtime.people.persona_cache import (
 from copersona.runtime.people.vectors import Vectors
 from copersona.runtime.persona.persona import Persona, make_persona
 from copersona.runtime.profile.facets import Profile
-from copersona.runtime.profile.language import language_of
-from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.profile.language import TEXTS, language_of
+from copersona.runtime.profile.profiler import RECENT, profile_history
 from copersona.runtime.profile.served import unserved_script
 from copersona.runtime.prompt.retrieval import before_recent, document
 from copersona.runtime.prompt.settings import ContextSettings
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from copersona.runtime.chat.ledger import Replies
     from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.profile.model_profiler import ModelProfiler
+
+READ = 20_000  # of a person's latest interactions; requests are matched against these, and the profile is of fewer
 
 
 class Personas:
@@ -52,13 +54,13 @@ class Personas:
         return "" if self._profiler is None else self._profiler.by
 
     def unserved(self, history: History) -> str:
-        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
-        return unserved_script([clean_text(text) for text in outputs(history)], self._bundle.schema.scripts)
+        """The script that most of what is measured of a history is in, where facets cannot speak to it; else empty."""
+        return unserved_script([clean_text(one.output) for one in history[-RECENT:]], self._bundle.schema.scripts)
 
     def foreign(self, history: History) -> str:
         """The code of the language that a history is in, where facets and encoder are made for others; else empty."""
         languages = self._bundle.languages
-        code = language_of(clean_text(text) for text in outputs(history)[:20]) if languages else ""
+        code = language_of(clean_text(text) for text in outputs(history[:TEXTS])) if languages else ""
         return "" if code in languages else code
 
     def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
@@ -79,19 +81,21 @@ class Personas:
             PersonError: nobody of that name is there; what is remembered of them is forgotten.
             ModelError: as `of_history`.
         """
+        written = store.written(name)  # first: what comes meanwhile makes another key, and never a kept persona too old
         try:
-            history = store.history(name)
+            history = store.history(name, READ)
         except PersonError:
             self._remembered.forget(name)
             raise
         manifest = self._bundle.manifest
         store.carry_over(manifest.bundle_id, manifest.population_id)
         peer = store.peer_of(manifest.population_id, name)
-        key = persona_key(manifest.population_id, self.profiler_name, self._context.peers, peer, history)
+        key = persona_key(manifest.population_id, self.profiler_name, self._context.peers, peer, written)
         known = self._remembered.get(name, key, history)
         if known is None:
             persona = self._kept(store, name, key) or self._make(store, name, key, history, peer)
-            known = Known(history, persona, self._soft(store, name, key, persona), name, store.prefixes)
+            soft, earlier = self._soft(store, name, key, persona), max(written.interactions - len(history), 0)
+            known = Known(history, persona, soft, name, store.prefixes, earlier)
             if persona.profile.by == self.profiler_name:
                 self._remembered.put(name, key, known)
             elif self._why:

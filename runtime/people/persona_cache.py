@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +17,9 @@ import numpy as np
 
 from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.common.arrays import F32
-from copersona.runtime.history.interactions import History, Interaction
+from copersona.runtime.history.interactions import History
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.tables import KeptPersona, KeptSoft
+from copersona.runtime.people.tables import KeptPersona, KeptSoft, Written
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
@@ -28,14 +27,14 @@ from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
-VERSION = 2  # of how a persona is made from a profile, and of the row's form
+VERSION = 3  # of how a persona is made from a profile, and of the row's form
 REMEMBERED = 64  # people in memory; the least recently used go first
 
 
-def persona_key(population: str, profiler: str, peers: int, peer: str | None, history: Sequence[Interaction]) -> str:
+def persona_key(population: str, profiler: str, peers: int, peer: str | None, written: Written) -> str:
     """Hash of all that a persona is made from: the population's id (so encoder, facet schema and graph), who profiles,
-    the person's own pseudonym, how many peers are shown, and what they wrote, in order. Nothing of a language model."""
-    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, [item.digest for item in history]]
+    the person's own pseudonym, how many peers are shown, and what they wrote. Nothing of a language model."""
+    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, *written]
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 

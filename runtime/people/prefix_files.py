@@ -86,13 +86,23 @@ class PrefixFiles:
         except NotOurs as error:
             return (_line(error),)
 
+    def forget_all(self, people: Iterable[str]) -> None:
+        """`forget` of many, of whom few have states. `people` is not looked at where nobody has any."""
+        with contextlib.suppress(FileNotFoundError, NotOurs), OwnFolder(self.folder) as root:
+            if kept := {entry.name for entry in root.entries()}:
+                for name in map(self._form.folder, people):
+                    if name in kept:
+                        _remove(root, name)
+
     def sweep(self, people: Iterable[str]) -> tuple[str, ...]:
         """Remove all states but those of these people; what was left, as `forget`."""
-        kept = {self._form.folder(person) for person in people}
         left = []
         try:
             with OwnFolder(self.folder) as root:
-                for entry in root.entries():
+                entries = root.entries()
+                folders = {entry.name for entry in entries}
+                kept = folders.intersection(map(self._form.folder, people)) if folders else set()
+                for entry in entries:
                     if not _FOLDER.fullmatch(entry.name):
                         left.append(_foreign(root, entry))
                     elif entry.name not in kept:

@@ -10,6 +10,7 @@ say who a person's peer is, and those of bundles that people were enrolled under
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,36 +25,30 @@ from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.sealed import Key, Passphrase
 from copersona.runtime.people.tables import (
     CARRY_OVER,
+    DIGESTS,
     GIVE_WORDS,
     HISTORY,
     INSERT,
     KEEP_OUTPUT,
-    PEOPLE,
+    Written,
     from_row,
     row,
     words_row,
 )
 
+CACHE = 64 * 1024  # KiB of pages that an import may hold: hashes are not written in the order of the file
+
 
 @dataclass(frozen=True, slots=True)
 class Added:
     """What one `add` did: people in it, interactions that were new, interactions that were there already, and how many
-    of these now have item words or a title that they had not."""
+    of these now have item words or a title that they had not; of `Session.add`, people who were said to be enrolled."""
 
     people: int
     new: int
     repeated: int
     named: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PersonRow:
-    """A person in the list of people; times are None where no interaction has one."""
-
-    name: str
-    interactions: int
-    first: float | None
-    last: float | None
+    enrolled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,46 +113,50 @@ class PeopleStore(KeptWithPeople):
         Raises:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
         """
-        people: set[str] = set()
-        changed: set[str] = set()
+        changed: dict[str, bool] = {}  # by person
         new = total = named = 0
-        with self._transaction():
+        with self._reading(), self._much_cache(), self._transaction():
             for interaction in interactions:
                 kept = self._checked(interaction)
-                if kept.person not in people:
-                    people.add(kept.person)
+                if kept.person not in changed:
+                    changed[kept.person] = False
                     self._db.execute(
                         "INSERT INTO people (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (kept.person,)
                     )
                 if self._db.execute(INSERT, row(kept)).rowcount:
-                    changed.add(kept.person)
+                    changed[kept.person] = True
                     new += 1
                 elif kept.words and self._db.execute(GIVE_WORDS, words_row(kept)).rowcount:
-                    changed.add(kept.person)
+                    changed[kept.person] = True
                     named += 1
                 total += 1
-        with self._files():
-            for person in changed:  # what their prompts began with until now
-                self.prefixes.forget(person)
-        return Added(len(people), new, total - new, named)
+        with self._files():  # what their prompts began with until now
+            self.prefixes.forget_all(person for person, anything in changed.items() if anything)
+        return Added(len(changed), new, total - new, named)
 
-    def history(self, person: str) -> History:
-        """What the person wrote, oldest first; without a time first; of one time, in the order they were added.
+    def history(self, person: str, latest: int | None = None) -> History:
+        """What the person wrote, oldest first; without a time first; of one time, in the order they were added. With
+        `latest`, only so many of the last; those before are not read.
 
         Raises:
             PersonError: nobody of that name is here; the message lists close names.
         """
         name = self._name(person)
         with self._reading():
-            rows = self._db.execute(HISTORY, (name,)).fetchall()
-            if not rows and not self._knows(name):
+            rows = self._db.execute(HISTORY, (name, -1 if latest is None else latest))
+            found = [from_row(name, one) for one in rows]
+            if not found and not self._knows(name):
                 raise self._unknown(name)
-        return tuple(from_row(name, found) for found in rows)
+        return tuple(reversed(found))
 
-    def people(self) -> list[PersonRow]:
-        """Everyone in this store, by name."""
+    def written(self, person: str) -> Written:
+        """How much the person wrote, and a hash of it; of someone unknown, nothing."""
+        count, digest = 0, hashlib.sha256()
         with self._reading():
-            return [PersonRow(*found) for found in self._db.execute(PEOPLE)]
+            for (one,) in self._db.execute(DIGESTS, (self._name(person),)):
+                digest.update(one.encode("ascii"))
+                count += 1
+        return Written(count, digest.hexdigest())
 
     def forget(self, person: str) -> Forgotten:
         """Delete everything about the person, so that no byte of it stays in the file or beside it.
@@ -240,8 +239,8 @@ class PeopleStore(KeptWithPeople):
             return "", ()
         left: tuple[str, ...] = ()
         try:
-            with self._files():  # what another process wrote meanwhile
-                left = self.prefixes.sweep([found.name for found in self.people()])
+            with self._files(), self._reading():  # what another process wrote meanwhile
+                left = self.prefixes.sweep(name for (name,) in self._db.execute("SELECT name FROM people"))
             if not self.compact():
                 return f"{self.path}: another process is using it", left
             with self._transaction():  # what was marked since then is another's
@@ -249,6 +248,15 @@ class PeopleStore(KeptWithPeople):
         except PersonError as error:
             return str(error), left
         return "", left
+
+    @contextlib.contextmanager
+    def _much_cache(self) -> Iterator[None]:
+        before = self._db.execute("PRAGMA cache_size").fetchone()[0]
+        self._db.execute(f"PRAGMA cache_size=-{CACHE}")
+        try:
+            yield
+        finally:
+            self._db.execute(f"PRAGMA cache_size={before}")
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[None]:

@@ -31,8 +31,10 @@ GIVE_WORDS = """
 UPDATE interactions SET words = ? WHERE person = ? AND digest = ? AND words <> ? AND (words = '[]' OR ?)
 """  # the last: whether they are a title, which stands in the place of words of other people and of an older title
 HISTORY = """
-SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY time, seq
-"""  # NULL comes first, as in `order_history`
+SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ?
+ORDER BY time DESC, seq DESC LIMIT ?
+"""  # the latest first; NULL comes last, in `order_history` first
+DIGESTS = "SELECT digest FROM interactions WHERE person = ? ORDER BY digest"
 KEEP_VECTOR = """
 INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
 """  # nothing of someone who was forgotten meanwhile
@@ -53,8 +55,21 @@ INSERT OR IGNORE INTO outputs (person, path) SELECT name, ? FROM people WHERE na
 """
 PEOPLE = """
 SELECT name, count(seq), min(time), max(time) FROM people LEFT JOIN interactions ON person = name
-GROUP BY name ORDER BY name
+WHERE name > ? GROUP BY name ORDER BY name LIMIT ?
 """
+LISTED = """
+SELECT name, (SELECT count(*) FROM interactions WHERE person = name),
+  (SELECT peer FROM enrolments WHERE population = ? AND person = name)
+FROM people WHERE name > ? ORDER BY name LIMIT ?
+"""  # what an index holds: to know first and last times, each text would be read
+
+
+class Written(NamedTuple):
+    """How many interactions of a person there are, and the hash of what stands in them. Of one store, it says in which
+    order they are as well: what is added comes last of its time, and nothing is ever taken out alone."""
+
+    interactions: int
+    sha256: str
 
 
 class KeptPersona(NamedTuple):
@@ -218,6 +233,11 @@ def _digests(db: Any) -> None:
         last = rows[-1][0]
 
 
+def _by_time(db: Any) -> None:
+    """Version 8: a person's latest texts are found without reading the others."""
+    db.execute("CREATE INDEX interactions_by_time ON interactions (person, time)")
+
+
 ROWS = """
 SELECT seq, digest, person, output, input, time, item, title, rating, words FROM interactions
 WHERE seq > ? ORDER BY seq LIMIT 1000
@@ -225,7 +245,7 @@ WHERE seq > ? ORDER BY seq LIMIT 1000
 NEW_DIGEST = "UPDATE OR IGNORE interactions SET digest = ? WHERE seq = ?"
 
 MIGRATIONS: tuple[Callable[[Any], None], ...] = (
-    _initial, _replies, _vectors, _personas, _populations, _pending, _digests,
+    _initial, _replies, _vectors, _personas, _populations, _pending, _digests, _by_time,
 )  # fmt: skip
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -233,7 +253,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 def row(interaction: Interaction) -> tuple[str | float | None, ...]:
     """The values of `INSERT`."""
     i = interaction
-    words = json.dumps(i.words, ensure_ascii=False)
+    words = json.dumps(i.words, ensure_ascii=False) if i.words else "[]"
     return (i.person, i.digest, i.output, i.input, i.time, i.item, i.title, i.rating, words)
 
 

@@ -12,7 +12,8 @@ ENGLISH = "en"
 COMMON = frozenset("the and of it this my that with you but have not they are was so".split())
 SHARE = 0.08  # of an English text's words that are among them; of other languages' hardly any
 LEAST = 200  # letters from which on a language can be told
-LOOKED_AT = 4_000  # characters in all
+TEXTS = 20  # the first of a person
+LOOKED_AT = 4_000  # characters of them in all
 
 
 def language_of(texts: Iterable[str]) -> str:

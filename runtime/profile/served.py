@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from copersona.runtime.history.interactions import Interaction, clean_text
 
 LATIN = "LATIN"
 LEAST = 0.5  # of a text's letters that are in scripts which were measured
@@ -48,16 +50,48 @@ def unserved_script(texts: Sequence[str], scripts: Sequence[str]) -> str:
     return script_name(next(name for name, _ in found.most_common() if name not in scripts))
 
 
+class UnservedTally:
+    """Which of the people whose texts pass by write mostly in scripts that are not served. Only who wrote such a text
+    is counted, and of them no more than `most` people."""
+
+    def __init__(self, scripts: Sequence[str], most: int = 10_000) -> None:
+        self._scripts, self._most = scripts, most
+        self._people: dict[str, tuple[int, str]] = {}
+
+    def passing(self, one: Interaction) -> Interaction:
+        """Count what was written here, and give it on."""
+        if not _is_served(one.output, self._scripts):
+            before, script = self._people.get(one.person, (0, ""))
+            if before or len(self._people) < self._most:
+                script = script or unserved_script([clean_text(one.output)], self._scripts)
+                self._people[one.person] = (before + 1, script)
+        return one
+
+    def found(self, texts: Callable[[str], int]) -> dict[str, str]:
+        """People and the script of their first such text, where these are most of the `texts` that they have."""
+        return {name: script for name, (count, script) in self._people.items() if 2 * count > texts(name)}
+
+
 def script_name(script: str) -> str:
     """A script as people call it."""
     return "Han" if script == "CJK" else script.title()
 
 
 def _is_served(text: str, scripts: Sequence[str]) -> bool:
-    if LATIN in scripts and text.isascii():
+    if LATIN in scripts and _is_plain(text[:LOOKED_AT]):
         return True
     found = scripts_of((text,))
     return sum(found[name] for name in scripts) >= LEAST * found.total()
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text surely is in Latin script for the most part: its letters of ASCII are as many as all else that is
+    beyond it. A name for each character takes a hundred times longer."""
+    plain = text.encode("ascii", "ignore")
+    return len(plain.translate(None, _NO_LETTERS)) >= len(text) - len(plain)
+
+
+_NO_LETTERS = bytes(code for code in range(256) if not chr(code).isalpha() or code > 127)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -8,7 +8,8 @@ model elsewhere.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,21 +157,23 @@ class Session(Closing):
             HistoryError: what `interactions` raises, such as `read_history`; then nothing is kept.
             PersonError: as `PeopleStore.add`.
         """
-        rows = list(interactions)
-        present = {one.person for one in rows}
-        peers = {person: peer for person, peer in (enrolled or {}).items() if person in present}
-        added = store.add(self.attach_items(rows, enrolled=frozenset(peers)))
+        names, peers = enrolled or {}, dict[str, str]()
+
+        def named(one: Interaction) -> Interaction:
+            if one.person in names:
+                peers[one.person] = names[one.person]
+            return self.bundle.name_item(one, enrolled=names)
+
+        added = store.add(map(named, interactions))
         store.carry_over(self.manifest.bundle_id, self.manifest.population_id)
         store.enrol(self.manifest.population_id, peers)
-        return added
+        return replace(added, enrolled=len(peers))
 
     def unserved(self, history: History) -> str:
         """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
         return self.personas.unserved(history)
 
-    def attach_items(
-        self, interactions: Sequence[Interaction], *, enrolled: frozenset[str] = frozenset()
-    ) -> list[Interaction]:
+    def attach_items(self, interactions: Iterable[Interaction], *, enrolled: Container[str] = ()) -> list[Interaction]:
         """`Bundle.attach_items`: words for items that have no title."""
         return self.bundle.attach_items(interactions, enrolled=enrolled)
 

@@ -14,6 +14,7 @@ import pytest
 
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.cli.main import main
+from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.store import PeopleStore
 
 from .conftest import call, fails, works
@@ -110,6 +111,70 @@ def test_import_list_show_and_forget(tiny_bundle: Path, history: Path, home: Pat
     assert b"these strings" not in b"".join(p.read_bytes() for p in home.rglob("*") if p.is_file())
     assert "ana" in fails("people", "forget", "ana")
     assert [row["person"] for row in json.loads(works("people", "list", "--json"))] == ["ben"]  # of no bundle
+
+
+def test_people_are_listed_by_page(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"person {n:03d}" for n in range(1, 121)]
+    with PeopleStore(home / "people.sqlite") as store:
+        store.add(Interaction(name, "x") for name in names)
+    whole = call("people", "list")
+    assert [one[:32].strip() for one in whole.stdout.splitlines()] == names
+    assert whole.stderr == "120 people\n"
+    page = call("people", "list", "--limit", "2", "--after", "person 005")
+    assert page.stdout.split() == ["person", "006", "1", "person", "007", "1"]
+    assert page.stderr == "2 of 120 people; for the next, --after 'person 007'\n"
+    assert call("people", "list", "--limit", "2", "--after", "person 118").stderr == "2 of 120 people\n"
+    assert call("people", "list", "--after", "q").stderr == "0 of 120 people\n"
+    assert [row["person"] for row in json.loads(works("people", "list", "--json"))] == names
+    listed = json.loads(works("people", "list", "--json", "--limit", "1", "--after", "person 119"))
+    assert listed == [{"person": "person 120", "interactions": 1, "peer": None}]
+    assert json.loads(works("people", "list", "--json", "--after", "q")) == []
+    assert call("people", "list", "--limit", "0").exit_code == 2
+
+
+def test_a_terminal_gets_a_page_of_people(home: Path) -> None:
+    from .test_terminal import on_a_terminal
+
+    with PeopleStore(home / "people.sqlite") as store:
+        store.add(Interaction(f"p{n:03d}", "x") for n in range(60))
+    environment = {"COPERSONA_HOME": str(home)}
+    lines = on_a_terminal("people", "list", **environment).splitlines()
+    assert [line.split()[0] for line in lines[:50]] == [f"p{n:03d}" for n in range(50)]
+    assert lines[50:] == ["50 of 60 people; for the next, --after p049"]
+    assert len(on_a_terminal("people", "list", "--all", **environment).splitlines()) == 61
+
+
+@pytest.mark.parametrize("last", ["no JSON", '{"person": "ana", "output": 5}'])
+def test_an_import_that_fails_at_its_end_keeps_nothing(
+    last: str, tiny_bundle: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works("people", "import", tiny_bundle, write(tmp_path / "before.jsonl", GOOD[:1]))
+    path = write(tmp_path / "history.jsonl", [{"person": f"p{n}", "output": f"text {n}"} for n in range(3000)])
+    path.write_text(path.read_text(encoding="utf-8") + last + "\n", encoding="utf-8")
+    names = tmp_path / "names.json"
+    names.write_text('{"p1": "p1"}', encoding="utf-8")
+    assert "history.jsonl:3001: " in fails("people", "import", tiny_bundle, path, "--enrolled-as", names)
+    with PeopleStore(home / "people.sqlite") as store:
+        assert [(row.name, row.interactions) for row in store.people()] == [("ana", 1)]
+        assert store.enrolled(open_manifest(tiny_bundle).population_id) == {}
+    said = call("people", "import", tiny_bundle, path, "--skip-bad", "--enrolled-as", names)
+    assert said.stdout.startswith("3000 people: 3000 new interactions, 0 known already, ")
+    assert said.stdout.endswith("1 bad lines, 1 enrolled\n")
+    assert "skipped: " in said.stderr
+
+
+def test_of_very_many_bad_lines_the_first_are_named_and_all_counted(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from copersona.runtime.cli import people
+
+    monkeypatch.setattr(people, "SAID_BAD", 2)
+    path = tmp_path / "history.jsonl"
+    path.write_text("{}\n" * 5 + json.dumps(GOOD[0]) + "\n", encoding="utf-8")
+    said = call("people", "import", tiny_bundle, path, "--skip-bad", "--json")
+    assert json.loads(said.stdout)["bad"] == 5
+    assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["skipped"] * 3
+    assert said.stderr.splitlines()[-1] == "skipped: 3 more"
 
 
 def test_people_who_took_part_are_enrolled_by_their_pseudonym(

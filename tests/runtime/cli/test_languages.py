@@ -68,6 +68,26 @@ def test_who_writes_in_another_language_is_told_so(tiny_bundle: Path, tmp_path: 
     assert call("ask", tiny_bundle, "--person", "ana", "Write.", *QUICK).stderr == ""
 
 
+def test_who_has_more_in_a_served_language_or_another_script_is_not_named_for_a_language(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "history.jsonl"
+    cyrillic = "Сегодня утром я пошёл на рынок и купил два яблока, хлеб и сыр! "
+
+    def add(person: str, texts: list[str]) -> str:
+        path.write_text("".join(json.dumps({"person": person, "output": text}) + "\n" for text in texts))
+        done = call("people", "import", tiny_bundle, path)
+        assert done.exit_code == 0
+        return done.stderr
+
+    assert add("ana", [f"{n} {TEXTS['ana']}" for n in range(9)]) == ""
+    assert add("ana", [f"{n} {GERMAN}" for n in range(4)]) == ""
+    assert "ana (de)" in add("ana", [f"{n} {GERMAN}" for n in range(20)])
+    said = add("ivan", [f"{n} {cyrillic * 5}" for n in range(4)])
+    assert "ivan (Cyrillic)" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

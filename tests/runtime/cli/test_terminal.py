@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from copersona.runtime.bundle.verify import open_manifest, write_manifest
-from copersona.runtime.cli.streams import say, say_error, say_json
+from copersona.runtime.cli.streams import say, say_error, say_json, say_json_list
 from copersona.runtime.common.progress import note, track
 
 from .sequences import HIDDEN, NAME, NEW_LINE, OBEYED, SEQUENCES
@@ -227,6 +227,10 @@ def test_every_sequence_is_shown_on_a_terminal_and_left_alone_in_a_pipe(
     shown = capsys.readouterr().out
     check(shown)
     assert json.loads(shown) == {name: text}
+    say_json_list({name: text} for _ in range(2))
+    shown = capsys.readouterr().out
+    check(shown)
+    assert json.loads(shown) == [{name: text}] * 2
     say(text)
     check(capsys.readouterr().out)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person, is_blank
-from copersona.runtime.history.importers import load_history, read_history, read_requests
+from copersona.runtime.history.importers import load_history, read_history, read_requests, stream_history
 from copersona.runtime.history.interactions import MAX_TEXT, Interaction, clean_text
 
 MARKS = "\u0301\u0323"
@@ -81,6 +82,21 @@ def test_a_load_counts_texts_with_marks_left_out_and_texts_that_hide_something(t
     loaded = load_history([path])
     assert (loaded.marks, loaded.hidden, loaded.skipped_empty) == (1, 2, 1)
     assert [one.output[:5] for one in loaded.interactions][1:] == ["\u200fשלום", "x", "naïve"]
+    reading = stream_history([path, path])
+    assert (reading.tally.marks, reading.tally.hidden) == (0, 0)
+    assert tuple(reading) == loaded.interactions * 2
+    assert (reading.tally.marks, reading.tally.hidden, reading.skipped_empty) == (2, 4, 2)
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    tracemalloc.start()
+    try:
+        for n in range(200):
+            assert check_person(f"{' ' * 100_000}person {n}") == f"person {n}"
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

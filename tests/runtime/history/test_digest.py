@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 import time
 import unicodedata
 from pathlib import Path
@@ -67,13 +70,40 @@ def test_of_equal_ones_the_item_words_are_kept_wherever_they_are() -> None:
         assert kept.words == ("Pet Sounds",)
 
 
+def slowly_cleaned(text: str) -> str:
+    """With what is hidden, as digests have it, and `clean_text` where nothing is."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
+
+
 @given(st.text())
 def test_cleaning_is_what_it_was_and_done_once(text: str) -> None:
-    slow = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    slow = "".join(c for c in slow if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs")).strip()
     if not hides(text):
-        assert clean_text(text) == slow
+        assert clean_text(text) == slowly_cleaned(text)
     assert clean_text(clean_text(text)) == clean_text(text)
+
+
+def test_of_all_characters_those_go_that_unicode_calls_controls_or_halves_and_what_is_hidden() -> None:
+    gone = {c for c in map(chr, range(sys.maxunicode + 1)) if clean_text(f"a{c}b") == "ab"}
+    assert {c for c in gone if not hides(f"a{c}b")} == {
+        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r"
+    }
+
+
+TEXTS = st.text() | st.text(st.sampled_from("ab \n\t\r\u00e9\u0301\u200e\u202e\ufeff\u00a0\U000e0041\x07"))
+
+
+@given(TEXTS, st.none() | TEXTS, st.none() | st.floats(allow_nan=False))
+def test_the_digest_is_what_stores_of_before_hold(output: str, title: str | None, rating: float | None) -> None:
+    def form(text: str) -> str | None:
+        cleaned = slowly_cleaned(text.translate({0x00A0: " ", 0xFEFF: None, 0x200B: None}))
+        while " \n" in cleaned or "\t\n" in cleaned:
+            cleaned = cleaned.replace(" \n", "\n").replace("\t\n", "\n")
+        return cleaned or None
+
+    fields = ("a", form(output), None, None, None, None if title is None else form(title), rating)
+    raw = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert Interaction("a", output, title=title, rating=rating).digest == hashlib.sha256(raw).hexdigest()
 
 
 @pytest.mark.shared

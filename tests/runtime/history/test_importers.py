@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import lzma
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.history import jsonlines
+from copersona.runtime.history import importers, jsonlines
 from copersona.runtime.history.importers import (
     FORMATS,
     Request,
@@ -23,6 +24,7 @@ from copersona.runtime.history.importers import (
     load_history,
     read_history,
     read_requests,
+    stream_history,
 )
 from copersona.runtime.history.interactions import MAX_TEXT, Interaction, group_by_person
 
@@ -308,3 +310,50 @@ def test_the_real_reviews(shared: Path) -> None:
     assert len(people) == 1200
     times = [[i.time or 0.0 for i in history] for history in people.values()]
     assert times == [sorted(row) for row in times]
+
+
+def test_a_history_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "h.jsonl"
+    path.write_text('{"person": "a", "output": "one"}\n{"person": "a", "output": " "}\nbad\nworse\n', encoding="utf-8")
+    rows = iter(stream_history([path]))
+    assert next(rows).output == "one"
+    with pytest.raises(HistoryError, match=r"h\.jsonl:3: not JSON.*--skip-bad"):
+        next(rows)
+    reading = stream_history([path], skip_bad=True, named=1)
+    assert [one.output for one in reading] == ["one"]
+    assert (reading.skipped_empty, reading.bad_records, len(reading.bad)) == (1, 2, 1)
+    path.write_text("bad\nworse\n", encoding="utf-8")
+    with pytest.raises(HistoryError, match="none of 2 lines could be read; the first: "):
+        list(stream_history([path], skip_bad=True, named=1))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_file_says_how_far_it_is_and_a_small_one_nothing(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "h.jsonl"
+    raw = b'{"person": "a", "output": "one"}\n' * 3 + b'{"person": "a", "output": "last"}'
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+    assert len(list(stream_history([path], shown=True))) == 4
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(importers, "SHOWN", 10)
+    assert len(list(stream_history([path]))) == 4
+    assert capsys.readouterr() == ("", "")
+    assert len(list(stream_history([path], shown=True))) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    of = "" if packed else " of 4"
+    assert err.splitlines()[0] == f"h.jsonl: reading{'' if packed else ': 0 of 4'} ..."
+    assert err.splitlines()[1].startswith(f"h.jsonl: reading: 4{of} in ")
+
+
+def test_a_reading_that_is_given_up_ends_what_it_shows_and_gives_its_file_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importers, "SHOWN", 10)
+    path = tmp_path / "h.jsonl"
+    path.write_text('{"person": "a", "output": "one"}\n' * 5, encoding="utf-8")
+    with contextlib.closing(iter(stream_history([path], shown=True))) as rows:
+        next(rows)
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert " of 5 in " in capsys.readouterr().err

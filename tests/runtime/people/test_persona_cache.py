@@ -14,10 +14,11 @@ import pytest
 from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.people import persona_cache
+from copersona.runtime.people import opening, persona_cache
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_soft, write_soft
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.people.tables import Written
 from copersona.runtime.session.session import Session, open_bundle
 
 TEXTS = (
@@ -93,22 +94,71 @@ def test_what_someone_writes_makes_another_persona(tiny_bundle: Path, store: Peo
 
 
 def test_the_key_holds_what_a_persona_is_made_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = Interaction("ana", "one"), Interaction("ana", "two")
+    wrote = Written(2, "0")
     keys = [
-        persona_key("bundle", "", 3, None, [one, two]),
-        persona_key("another", "", 3, None, [one, two]),
-        persona_key("bundle", "a model", 3, None, [one, two]),
-        persona_key("bundle", "", 2, None, [one, two]),
-        persona_key("bundle", "", 3, "p17", [one, two]),
-        persona_key("bundle", "", 3, None, [two, one]),
-        persona_key("bundle", "", 3, None, [one]),
-        persona_key("bundle", "", 3, None, [one, Interaction("ana", "two!")]),
+        persona_key("bundle", "", 3, None, wrote),
+        persona_key("another", "", 3, None, wrote),
+        persona_key("bundle", "a model", 3, None, wrote),
+        persona_key("bundle", "", 2, None, wrote),
+        persona_key("bundle", "", 3, "p17", wrote),
+        persona_key("bundle", "", 3, None, Written(1, "0")),
+        persona_key("bundle", "", 3, None, Written(2, "1")),
     ]
     for name in ("VERSION", "PROFILER_VERSION"):
         with monkeypatch.context() as patched:
             patched.setattr(persona_cache, name, 77)
-            keys.append(persona_key("bundle", "", 3, None, [one, two]))
+            keys.append(persona_key("bundle", "", 3, None, wrote))
     assert len(set(keys)) == len(keys)
+
+
+def test_what_is_written_is_known_by_its_texts_and_not_by_when_they_came(tmp_path: Path) -> None:
+    rows = [Interaction("ana", text, time=float(n)) for n, text in enumerate(TEXTS)]
+    written = []
+    for number, added in enumerate((rows, rows[::-1], rows[:-1], [*rows[:-1], Interaction("ana", "Other.", time=2.0)])):
+        with PeopleStore(tmp_path / str(number) / "people.sqlite") as store:
+            store.add([*added, Interaction("ben", "Someone else.")])
+            written.append(store.written("ana"))
+            assert store.add(added).new == 0
+            assert store.written("ana") == written[-1]
+            assert store.written("nobody").interactions == 0
+    assert written[0] == written[1]
+    assert len(set(written)) == 3
+    assert [one.interactions for one in written] == [len(rows), len(rows), len(rows) - 1, len(rows)]
+
+
+def test_what_comes_while_someone_is_opened_is_part_of_them_the_next_time(
+    tiny_bundle: Path, store: PeopleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = PeopleStore.history
+
+    def meanwhile(one: PeopleStore, name: str, latest: int | None = None) -> Any:
+        found = read(one, name, latest)
+        one.add([Interaction("ana", "Meanwhile: I love it, thank you!", time=9.0)])
+        return found
+
+    with opened(tiny_bundle) as session, monkeypatch.context() as patched:
+        patched.setattr(PeopleStore, "history", meanwhile)
+        assert len(session.person(store, "ana").history) == len(TEXTS)
+    with opened(tiny_bundle) as session:
+        known, fresh = session.person(store, "ana"), session.know(store.history("ana"))
+        assert len(known.history) == len(TEXTS) + 1
+        np.testing.assert_array_equal(known.persona.profile.z, fresh.persona.profile.z)
+
+
+def test_of_a_long_history_the_end_is_read_and_all_of_it_counts(
+    tiny_bundle: Path, store: PeopleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tiny_bundle) as session:
+        whole = session.person(store, "ana")
+        assert (len(whole.history), whole.earlier) == (len(TEXTS), 0)
+    monkeypatch.setattr(opening, "READ", 2)
+    with opened(tiny_bundle) as session:
+        known = session.person(store, "ana")
+        assert known.history == whole.history[-2:]
+        assert known.earlier == len(TEXTS) - 2
+        store.add([Interaction("ana", "Long ago.", time=-9.0)])  # behind what is read, and no less a part of them
+        assert session.person(store, "ana") is not known
+        assert session.person(store, "ana").earlier == len(TEXTS) - 1
 
 
 def test_a_new_profiler_another_context_and_another_population_make_it_anew(

@@ -6,10 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.facets import Reliability, schema_from_json, schema_to_json
 from copersona.runtime.profile.profiler import profile_history
-from copersona.runtime.profile.served import measured_scripts, served, unserved_script
+from copersona.runtime.profile.served import (
+    LEAST,
+    LOOKED_AT,
+    UnservedTally,
+    measured_scripts,
+    scripts_of,
+    served,
+    unserved_script,
+)
 
 from .test_profiler import SCHEMA, encode
 
@@ -56,3 +67,31 @@ def test_the_scripts_stand_in_the_schema_and_older_schemas_are_latin() -> None:
     assert schema_from_json(schema_to_json(chosen)) == chosen
     body = schema_to_json(SCHEMA).replace('"scripts"', '"unknown"')
     assert schema_from_json(body).scripts == ("LATIN",)
+
+
+@given(st.lists(st.sampled_from([*"aZ5 é’µ—\n", "the ", "Москва ", "東京", "👍", "\ud800"])).map("".join))
+def test_what_is_told_at_a_glance_is_what_its_letters_say(text: str) -> None:
+    for scripts in (("LATIN",), ("LATIN", "CJK"), ("CYRILLIC",)):
+        found = scripts_of([text])
+        mostly = sum(found[name] for name in scripts) >= LEAST * found.total()
+        assert (served([text], scripts) == [text]) == mostly
+    assert len(text) < LOOKED_AT
+
+
+def test_who_writes_mostly_in_another_script_is_told_from_what_passes_by() -> None:
+    rows = [
+        *(Interaction("ana", text) for text in ENGLISH),
+        Interaction("ana", OTHER["Han"]),
+        *(Interaction("mei", OTHER["Han"]) for _ in range(3)),
+        *(Interaction("ivan", OTHER["Cyrillic"]) for _ in range(2)),
+        *(Interaction("ivan", text) for text in ENGLISH[:1]),
+    ]
+    tally = UnservedTally(("LATIN",))
+    assert [tally.passing(one) for one in rows] == rows
+    texts = {name: sum(one.person == name for one in rows) for name in ("ana", "mei", "ivan")}
+    assert tally.found(texts.__getitem__) == {"mei": "Han", "ivan": "Cyrillic"}
+    assert tally.found(lambda name: 100) == {}  # it was little of what they have
+    bounded = UnservedTally(("LATIN",), most=1)
+    for n in range(100):
+        bounded.passing(Interaction(f"p{n}", OTHER["Han"]))
+    assert bounded.found(lambda name: 1) == {"p0": "Han"}

@@ -51,7 +51,7 @@ def test_the_door_keeps_what_the_command_keeps(tiny_bundle: Path, history: Path,
     assert done.exit_code == 0, done.output
     with open_bundle(tiny_bundle) as session, PeopleStore(tmp_path / "by door" / "people.sqlite") as store:
         added = session.add(store, read_history(history), enrolled=json.loads(names.read_text(encoding="utf-8")))
-        assert added == Added(people=3, new=4, repeated=0)
+        assert added == Added(people=3, new=4, repeated=0, enrolled=1)
         assert session.add(store, read_history(history)) == Added(people=3, new=0, repeated=4)
         with PeopleStore(tmp_path / "by command" / "people.sqlite") as other:
             for person in ("ana", "ben", "carl"):
