@@ -53,7 +53,6 @@ class Interaction:
 
 _UNCLEAN = re.compile(r"[^\n\t -~]")
 """What has to be looked at; printed ASCII is clean as it is."""
-_UNSEEN = {0x00A0: " ", 0xFEFF: None, 0x200B: None}
 _CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 """The categories Cc and Cs, which Unicode will not change, but for \\n and \\t."""
 _JSON = json.JSONEncoder(ensure_ascii=False)
