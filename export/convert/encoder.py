@@ -170,7 +170,7 @@ def encoder_languages(source: Path) -> tuple[str, ...]:
     if not card.is_file():
         return ()
     try:
-        said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.language
+        said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict().get("language")
     except (ValueError, TypeError, UnicodeDecodeError):  # a card that is not written as cards are
         return ()
     named = [said] if isinstance(said, str) else list(said or ())
