@@ -116,11 +116,16 @@ class Sequences:
         self._held = [None] * self._context.sequences
         self._context.clear()
 
+    def begins_with(self, sequence: int, prefix: Prefix) -> bool:
+        """Whether a sequence holds that prefix just now."""
+        return self._held[sequence] == prefix.key
+
     def begin(self, sequence: int, start: Start, sampling: Sampling, grammar: str | None = None) -> Generation:
         """Decode what a generation starts from, so that its first token can be taken at place -1.
 
         Raises:
-            ModelError: a grammar that cannot be read, or llama.cpp cannot decode.
+            ModelRefused: a grammar that cannot be read.
+            ModelError: llama.cpp cannot decode.
         """
         generation = Generation(self._context, self._vocabulary, sequence, start, sampling, grammar)
         try:
