@@ -89,7 +89,7 @@ def test_the_end_says_whether_the_model_ended_or_nothing_may_follow(engine: Engi
 
 
 def test_a_grammar_holds_one_of_those_that_run_and_no_other(engine: Engine) -> None:
-    free, digits = wanted(engine, 3), wanted(engine, 4)._replace(grammar='root ::= [0-9] [0-9] [0-9]')
+    free, digits = wanted(engine, 3), wanted(engine, 4)._replace(grammar="root ::= [0-9] [0-9] [0-9]")
     expected = alone(engine, free)
     run = Run(engine)
     run.begin("free", free)

@@ -1,4 +1,4 @@
-"""A conversation behind a persona: nothing before it moves, the oldest turns leave whole, one turn alone is a request."""
+"""A conversation behind a persona: nothing before it moves, oldest turns leave whole, one turn alone is a request."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_within_any_room_the_latest_turns_are_kept_whole(
 def test_what_must_stand_and_does_not_fit_is_said() -> None:
     made = layout("chatml")
     fixed = made.fixed()
-    with pytest.raises(TooLong, match="the last turn of the conversation: .* tokens more than fit"):
+    with pytest.raises(TooLong, match=r"the last turn of the conversation: .* tokens more than fit"):
         conversation(made, fixed, [user("x" * 5_000)], (), 1_000)
     with pytest.raises(TooLong, match="the instructions"):
         conversation(made, fixed, [Message("system", "x" * 5_000_000), user("y")], (), 1_000)
