@@ -1,4 +1,4 @@
-"""The `copersona` command: ask, generate, people, bundle, doctor; `export` joins when its extra is installed.
+"""The `copersona` command: ask, generate, serve, people, bundle, doctor; `export` joins when its extra is installed.
 
 Answers go to stdout, everything else to stderr. Exit code 0 only when the work was done; 1 with one line for an error
 that was foreseen, 2 for a wrong call.
@@ -28,6 +28,7 @@ from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
+from copersona.runtime.cli.serve import serve
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import HistoryError
 
@@ -50,6 +51,7 @@ def main() -> None:
 main.add_command(bundle)
 main.add_command(demo)
 main.add_command(people)
+main.add_command(serve)
 
 
 def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:

@@ -142,6 +142,18 @@ class PeopleStore(KeptWithPeople):
                 raise self._unknown(name)
         return tuple(from_row(name, found) for found in rows)
 
+    def find(self, person: str) -> str:
+        """The name as it is kept here.
+
+        Raises:
+            PersonError: nobody of that name is here; the message lists close names.
+        """
+        name = self._name(person)
+        with self._reading():
+            if not self._knows(name):
+                raise self._unknown(name)
+        return name
+
     def people(self) -> list[PersonRow]:
         """Everyone in this store, by name."""
         with self._reading():

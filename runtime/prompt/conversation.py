@@ -44,7 +44,9 @@ def conversation(
     before = head.segments[:-1]
     room -= sum(len(segment.tokens) for segment in before)
     texts = _that_fit(layout, messages, room)
-    rows = [(m.role, text) for m, text in zip(messages, texts, strict=True) if text is not None]
+    rows: list[tuple[str, Tokens]] = [
+        (m.role, text) for m, text in zip(messages, texts, strict=True) if text is not None
+    ]
     if layout.turns.alternates or len(rows) < len(messages):
         rows = _from_a_user(rows)
     written = tuple(layout.turns.continued(rows, layout.blank))
