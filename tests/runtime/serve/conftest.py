@@ -71,9 +71,7 @@ class Running:
     def port(self) -> int:
         return self.serving.port
 
-    def ask(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: Any = None
-    ) -> Reply:
+    def ask(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: Any = None) -> Reply:
         """One request with the token; `headers` change what is sent, None leaves one out."""
         sent: dict[str, str | None] = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         sent |= headers or {}
@@ -113,7 +111,9 @@ def until(what: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 @contextmanager
-def serving(open_session: Callable[[], Session], home: Path, *, queue: int = 32, ready: bool = True) -> Iterator[Running]:
+def serving(
+    open_session: Callable[[], Session], home: Path, *, queue: int = 32, ready: bool = True
+) -> Iterator[Running]:
     """A server in a thread of this process."""
     store = home / "people.sqlite"
     worker = Worker(open_session, lambda: PeopleStore(store, busy_seconds=0.2), most_waiting=queue)

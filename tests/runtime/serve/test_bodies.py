@@ -168,7 +168,10 @@ def test_a_completion_goes_on_with_a_text_as_it_stands(server: Running) -> None:
     events = server.ask("POST", "/v1/completions", {**body, "stream": True}).events
     assert "".join(event["choices"][0]["text"] for event in events[:-1]) == found["choices"][0]["text"]
     assert events[-2]["choices"][0]["finish_reason"] == found["choices"][0]["finish_reason"]
-    assert server.ask("POST", "/v1/completions", {"model": "copersona", "prompt": "x"}).body["usage"]["completion_tokens"] <= 16
+    assert (
+        server.ask("POST", "/v1/completions", {"model": "copersona", "prompt": "x"}).body["usage"]["completion_tokens"]
+        <= 16
+    )
 
 
 def test_vectors_are_the_encoders(server: Running) -> None:

@@ -146,7 +146,10 @@ def test_earlier_turns_change_the_answer_and_instructions_too(server: Running) -
 def test_old_turns_leave_first_and_the_answer_says_how_many(server: Running) -> None:
     turns = []
     for n in range(60):
-        turns += [{"role": "user", "content": f"Question {n}? " * 5}, {"role": "assistant", "content": f"Answer {n}. " * 5}]
+        turns += [
+            {"role": "user", "content": f"Question {n}? " * 5},
+            {"role": "assistant", "content": f"Answer {n}. " * 5},
+        ]
     found = server.chat(model="copersona:ana", messages=[*turns, *said("Hello.")]).body
     assert 0 < found["copersona"]["left_out"] < 120
     assert found["copersona"]["left_out"] % 2 == 0

@@ -13,12 +13,31 @@ from copersona.runtime.serve.routes import Routes
 
 from .conftest import HELLO, TOKEN, Running
 
-HOSTS = ["evil.example", "evil.example:8321", "localhost", "localhost:1", "127.0.0.1.nip.io", "0.0.0.0", "", "LOCALHOST."]
+HOSTS = [
+    "evil.example",
+    "evil.example:8321",
+    "localhost",
+    "localhost:1",
+    "127.0.0.1.nip.io",
+    "0.0.0.0",
+    "",
+    "LOCALHOST.",
+]
 ORIGINS = ["https://evil.example", "null", "http://localhost:3000", "file://", "chrome-extension://abc", "http://127.0.0.1",
            "https://localhost"]  # fmt: skip
 TYPES = [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp",
          "application/json; charset=utf-16"]  # fmt: skip
-TOKENS = [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", TOKEN]
+TOKENS = [
+    None,
+    "",
+    "Bearer",
+    "Bearer ",
+    "Bearer wrong",
+    f"Basic {TOKEN}",
+    f"Bearer {TOKEN}x",
+    f"Bearer {TOKEN[:-1]}",
+    TOKEN,
+]
 
 
 def routes(server: Running) -> list[tuple[str, str]]:
@@ -77,7 +96,9 @@ def test_who_is_let_in(server: Running) -> None:
         for origin in (None, f"http://localhost:{port}", f"http://127.0.0.1:{port}"):
             assert server.ask("GET", "/v1/models", headers={"Host": host, "Origin": origin}).status == 200
     kinds = ("application/json", "Application/JSON; charset=UTF-8")
-    assert {server.ask("POST", "/v1/chat/completions", HELLO, headers={"Content-Type": k}).status for k in kinds} == {200}
+    assert {server.ask("POST", "/v1/chat/completions", HELLO, headers={"Content-Type": k}).status for k in kinds} == {
+        200
+    }
     assert server.ask("GET", "/v1/models", headers={"Authorization": f"bearer {TOKEN}"}).status == 200
 
 

@@ -69,7 +69,9 @@ class Stream:
 
     def __init__(self, server: Running, **fields: Any) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        body = {name: value for name, value in {**HELLO, **ENDLESS, "stream": True, **fields}.items() if value is not None}
+        body = {
+            name: value for name, value in {**HELLO, **ENDLESS, "stream": True, **fields}.items() if value is not None
+        }
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         STREAMS.append(self)
         self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
@@ -176,7 +178,9 @@ def test_no_more_wait_than_may_and_nobody_takes_all_the_room(narrow: Running, sl
 
 
 def test_what_several_get_at_once_is_what_each_gets_alone(server: Running) -> None:
-    asked = [{"model": f"copersona:{name}", "seed": seed, "max_tokens": 24} for seed in range(3) for name in ("ana", "bo")]
+    asked = [
+        {"model": f"copersona:{name}", "seed": seed, "max_tokens": 24} for seed in range(3) for name in ("ana", "bo")
+    ]
     alone = [server.text(**one) for one in asked]
     found: dict[int, str] = {}
 
