@@ -57,7 +57,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": "json"}, "response_format", "an object"),
     ({"response_format": {"type": "xml"}}, "response_format.type", "expected text"),
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema", "missing"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema",
+     "missing"),
 ]  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def test_the_receipt_comes_where_it_is_asked_for(server: Running) -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        said("### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### Guidelines:"),
+        said("### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### G:"),
         said("### Task:\nGenerate 1-3 broad tags categorizing the main themes of the chat history"),
         said("### Task:\nSuggest 3-5 relevant follow-up questions or prompts"),
         said("Generate a concise, 3-5 word title for this conversation."),

@@ -25,8 +25,8 @@ HOSTS = [
 ]
 ORIGINS = ["https://evil.example", "null", "http://localhost:3000", "file://", "chrome-extension://abc", "http://127.0.0.1",
            "https://localhost"]  # fmt: skip
-TYPES = [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp",
-         "application/json; charset=utf-16"]  # fmt: skip
+TYPES = [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+         "application/jsonp", "application/json; charset=utf-16"]  # fmt: skip
 TOKENS = [
     None,
     "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from copersona.runtime.serve.waiting import Full, Waiting
 def test_stops_cut_where_a_search_of_the_whole_text_does(text: str, stops: list[str], data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)) | {0, len(text)})
     reader, sent = Stops(tuple(stops)), ""
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         sent += reader.take(text[start:end])
         if reader.stopped:
             break

@@ -124,10 +124,9 @@ def test_without_the_extra_the_line_says_what_to_install(tiny_bundle: Path, tmp_
 def test_a_clients_socket_in_the_middle_of_a_request_does_not_hold_up_the_end(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with started(tiny_bundle, tmp_path) as (process, port):
-        with socket.create_connection(("127.0.0.1", port)) as half:
-            half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: loc")
-            until(lambda: get(port, "/health")[0] == 200)
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=20)
+    with started(tiny_bundle, tmp_path) as (process, port), socket.create_connection(("127.0.0.1", port)) as half:
+        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: loc")
+        until(lambda: get(port, "/health")[0] == 200)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "stopped\n")

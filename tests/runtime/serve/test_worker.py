@@ -27,8 +27,8 @@ from copersona.runtime.session.session import Session, open_bundle
 
 from .conftest import HELLO, TOKEN, Running, add_people, serving, until
 
-ENDLESS = {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "string", "minLength": 2_000}}},
-           "max_tokens": None, "temperature": 1.0}  # fmt: skip
+LONG = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "minLength": 2_000}}}
+ENDLESS: dict[str, Any] = {"response_format": LONG, "max_tokens": None, "temperature": 1.0}
 """A chat that goes on until its context is full."""
 
 
