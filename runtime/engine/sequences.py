@@ -109,6 +109,7 @@ class Sequences:
     def __init__(self, context: LlamaContext, vocabulary: Vocabulary) -> None:
         self._context, self._vocabulary, self.count = context, vocabulary, context.sequences
         self._held: list[str | None] = [None] * context.sequences
+        self.begun = [0] * context.sequences  # when each was last begun, in generations
         self.reached: Counter[str] = Counter()
 
     def clear(self) -> None:
@@ -128,6 +129,7 @@ class Sequences:
             ModelError: llama.cpp cannot decode.
         """
         generation = Generation(self._context, self._vocabulary, sequence, start, sampling, grammar)
+        self.begun[sequence] = max(self.begun) + 1
         try:
             self._decode(sequence, start)
         except BaseException:

@@ -109,13 +109,14 @@ class Together(Closing, Generic[T]):
         self._running = []
 
     def _place(self, prefix: Prefix | None) -> int:
-        """A free sequence beside those that run or between them, if possible one that holds the prefix."""
+        """A free sequence beside those that run or between them: one that holds the prefix, else the one that was left
+        alone for longest, so that others keep theirs."""
         taken = [generation.sequence for generation, _ in self._running]
         free = [n for n in range(self._sequences.count) if n not in taken]
         if taken:
             free = [n for n in free if taken[0] - 1 <= n <= taken[-1] + 1]
         held = (n for n in free if prefix is not None and self._sequences.begins_with(n, prefix))
-        return next(held, free[0])
+        return next(held, min(free, key=self._sequences.begun.__getitem__))
 
     def _close_gaps(self) -> None:
         """Have those that run stand side by side: the last one goes on where the first gap is, until there is none.
