@@ -38,7 +38,7 @@ install: $(VENV)/.done
 
 $(VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
 	@echo "installing the runtime, the export and the tests' packages"
-	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[export,test]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[export,serve,test]"
 	$(call base,$(VENV))
 	touch $@ $(VENV)/.runtime
 
@@ -59,7 +59,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt $(WHEELS)/.done
 
 $(RUNTIME_VENV)/.done: pyproject.toml constraints.txt $(WHEELS)/.done
 	$(call environment,$(RUNTIME_VENV))
-	$(RUNTIME_VENV)/bin/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[test-runtime]"
+	$(RUNTIME_VENV)/bin/python -m pip install --quiet -c constraints.txt --find-links $(WHEELS) -e ".[serve,test-runtime]"
 	$(call base,$(RUNTIME_VENV))
 	touch $@
 

@@ -1,4 +1,4 @@
-"""The `copersona` command: ask, generate, people, bundle, doctor; `export` joins when its extra is installed.
+"""The `copersona` command: ask, generate, serve, people, bundle, doctor; `export` joins when its extra is installed.
 
 Answers go to stdout, everything else to stderr. Exit code 0 only when the work was done; 1 with one line for an error
 that was foreseen, 2 for a wrong call.
@@ -30,6 +30,7 @@ from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.passphrase import Source, asking, passphrase_options
 from copersona.runtime.cli.people import people
 from copersona.runtime.cli.request import read_request, say_cut, too_long
+from copersona.runtime.cli.serve import serve
 from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.common.terminal import in_line
@@ -56,6 +57,7 @@ def main(context: click.Context, passphrase_fd: int | None, keyring: bool) -> No
 main.add_command(bundle)
 main.add_command(demo)
 main.add_command(people)
+main.add_command(serve)
 
 
 def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from copersona.runtime.engine.llama import build_info, default_threads, quantize
 from copersona.runtime.engine.llama_context import LlamaContext
 from copersona.runtime.engine.sampling import Piece, Sampling
 from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
-from copersona.runtime.engine.together import Task, run_together
+from copersona.runtime.engine.together import Task, Together, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
 from copersona.runtime.filecheck.gguf_any import check_any_gguf
 from copersona.runtime.filecheck.gguf_check import check_gguf
@@ -38,12 +38,13 @@ T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
-    """One of several generations: after a soft prompt and tokens, sampled in its own way."""
+    """One of several generations: after a soft prompt and tokens, sampled in its own way, within a grammar."""
 
     soft: F32 | None
     tokens: TokenIds
     sampling: Sampling
     prefix: Prefix | None = None
+    grammar: str | None = None
 
 
 class Engine(Closing):
@@ -221,8 +222,7 @@ class Engine(Closing):
         has ended, and the next one, taken from `asked` only then, goes on in its place.
 
         With q8_0 weights, what one gets is what `generate` gives. With others llama.cpp multiplies several rows in
-        another order than one: logits may differ in their last digits, and where two tokens are as likely but for
-        these, so may the text.
+        another order than one: logits may differ in their last digits, and where tokens are as likely, so may texts.
 
         Raises:
             ModelError: llama.cpp fails as a whole. What is wrong with one of them is its result.
@@ -233,13 +233,21 @@ class Engine(Closing):
             self._check_turn(turn)
 
     def _tasks(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
-        for tag, (soft, tokens, sampling, prefix) in asked:
+        for tag, wanted in asked:
             try:
-                yield Task(tag, self._check_start(soft, tokens, prefix), sampling)
+                yield self.task(tag, wanted)
             except ModelRefused as error:
                 yield tag, error
 
-    # Positions
+    def task(self, tag: T, wanted: Wanted) -> Task[T]:
+        """What is wanted, checked, for `together`. Raises as `generate`; ModelRefused for what is its own fault."""
+        start = self._check_start(wanted.soft, wanted.tokens, wanted.prefix)
+        return Task(tag, start, wanted.sampling, wanted.grammar)
+
+    def together(self) -> Together[Any]:
+        """Generations that the caller begins, steps and stops; until it is closed nothing else is to be asked."""
+        self._take_turn()
+        return Together(self.sequences)
 
     def _feed(self, soft: F32, ids: I32, wanted_from: int) -> Iterator[F32]:
         """Start from an empty context and decode everything; yields the logits of the positions from `wanted_from` on.

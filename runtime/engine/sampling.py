@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from copersona.runtime.common.errors import ModelError
+from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.llama import complaint, library, no_complaint
 
 
@@ -46,7 +46,7 @@ class Sampler:
     """A chain of samplers with its own random numbers; give it back with `close`.
 
     Raises:
-        ModelError: a grammar that cannot be read.
+        ModelRefused: a grammar that cannot be read.
     """
 
     def __init__(self, sampling: Sampling, vocab: Any, grammar: str | None = None) -> None:
@@ -79,5 +79,5 @@ def _grammar(vocab: Any, grammar: str) -> Any:
     no_complaint()
     sampler = library().llama_sampler_init_grammar(vocab, grammar.encode("utf-8"), b"root")
     if not sampler:
-        raise ModelError(f"llama.cpp cannot read the grammar{complaint()}")
+        raise ModelRefused(f"llama.cpp cannot read the grammar{complaint()}")
     return sampler

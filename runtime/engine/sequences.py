@@ -109,6 +109,7 @@ class Sequences:
     def __init__(self, context: LlamaContext, vocabulary: Vocabulary) -> None:
         self._context, self._vocabulary, self.count = context, vocabulary, context.sequences
         self._held: list[str | None] = [None] * context.sequences
+        self.begun = [0] * context.sequences  # when each was last begun, in generations
         self.reached: Counter[str] = Counter()
 
     def clear(self) -> None:
@@ -116,13 +117,19 @@ class Sequences:
         self._held = [None] * self._context.sequences
         self._context.clear()
 
+    def begins_with(self, sequence: int, prefix: Prefix) -> bool:
+        """Whether a sequence holds that prefix just now."""
+        return self._held[sequence] == prefix.key
+
     def begin(self, sequence: int, start: Start, sampling: Sampling, grammar: str | None = None) -> Generation:
         """Decode what a generation starts from, so that its first token can be taken at place -1.
 
         Raises:
-            ModelError: a grammar that cannot be read, or llama.cpp cannot decode.
+            ModelRefused: a grammar that cannot be read.
+            ModelError: llama.cpp cannot decode.
         """
         generation = Generation(self._context, self._vocabulary, sequence, start, sampling, grammar)
+        self.begun[sequence] = max(self.begun) + 1
         try:
             self._decode(sequence, start)
         except BaseException:

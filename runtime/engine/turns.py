@@ -80,11 +80,22 @@ class Turns(Generic[T]):
         """
         rows = [(role, tuple(text)) for role, text in messages]
         head = rows.pop(0)[1] if self.system_role and rows and rows[0][0] == "system" else ()
+        first = [*self.first.open, *head, *self.first.close] if self.system_role else [*self.first.open]
+        return [*first, *self.continued(rows, blank)]
+
+    def continued(self, messages: Iterable[tuple[str, Sequence[T]]], blank: Sequence[T]) -> list[T]:
+        """What follows the first turn, system's or, where roles alternate, the user's that it leads into; as
+        `conversation`.
+
+        Raises:
+            ValueError: as `conversation`.
+        """
+        rows = [(role, tuple(text)) for role, text in messages]
         if self.alternates:
             rows = self._merged(rows, tuple(blank))
         if not rows or rows[-1][0] != "user":
             raise ValueError("a conversation ends with a user's turn")
-        written = [*self.first.open, *head, *self.first.close] if self.system_role else [*self.first.open]
+        written: list[T] = []
         for place, (role, text) in enumerate(rows):
             opened = self.alternates and not place  # by what stands before it
             written += [*(() if opened else self.turn(role).open), *text, *self.turn(role).close]

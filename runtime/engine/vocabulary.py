@@ -50,6 +50,12 @@ class Vocabulary:
             size = -count
         return []
 
+    @property
+    def beginning(self) -> list[int]:
+        """What the model wants before any text: its BOS, or nothing."""
+        bos = int(self._llama.llama_vocab_bos(self.raw))
+        return [bos] if self._llama.llama_vocab_get_add_bos(self.raw) and bos >= 0 else []
+
     def control(self, token: str) -> int:
         """Id of the control token written as `token`. Raises ModelError where it is not exactly one."""
         ids = self.tokenize(token, control=True)

@@ -158,6 +158,18 @@ class PeopleStore(KeptWithPeople):
                 count += 1
         return Written(count, digest.hexdigest())
 
+    def find(self, person: str) -> str:
+        """The name as it is kept here.
+
+        Raises:
+            PersonError: nobody of that name is here; the message lists close names.
+        """
+        name = self._name(person)
+        with self._reading():
+            if not self._knows(name):
+                raise self._unknown(name)
+        return name
+
     def forget(self, person: str) -> Forgotten:
         """Delete everything about the person, so that no byte of it stays in the file or beside it.
 

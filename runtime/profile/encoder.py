@@ -89,6 +89,11 @@ class Encoder:
         vector: F32 = self._session.run(["sentence_embedding"], feed)[0][0].astype(np.float32)
         return vector
 
+    def tokens(self, text: str) -> tuple[int, bool]:
+        """How many tokens of a text are read, and whether there are more, which are cut off."""
+        encoding = self._tokenizer.encode(text)
+        return len(encoding.ids), bool(encoding.overflowing)
+
     def encode_all(self, texts: Sequence[str], *, workers: int = 1) -> F32:
         """Each text by itself, `workers` at once. n texts -> (n, E) float32, rows as `encode` gives them."""
         if not texts:

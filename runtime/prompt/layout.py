@@ -17,7 +17,7 @@ from copersona.runtime.engine.turns import Tokens, TurnTokens, chatml
 from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.persona.peer_lines import PeerLine
 from copersona.runtime.profile.facets import FacetProfile
-from copersona.runtime.prompt.frames import frames_of
+from copersona.runtime.prompt.frames import BLANK, frames_of
 from copersona.runtime.prompt.settings import ContextSettings, changed
 
 INSTRUCTION = "Write as this person would."
@@ -90,7 +90,7 @@ class Layout:
         self.settings = settings
         self.turns = turns or chatml(tokens)
         self._frames = frames_of(self.turns, tokens)
-        self._newline = tuple(tokens.tokenize("\n"))
+        self._newline, self.blank = tuple(tokens.tokenize("\n")), tuple(tokens.tokenize(BLANK))
         parts = {"input": self._frames.input, "output": self._frames.output}
         shown = {"inputs": ("input",), "outputs": ("output",), "both": ("input", "output")}[settings.show]
         self._shown = [(part, parts[part]) for part in shown]

@@ -179,12 +179,12 @@ class Session(Closing):
 
     def prompt(self, request: str, known: Known | None) -> Prompt:
         """The text of the prompt as segments; None is nobody."""
-        fixed = self._prepared(known).fixed
+        fixed = self.prepared(known).fixed
         if known is None:
             return self.layout.complete(fixed, request)
         return request_prompt(self.layout, fixed, request, known.history, self.personas.vectors)
 
-    def _prepared(self, known: Known | None) -> Ready:
+    def prepared(self, known: Known | None) -> Ready:
         """What all prompts of this person, or of nobody, have in common; made once."""
         if known is None:
             return self._nobody_ready
@@ -201,12 +201,12 @@ class Session(Closing):
         tokens = self.layout.complete(fixed, "").prefix
         return Ready(fixed, prefix_key(self.manifest, self.context, self.engine.make, profiler, soft, tokens))
 
-    def _wanted(self, prompt: Prompt, known: Known | None, sampling: Sampling, *, keep: bool = True) -> Wanted:
+    def wanted(self, prompt: Prompt, known: Known | None, sampling: Sampling, *, keep: bool = True) -> Wanted:
         """The prompt as the engine wants it, its beginning kept: on disk only with `keep`, for it is read again."""
         disk = self._limits.disk if keep else 0
         name, files = (None, None) if known is None else (known.name, known.files)
         shelf = PersonShelf(self.prefixes, name, files if self._limits.disk else None, disk)
-        prefix = Prefix(len(prompt.prefix), self._prepared(known).key, shelf)
+        prefix = Prefix(len(prompt.prefix), self.prepared(known).key, shelf)
         return Wanted(self.nobody if known is None else known.soft, prompt.tokens, sampling, prefix)
 
     def answer(
@@ -220,7 +220,7 @@ class Session(Closing):
         """
         sampling = sampling or Sampling()
         prompt = self.prompt(request, known)
-        wanted = self._wanted(prompt, known, sampling)
+        wanted = self.wanted(prompt, known, sampling)
         pieces = self.engine.generate(wanted.soft, wanted.tokens, sampling, prefix=wanted.prefix)
         person = known.name if person is None and known is not None else person
         receipt = lambda: make_receipt(self, request, prompt, known, sampling, person)
@@ -244,7 +244,7 @@ class Session(Closing):
     def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt], Wanted]]:
         for one in asked:
             prompt = self.prompt(one.request, one.known)
-            yield (one, prompt), self._wanted(prompt, one.known, one.sampling, keep=False)
+            yield (one, prompt), self.wanted(prompt, one.known, one.sampling, keep=False)
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
         """Bits that the model needs for `output` after the request, as a person or as nobody.

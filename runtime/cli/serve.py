@@ -1,0 +1,111 @@
+"""`copersona serve`: a persona behind the API that every tool speaks, on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options
+from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.streams import say
+from copersona.runtime.common.errors import ModelError
+
+if TYPE_CHECKING:
+    from copersona.runtime.serve.listen import Address
+    from copersona.runtime.session.session import Session
+
+
+@click.command()
+@click.argument("folder", metavar="[BUNDLE | MODEL.gguf]", type=click.Path(path_type=Path), required=False)
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--listen-beyond-this-machine",
+    "beyond",
+    is_flag=True,
+    help="Allow a --host that other machines reach. Texts and token then travel unencrypted.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="HOST",
+    help="What this machine is called by others, with a --host beyond it; repeatable.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file with the token, for you alone (0600); default: one of its own, made at the first start.",
+)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Whose population a GGUF gets.  [default: the demo's]",
+)
+@click.option("--batch", default=4, show_default=True, type=click.IntRange(1, 64), help="Answers made at once.")
+@click.option("--queue", default=32, show_default=True, type=click.IntRange(1, 1024), help="Requests that may wait.")
+@THREADS
+@profile_options
+@context_options(default="as trained")
+@foreseen
+def serve(
+    folder: Path | None,
+    port: int,
+    host: str,
+    beyond: bool,
+    names: tuple[str, ...],
+    token_file: Path | None,
+    like: Path | None,
+    batch: int,
+    queue: int,
+    threads: int | None,
+    profile_by: ProfileBy,
+    context: dict[str, Any],
+) -> None:
+    """Answer as the people of this device, behind the API of OpenAI, on this machine alone.
+
+    Without BUNDLE the demo's is served; of MODEL.gguf a bundle without training is made once.
+
+    \b
+    copersona serve                      then, in a client: the URL and the token that it prints
+    model copersona:ana                  answer as ana; copersona-plain: as nobody
+    """  # fmt: skip
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
+        raise ModelError(f"{' and '.join(missing)} are not installed; run: pip install 'copersona[serve]'")
+    from copersona.runtime.serve.listen import Address
+
+    address = Address(host, port, beyond, names)
+
+    def open_served() -> Session:
+        from copersona.runtime.demo.data import demo_bundle
+        from copersona.runtime.serve.served_bundle import served_bundle
+
+        chosen = served_bundle(folder, lambda: demo_bundle(None if folder is None else like))
+        return open_session(chosen, threads, profile_by, context, sequences=batch)
+
+    run(open_served, address, token_file, queue)
+
+
+def run(open_served: Callable[[], Session], address: Address, token_file: Path | None, queue: int) -> None:
+    """Serve until a signal says to stop, and say where and with which token."""
+    from copersona.runtime.people.store import PeopleStore
+    from copersona.runtime.serve.key import read_token, token_path
+    from copersona.runtime.serve.listen import Serving
+    from copersona.runtime.serve.worker import Worker
+
+    path = token_path() if token_file is None else token_file
+    token = read_token(path, make=token_file is None)
+    worker = Worker(open_served, lambda: PeopleStore(busy_seconds=2.0), most_waiting=queue)
+    serving = Serving(worker, address, token, lambda: say("ready", err=True))
+    host = "127.0.0.1" if address.host == "localhost" else address.host
+    say(f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/v1  loading; Ctrl-C stops", err=True)
+    say(f"token: {token}" if sys.stderr.isatty() else f"token: in {path}", err=True)  # not into a log
+    serving.run()
+    say("stopped", err=True)

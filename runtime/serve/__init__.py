@@ -1,0 +1,1 @@
+"""A persona behind the API that every tool speaks, on this machine alone. Needs the extra `serve`."""

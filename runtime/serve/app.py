@@ -1,0 +1,42 @@
+"""The app: the routes behind the gate, and every refusal in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from copersona.runtime.common.errors import CoPersonaError
+from copersona.runtime.serve.answering import as_json
+from copersona.runtime.serve.fault import Fault, fault_of
+from copersona.runtime.serve.gate import Doors, Gate
+from copersona.runtime.serve.routes import Routes
+from copersona.runtime.serve.worker import Worker
+
+
+def make_app(worker: Worker, doors: Callable[[], Doors]) -> Gate:
+    """The whole app. It is to be made where its loop runs."""
+    handlers = {HTTPException: _http, CoPersonaError: _refused, Exception: _refused}
+    inner = Starlette(routes=Routes(worker).table(), exception_handlers=handlers)
+    inner.router.redirect_slashes = False
+    return Gate(inner, doors)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    fault = fault_of(error)
+    response = as_json(fault.body(), fault.status)
+    response.headers.update(fault.headers())
+    return response
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """A path or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path[:80]}"
+    fault = Fault(error.status_code, f"{what} is nothing that this server does", code="not_found")
+    response = await _refused(request, fault)
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,138 @@
+"""The body of a chat request: its messages and everything that says how they are answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from copersona.runtime.chat.ask import Message
+from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, schema_grammar
+from copersona.runtime.engine.sampling import Sampling
+from copersona.runtime.serve.fault import Fault
+from copersona.runtime.serve.fields import Fields, as_text
+from copersona.runtime.serve.naming import person_of
+from copersona.runtime.serve.sampled import MOST_TOKENS, Sent, read_sampling, read_sent, read_stops, refuse_unsupported
+
+MOST_MESSAGES = 2_000
+ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user",
+    "function": "user",
+}  # fmt: skip
+TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """What a chat request asks for; `person` None is nobody."""
+
+    model: str
+    messages: tuple[Message, ...]
+    person: str | None
+    receipt: bool
+    sampling: Sampling
+    stops: tuple[str, ...]
+    sent: Sent
+    grammar: str | None
+
+
+def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
+    """The request in a body; `header` is what the header names. Raises Fault."""
+    model = fields.text("model")
+    if model is None:
+        raise Fault(400, "model is missing", param="model")
+    ours = fields.object("copersona")
+    ours.only("persona", "receipt")
+    personal = ours.flag("persona") is not False
+    said = {name: fields.text(name) for name in ("user", "safety_identifier")}
+    person = person_of(model, {**header, **said})
+    refuse_unsupported(fields)
+    fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
+    _check_tools(fields)
+    return ChatBody(
+        model=model,
+        messages=_messages(fields),
+        person=person if personal else None,
+        receipt=bool(ours.flag("receipt")),
+        sampling=read_sampling(fields, MOST_TOKENS),
+        stops=read_stops(fields),
+        sent=read_sent(fields),
+        grammar=_grammar(fields),
+    )
+
+
+def _check_tools(fields: Fields) -> None:
+    """Tools that may be called are passed over, for a text is an answer too; ones that must be are refused."""
+    for name in ("tool_choice", "function_call"):
+        if fields.raw(name) not in (None, "none", "auto"):
+            raise Fault(
+                400, f"{name}: no tool is called here, so none can be required", param=name,
+                code="unsupported_parameter",
+            )  # fmt: skip
+
+
+def _messages(fields: Fields) -> tuple[Message, ...]:
+    given = fields.items("messages", MOST_MESSAGES)
+    if not given:
+        raise Fault(400, "messages is missing or empty", param="messages")
+    found = []
+    for number, one in enumerate(given):
+        path = f"messages[{number}]"
+        if not isinstance(one, dict):
+            raise Fault(400, f"{path} is no object", param=path, code="invalid_type")
+        message = Fields(one, path)
+        role = message.text("role")
+        if role not in ROLES:
+            raise Fault(400, f"{path}.role is {str(role)[:30]!r}, expected one of {', '.join(ROLES)}", param=path)
+        text = _content(message)
+        if text.strip() or ROLES[role] == "user":
+            found.append(Message(ROLES[role], text))
+    if found and found[-1].role == "system":  # some front ends ask so for a title
+        found[-1] = Message("user", found[-1].content)
+    if not found or found[-1].role != "user" or not found[-1].content.strip():
+        raise Fault(400, "the last message must be the user's, with a text", param="messages")
+    return tuple(found)
+
+
+def _content(message: Fields) -> str:
+    """The text of a message: as it is, or the texts of its parts."""
+    content, path = message.raw("content"), message.path("content")
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return as_text(content, path)
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in TEXT_PARTS:
+            raise Fault(
+                400, f"{path} has a part of type {str(kind)[:30]!r}; only text is read here", param=path,
+                code="unsupported_content",
+            )  # fmt: skip
+        texts.append(as_text(part.get("refusal" if kind == "refusal" else "text"), path))
+    return "\n".join(texts)
+
+
+def _grammar(fields: Fields) -> str | None:
+    """What `response_format` wants as a grammar; a schema may stand in it or one level further down."""
+    form = fields.object("response_format")
+    if not fields.has("response_format"):
+        return None
+    kind = form.text("type")
+    if kind == "text":
+        return None
+    if kind not in ("json_object", "json_schema"):
+        raise Fault(400, f"response_format.type is {str(kind)[:30]!r}, expected text, json_object or json_schema",
+                    param="response_format.type")  # fmt: skip
+    nested = form.object("json_schema")
+    schema = nested.raw("schema") if nested.has("schema") else form.raw("schema")
+    if schema is None and kind == "json_schema":
+        schema = form.raw("json_schema")
+        if schema is None or nested.has("name"):
+            raise Fault(400, "response_format.json_schema.schema is missing", param="response_format.json_schema")
+    try:
+        grammar = schema_grammar(ANY_OBJECT if schema is None else schema)
+        grammar.encode("utf-8")
+    except (SchemaRefused, UnicodeEncodeError, RecursionError) as error:
+        what = str(error) if isinstance(error, SchemaRefused) else "the schema is no text, or too deep"
+        raise Fault(400, what, param="response_format", code="invalid_json_schema") from None
+    return grammar

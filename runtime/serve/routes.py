@@ -1,0 +1,150 @@
+"""What the server answers: the table of its routes, and what each of them does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from copersona.runtime.common.errors import UnknownPerson
+from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.serve.answering import answered, as_json
+from copersona.runtime.serve.chat_body import ChatBody, read_chat
+from copersona.runtime.serve.completion_body import read_completion
+from copersona.runtime.serve.embedding_body import read_embedding
+from copersona.runtime.serve.fault import Fault, unknown_person
+from copersona.runtime.serve.fields import read_body
+from copersona.runtime.serve.form import Form
+from copersona.runtime.serve.job import Job, Ready
+from copersona.runtime.serve.line import Line
+from copersona.runtime.serve.naming import ENCODER, HEADER, MODEL, PLAIN, model_of, person_of
+from copersona.runtime.serve.side_tasks import is_side_task
+from copersona.runtime.serve.worker import Worker
+from copersona.runtime.session.conversing import converse, go_on
+from copersona.runtime.session.session import Session
+
+SIDE = ("a front end's",)  # whose turn its own requests take
+LOOK_UP = 16  # texts between two looks at whether the client is still there
+
+
+class Routes:
+    """The routes of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker, self._since = worker, int(time.time())
+        self._encoding = asyncio.Semaphore(1)
+
+    def table(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route("/health", self.health, methods=["GET"]),
+            Route("/v1/models", self.models, methods=["GET"]),
+            Route("/v1/models/{model:path}", self.model, methods=["GET"]),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.completion, methods=["POST"]),
+            Route("/v1/embeddings", self.embeddings, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Whether it answers, or what is being loaded."""
+        if self._worker.loading:
+            return as_json({"status": "loading", "loading": self._worker.loading}, 503)
+        return as_json({"status": "ok"})
+
+    async def models(self, request: Request) -> Response:
+        """Nobody, whoever is named, and each person."""
+        people = await asyncio.to_thread(self._worker.store.people)
+        ids = [MODEL, PLAIN, *(model_of(person.name) for person in people)]
+        return as_json({"object": "list", "data": [self._model(id_) for id_ in ids]})
+
+    async def model(self, request: Request) -> Response:
+        """One of them."""
+        id_ = request.path_params["model"]
+        if id_ != ENCODER:
+            await self._find(person_of(id_, {}))
+        return as_json(self._model(id_))
+
+    def _model(self, id_: str) -> dict[str, Any]:
+        return {"id": id_, "object": "model", "created": self._since, "owned_by": MODEL}
+
+    async def chat(self, request: Request) -> Response:
+        """An answer to a conversation, as a person or as nobody."""
+        body = read_chat(read_body(await request.body()), said_by(request))
+        person = await self._find(body.person)
+        aside = is_side_task(body.messages)
+        person = None if aside else person
+        line = Line()
+
+        def prepare(session: Session, store: PeopleStore) -> Ready:
+            known = None if person is None else session.person(store, person)
+            turned = converse(session, body.messages, known, body.sampling, body.grammar)
+            receipt = turned.receipt if body.receipt else None
+            return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
+
+        job = Job(SIDE if aside else person, prepare, line.tell, body.stops)
+        form = Form("chat", body.model, self._fingerprint(), _ours(body, person, aside))
+        return await answered(self._worker, job, line, request, form, body.sent)
+
+    async def completion(self, request: Request) -> Response:
+        """A text that the model goes on with, as nobody."""
+        body = read_completion(read_body(await request.body()), said_by(request))
+        line = Line()
+        job = Job(None, lambda session, _: Ready(*go_on(session, body.text, body.sampling)), line.tell, body.stops)
+        ours = {"person": None, "seed": body.sampling.seed}
+        form = Form("completion", body.model, self._fingerprint(), ours)
+        return await answered(self._worker, job, line, request, form, body.sent)
+
+    async def embeddings(self, request: Request) -> Response:
+        """Vectors of texts, by the bundle's encoder, one text at a time."""
+        body = read_embedding(read_body(await request.body()))
+        encoder = self._worker.session.encoder
+        if body.dimensions not in (None, encoder.width):
+            raise Fault(400, f"dimensions must be {encoder.width}", param="dimensions", code="unsupported_parameter")
+        data, tokens, cut = [], 0, []
+        for number, text in enumerate(body.texts):
+            if not number % LOOK_UP and await request.is_disconnected():
+                return Response(status_code=499)
+            async with self._encoding:
+                vector = await asyncio.to_thread(encoder.encode, text)
+            count, more = encoder.tokens(text)
+            tokens += count
+            cut += [number] if more else []
+            raw = vector.astype("<f4")
+            said: Any = base64.b64encode(raw.tobytes()).decode() if body.base64 else raw.tolist()
+            data.append({"object": "embedding", "index": number, "embedding": said})
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        ours = {"cut": cut}
+        return as_json({"object": "list", "data": data, "model": body.model, "usage": usage, "copersona": ours})
+
+    def _fingerprint(self) -> str:
+        return f"fp_{self._worker.session.manifest.bundle_id[:12]}"
+
+    async def _find(self, person: str | None) -> str | None:
+        """The name as the store has it. Raises Fault where nobody has it."""
+        store = self._worker.store
+        try:
+            return None if person is None else await asyncio.to_thread(store.find, person)
+        except UnknownPerson as error:
+            raise unknown_person(error) from None
+
+
+def _ours(body: ChatBody, person: str | None, aside: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"person": person, "seed": body.sampling.seed}
+    return found | {"side_task": True} if aside else found
+
+
+def said_by(request: Request) -> dict[str, str | None]:
+    """What the header says of the person; its value is UTF-8, or percent-encoded. Raises Fault."""
+    found = [value for name, value in request.headers.raw if name == HEADER.lower().encode()]
+    if len(found) > 1:
+        raise Fault(400, f"the header {HEADER} is there twice", param=HEADER, code="person_ambiguous")
+    try:
+        return {HEADER: unquote(found[0].decode("utf-8"), errors="strict") if found else None}
+    except UnicodeDecodeError:
+        raise Fault(400, f"the header {HEADER} is not UTF-8", param=HEADER) from None
