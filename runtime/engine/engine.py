@@ -219,10 +219,8 @@ class Engine(Closing):
 
     def generate_many(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
         """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
-        has ended, and the next one, taken from `asked` only then, goes on in its place.
-
-        With q8_0 weights, what one gets is what `generate` gives. With others llama.cpp multiplies several rows in
-        another order than one: logits may differ in their last digits, and where tokens are as likely, so may texts.
+        has ended, and the next one, taken from `asked` only then, goes on in its place. With q8_0 weights, what one
+        gets is what `generate` gives; with others llama.cpp multiplies several rows in another order than one.
 
         Raises:
             ModelError: llama.cpp fails as a whole. What is wrong with one of them is its result.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 
-from copersona.runtime.filecheck.gguf_check import SIZES, TENSOR_TYPES, Check, GgufFacts, checked
+from copersona.runtime.filecheck.gguf_check import SIZES, Check, GgufFacts, checked
 from copersona.runtime.filecheck.gguf_reader import STRING, U32, Value
+from copersona.runtime.filecheck.gguf_tensors import TENSOR_TYPES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NO_CHAT = ("bert", "t5", "none", "no_vocab")  # vocabularies of encoders

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.filecheck.gguf_reader import FLOAT, I32, MAX_ARRAY, STRING, U32, Reader, Value
-from copersona.runtime.filecheck.gguf_tensors import Shape, Sizes, allowed, required
+from copersona.runtime.filecheck.gguf_tensors import ONE_ROW, TENSOR_TYPES, Shape, Sizes, allowed, required
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
 # Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges (those of export/convert/pre_tokenizers.py), or
@@ -37,7 +37,6 @@ MAX_TEMPLATE = 256 << 10
 MAX_ELEMENTS = 1 << 40  # of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
 USER_DEFINED, BYTE = 4, 6  # token types
-ONE_ROW = (0, 26)  # types of norms, biases and the like: llama.cpp ends the process over others
 
 # Keys below "<architecture>." with their one type and, for sizes, their largest value. Others (experts, rope scaling,
 # sliding windows) change the graph or meet an assertion in llama.cpp, and no model of ours has them.
@@ -48,12 +47,6 @@ SIZES = {
 }  # fmt: skip
 FLOATS = ("attention.layer_norm_rms_epsilon", "rope.freq_base")
 
-# ggml type -> (name, elements of a block, bytes of a block)
-TENSOR_TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 30: ("BF16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
-}  # fmt: skip
 FILE_TYPES: dict[object, str] = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
