@@ -277,6 +277,8 @@ def test_a_model_without_a_layer_is_refused_by_llama(tiny_gguf: Path, tmp_path: 
     data = tiny_gguf.read_bytes()
     (tmp_path / "renamed.gguf").write_bytes(data.replace(b"blk.1.attn_q.bias", b"blk.9.attn_q.bias"))
     with pytest.raises(ModelError, match=r"llama\.cpp cannot load it \(.+\)"):
+        Engine(tmp_path / "renamed.gguf", any_model=True)
+    with pytest.raises(ModelError, match=r"'blk\.9\.attn_q\.bias' is none of a qwen2 model"):
         Engine(tmp_path / "renamed.gguf")
 
 

@@ -207,8 +207,8 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "more facets": (lambda t: t.update(layer_means=np.zeros((FACETS + 1, WIDTH), np.float32)), "layer_means"),
     "half precision": (lambda t: t.update(scale=np.zeros(1, np.float16)), "scale is float16"),
     "whole numbers": (lambda t: t.update(nobody=np.zeros(FACETS * GRAPH, np.int32)), "nobody is int32"),
-    "NaN": (spoil("graph_weight", float("nan")), "graph_weight holds values that are not finite"),
-    "infinite": (spoil("output_bias", float("inf")), "output_bias holds values that are not finite"),
+    "NaN": (spoil("graph_weight", float("nan")), "graph_weight holds numbers that are not finite"),
+    "infinite": (spoil("output_bias", float("inf")), "output_bias holds numbers that are not finite"),
 }
 
 

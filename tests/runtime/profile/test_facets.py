@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copersona.runtime.common.errors import FacetError
+from copersona.runtime.common.terminal import printable
 from copersona.runtime.profile.facets import (
     OMEGA,
     Facet,
@@ -30,7 +31,8 @@ from copersona.runtime.profile.style import STYLE_FEATURES
 
 NUMBER = st.floats(-1e6, 1e6)
 SHARE = st.floats(0, 1)
-TEXT = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), min_size=1, max_size=20)
+CHARACTERS = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
+TEXT = st.text(CHARACTERS, min_size=1, max_size=20).filter(lambda text: printable(text) == text)
 
 
 @st.composite
