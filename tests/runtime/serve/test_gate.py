@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 from itertools import product
 
@@ -170,3 +172,17 @@ def test_another_interface_needs_to_be_meant(host: str) -> None:
         with pytest.raises(ModelError, match="--name"):
             Address(host, beyond=True)
     assert Address(host, beyond=True, names=("box",)).names == ("box",)
+
+
+def test_a_connection_goes_on_after_a_refusal_whose_body_was_not_read(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    body = json.dumps(HELLO)
+    try:
+        for token, status in (("wrong", 401), (TOKEN, 200), ("wrong", 401), (TOKEN, 200)):
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            connection.request("POST", "/v1/chat/completions", body, headers)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+    finally:
+        connection.close()
