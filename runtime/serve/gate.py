@@ -24,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BODY = 2 << 20  # bytes; what fits no context need not be read
+MOST_DROPPED = 8 * MOST_BODY  # bytes that are read to be dropped
 MOST_AT_ONCE = 128  # requests, whose bodies are held
 BODY_SECONDS = 30.0  # for a body to arrive
 OPEN = frozenset({"/health"})  # without a token
@@ -117,17 +118,22 @@ def _is_json(header: str | None) -> bool:
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes:
-    """The whole body. Raises Fault where it is too large or does not come."""
+    """The whole body. Raises Fault where it is too large or does not come.
+
+    One that is not much too large is read to its end and dropped: a client that is hung up on reads no refusal.
+    """
+    large = Fault(413, f"the body has more than {MOST_BODY:,} bytes", code="body_too_large")
     length = _only(scope["headers"], b"content-length") or "0"
-    if not length.isdecimal() or len(length) > 12 or int(length) > MOST_BODY:
-        raise Fault(413, f"the body has more than {MOST_BODY:,} bytes", code="body_too_large")
-    body = bytearray()
+    if not length.isdecimal() or len(length) > 12 or int(length) > MOST_DROPPED:
+        raise large
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while (message := await receive())["type"] == "http.request":
-                body += message.get("body", b"")
-                if len(body) > MOST_BODY:
-                    raise Fault(413, f"the body has more than {MOST_BODY:,} bytes", code="body_too_large")
+                size += len(message.get("body", b""))
+                body += message.get("body", b"") if size <= MOST_BODY else b""
+                if size > MOST_DROPPED or (size > MOST_BODY and not message.get("more_body")):
+                    raise large
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import HELLO, Running
+from .running import HELLO, Running
 
 USER = [{"role": "user", "content": "Hello."}]
 WRONG: list[tuple[dict[str, Any], str, str]] = [

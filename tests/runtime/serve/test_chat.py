@@ -11,7 +11,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.session import open_bundle
 
-from .conftest import Running
+from .running import Running
 
 REQUEST = "Write a review.\nTitle: good strings"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from .conftest import TOKEN, Running
+from .running import TOKEN, Running
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

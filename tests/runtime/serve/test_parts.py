@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+
 from copersona.runtime.common.errors import BundleError, ModelError, PersonError
 from copersona.runtime.serve.key import read_token
 from copersona.runtime.serve.listen import Address, bound

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import add_people, until
+from .running import add_people, until
 
 
 def start(*arguments: str, home: Path) -> subprocess.Popen[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+
 from copersona.runtime.chat.ask import Message
 from copersona.runtime.common.errors import BundleError, ModelError
 from copersona.runtime.engine.sampling import Sampling
@@ -25,7 +27,7 @@ from copersona.runtime.serve.worker import Worker
 from copersona.runtime.session.conversing import converse
 from copersona.runtime.session.session import Session, open_bundle
 
-from .conftest import HELLO, TOKEN, Running, add_people, serving, until
+from .running import HELLO, TOKEN, Running, add_people, serving, until
 
 LONG = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "minLength": 2_000}}}
 ENDLESS: dict[str, Any] = {"response_format": LONG, "max_tokens": None, "temperature": 1.0}
