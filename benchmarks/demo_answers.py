@@ -46,7 +46,7 @@ def head(bundle: str) -> str:
 
 def quoted(text: str) -> str:
     """A model's text as one line of Markdown in which nothing is markup."""
-    shown = one_line(text)
+    shown = one_line(text, 1_000)
     for sign in "\\`*_{}[]<>#|~!":
         shown = shown.replace(sign, f"\\{sign}")
     return shown
