@@ -32,7 +32,7 @@ TOKENIZERS = {
     "llama": ("default",),
 }  # fmt: skip
 
-MAX_TEMPLATE, MAX_ELEMENTS = 256 << 10, 1 << 40  # characters; elements of one tensor
+MAX_TEMPLATE, MAX_ELEMENTS = 256 << 10, 1 << 40  # bytes; of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
 USER_DEFINED, BYTE = 4, 6  # token types
 ONE_ROW = (0, 26)  # types of norms, biases and the like: llama.cpp ends the process over others
