@@ -22,8 +22,7 @@ from copersona.runtime.filecheck.gguf_reader import FLOAT, I32, MAX_ARRAY, STRIN
 from copersona.runtime.filecheck.gguf_tensors import ONE_ROW, TENSOR_TYPES, Shape, Sizes, allowed, required
 
 ARCHITECTURES = ("qwen2", "qwen3", "llama")
-# Kind of vocabulary -> its pre-tokenizers: byte-level BPE by merges (those of export/convert/pre_tokenizers.py), or
-# SentencePiece's BPE by scores with a token for each byte.
+# Kind of vocabulary -> its pre-tokenizers: BPE of bytes by merges (export/convert/pre_tokenizers.py), or by scores.
 TOKENIZERS = {
     "gpt2": (
         "qwen2", "llama-bpe", "smollm", "gpt-2", "deepseek-r1-qwen", "stablelm2", "megrez", "llama3", "llama-v3",
@@ -33,8 +32,7 @@ TOKENIZERS = {
     "llama": ("default",),
 }  # fmt: skip
 
-MAX_TEMPLATE = 256 << 10
-MAX_ELEMENTS = 1 << 40  # of one tensor
+MAX_TEMPLATE, MAX_ELEMENTS = 256 << 10, 1 << 40  # bytes; of one tensor
 BYTES = frozenset(b"<0x%02X>" % byte for byte in range(256))
 USER_DEFINED, BYTE = 4, 6  # token types
 

@@ -137,12 +137,13 @@ def test_a_terminal_gets_a_page_of_people(home: Path) -> None:
 
     with PeopleStore(home / "people.sqlite") as store:
         store.add(Interaction(f"p{n:03d}", "x") for n in range(60))
-    environment = {"COPERSONA_HOME": str(home)}
-    [(shown, _), (whole, _)] = on_a_terminal([["people", "list"], ["people", "list", "--all"]], "", **environment)
-    lines = shown.splitlines()
+    commands = [["people", "list"], ["people", "list", "--all"], ["people", "list", "--json"]]
+    page, whole, body = on_a_terminal(commands, "", COPERSONA_HOME=str(home))
+    lines = page[0].splitlines()
     assert [line.split()[0] for line in lines[:50]] == [f"p{n:03d}" for n in range(50)]
     assert lines[50:] == ["50 of 60 people; for the next, --after p049"]
-    assert len(whole.splitlines()) == 61
+    assert len(whole[0].splitlines()) == 61
+    assert len(json.loads(body[0])) == 60
 
 
 @pytest.mark.parametrize("last", ["no JSON", '{"person": "ana", "output": 5}'])
