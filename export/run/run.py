@@ -235,4 +235,4 @@ def read_profiles(stem: Path) -> list[Profile]:
     arrays = load_file(stem.with_suffix(".safetensors"))
     lines = stem.with_suffix(".jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
     rows = zip(lines, arrays["vectors"], arrays["z"], strict=True)
-    return [Profile(profile_from_json(line), vectors, z) for line, vectors, z in rows]
+    return [Profile(profile_from_json(line, own=True), vectors, z) for line, vectors, z in rows]

@@ -277,16 +277,16 @@ def profile_to_json(facets: Sequence[FacetProfile]) -> str:
     )
 
 
-def profile_from_json(text: str) -> tuple[FacetProfile, ...]:
-    """Inverse of `profile_to_json`. Raises FacetError."""
+def profile_from_json(text: str, *, own: bool = False) -> tuple[FacetProfile, ...]:
+    """Inverse of `profile_to_json`; of a file of one's `own` whatever people wrote stands in its texts, of a bundle
+    what may stand in a prompt alone. Raises FacetError."""
+    words = (lambda what, value, most: str(value)) if own else values.text
     try:
         return tuple(
             FacetProfile(
                 facet=values.line("facet", row["facet"], SHORT),
-                summary=values.text("summary", row["summary"], LONG),
-                quotes=tuple(
-                    values.text("a quote", quote, LONG) for quote in values.listed("quotes", row["quotes"], 8)
-                ),
+                summary=words("summary", row["summary"], LONG),
+                quotes=tuple(words("a quote", quote, LONG) for quote in values.listed("quotes", row["quotes"], 8)),
                 reliability=LABELS[row["reliability"]],
                 support=values.number("support", row["support"], 0, 1),
             )

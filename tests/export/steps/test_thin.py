@@ -22,6 +22,7 @@ from copersona.runtime import open_bundle
 from copersona.runtime.assemble import assemble as module
 from copersona.runtime.assemble import pinned
 from copersona.runtime.assemble.assemble import assemble, whole_bundle
+from copersona.runtime.assemble.folder import PART
 from copersona.runtime.assemble.lora import Lora, read_lora
 from copersona.runtime.assemble.thin import halve, read_thin, widen
 from copersona.runtime.bundle.opened import Bundle
@@ -289,7 +290,7 @@ def test_no_room_is_said_before_the_merge(thin: Path, tiny_gguf: Path, monkeypat
 
 def test_what_a_kill_left_is_removed_and_what_another_process_makes_is_not(thin: Path, tiny_gguf: Path) -> None:
     target = module.assembled_folder(open_manifest(thin))
-    dead, alive = (target.parent / f"{module.PART}{target.name}-{name}" for name in ("dead", "alive"))
+    dead, alive = (target.parent / f"{PART}{target.name}-{name}" for name in ("dead", "alive"))
     for folder in (dead, alive):
         folder.mkdir(parents=True)
         (folder / "model.gguf").write_bytes(b"half")
