@@ -48,7 +48,7 @@ def write_model(
     }  # fmt: skip
     writer, random = gguf.GGUFWriter(path, architecture), np.random.default_rng(0)
     for key, value in whole.items():
-        _add(writer, key, value)
+        add_key(writer, key, value)
     last = {} if "token_embd_norm.weight" in shapes else {"output_norm.weight": (WIDTH,)}
     for name, shape in {"token_embd.weight": (len(tokens), WIDTH), **last, **shapes}.items():
         scale, mean = (0.1, 1.0) if "norm" in name else (0.1, 0.0)
@@ -60,7 +60,8 @@ def write_model(
     return path
 
 
-def _add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+def add_key(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    """A key of the type that its value says; None leaves it out."""
     if isinstance(value, int):
         writer.add_uint32(key, value)
     elif isinstance(value, float):

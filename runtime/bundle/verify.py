@@ -2,7 +2,7 @@
 
 `verify` runs before any parser sees a byte: safe relative paths, regular files, none missing, none too many, sizes and
 hashes. A hash once checked is remembered by path, size, modification time and inode, so that a large model is not read
-at every start. `bundle_check.check_parts` then looks inside the files without loading them.
+at every start. `parts.check_parts` then looks inside the files without loading them.
 """
 
 from __future__ import annotations

@@ -212,6 +212,6 @@ def known_person(session: Session, person: str) -> Known:
     with open_store() as store:
         known = session.person(store, person)
     if not known.persona.profile.by:
-        script, code = session.unserved(known.history), session.personas.foreign(known.history)
+        script, code = session.personas.unserved(known.history), session.personas.foreign(known.history)
         say_unserved(session, {person: script} if script else {}, {person: code} if code else {})
     return known

@@ -169,10 +169,6 @@ class Session(Closing):
         store.enrol(self.manifest.population_id, peers)
         return replace(added, enrolled=len(peers))
 
-    def unserved(self, history: History) -> str:
-        """The script that most of a history is in, where measured facets cannot speak to it; else empty."""
-        return self.personas.unserved(history)
-
     def attach_items(self, interactions: Iterable[Interaction], *, enrolled: Container[str] = ()) -> list[Interaction]:
         """`Bundle.attach_items`: words for items that have no title."""
         return self.bundle.attach_items(interactions, enrolled=enrolled)

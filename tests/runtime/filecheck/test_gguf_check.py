@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.filecheck.gguf_check import GgufFacts, check_gguf
 
+from ...random_models import add_key
+
 quick = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -53,14 +55,7 @@ def write(path: Path, change: Callable[[dict[str, Any]], object] = lambda keys: 
     change(keys)
     writer = gguf.GGUFWriter(path, keys.pop("general.architecture", "qwen2"))
     for key, value in keys.items():
-        if isinstance(value, int):
-            writer.add_uint32(key, value)
-        elif isinstance(value, float):
-            writer.add_float32(key, value)
-        elif isinstance(value, str):
-            writer.add_string(key, value)
-        elif value is not None:
-            writer.add_array(key, value)
+        add_key(writer, key, value)
     for name, array in {**TENSORS, **tensors}.items():
         if array is not None:
             writer.add_tensor(name, array)
