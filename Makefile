@@ -1,5 +1,5 @@
 # make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
-# make test   everything from nothing: environments, tests without torch, linters, types, all tests
+# make test   everything from nothing: environments, tests without torch, linters, types, the tests for which torch matters
 # make test-runtime  what needs only the runtime, in an environment that has only the runtime
 # make check  linters and types only
 # make docs   docs/commands.md, docs/api.md and docs/house.svg from the code
@@ -91,8 +91,9 @@ check: lint types
 test-runtime: $(RUNTIME_VENV)/.done
 	$(RUNTIME_VENV)/bin/python -m pytest -m "not export" $(PYTEST_ARGS)
 
+# Each test in at least one of the two environments; tests/test_passes.py holds it.
 test: test-runtime check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "export or twice" $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(RUNTIME_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

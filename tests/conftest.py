@@ -20,6 +20,10 @@ from hypothesis import settings
 from .tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # whichever test imports it first
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))  # a share for each worker: libraries start a thread for each core they see
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: workers])
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
 
@@ -215,10 +219,14 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a base or a run of the tests' own needs the export."""
+    """What needs a base or a run of the tests' own needs the export; what needs a model or a bundle meets another one
+    where torch is."""
     for item in items:
-        if {"tiny_base", "tiny_run"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"tiny_base", "tiny_run"} & fixtures:
             item.add_marker("export")
+        if {"tiny_gguf", "tiny_bundle"} & fixtures:
+            item.add_marker("twice")
 
 
 collect_ignore = [
