@@ -1,4 +1,4 @@
-"""`make test` runs the tests in two environments; together they run all, and plain `pytest` in the second runs all too."""
+"""`make test` runs the tests in two environments; together they run all, and so does plain `pytest` in the second."""
 
 from __future__ import annotations
 
