@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = ("export", "twice")
 PASSES = dict(
-    re.findall(r'^\t\$\((\w+)\)/\S*python -m pytest -m "([^"]+)"', (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    re.findall(
+        r'^\t\$\((\w+)\)/\S*python \$\(PYTEST\) -m "([^"]+)"', (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE
+    )
 )
 """Environment -> which tests are run in it."""
 
