@@ -198,13 +198,19 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of `tiny_run`; without the export extra, the demo's population with a model and a personalizer of
-    random weights. Copy it before changing anything."""
-    if not EXPORT:
-        from .random_models import random_bundle
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's population with a model and a personalizer of random weights, for tests of what no bundle changes."""
+    from . import random_models
 
-        return random_bundle(DEMO, request.getfixturevalue("tiny_gguf"), tmp_path_factory.mktemp("tiny") / "bundle")
+    folder = tmp_path_factory.mktemp("random")
+    return random_models.random_bundle(DEMO, random_models.qwen2(folder / "model.gguf"), folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(request: pytest.FixtureRequest) -> Path:
+    """The bundle of `tiny_run`; without the export extra, `random_bundle`. Copy it before changing anything."""
+    if not EXPORT:
+        return Path(request.getfixturevalue("random_bundle"))
     run: Path = request.getfixturevalue("tiny_run")
     return run / "bundle"
 
