@@ -1,5 +1,6 @@
 # make demo   from nothing to the demo; DEMO_ARGS="--once" and the like
-# make test   everything from nothing: environments, tests without torch, linters, types, all tests
+# make test   everything from nothing: environments, tests without torch, linters, types, the tests for which torch matters
+#             side by side by WORKERS=2, each with its share of the cores
 # make test-runtime  what needs only the runtime, in an environment that has only the runtime
 # make check  linters and types only
 # make docs   docs/commands.md, docs/api.md and docs/house.svg from the code
@@ -11,6 +12,8 @@ BIN := $(VENV)/bin
 WHEELS := $(VENV)/wheels
 DATA ?= ../shared/data
 TARGETS ?= 700
+WORKERS ?= 2
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 CODE := runtime export assets tests benchmarks docs
 
 .PHONY: install demo demo-bundle docs test test-runtime check types lint clean
@@ -89,10 +92,11 @@ types: install
 check: lint types
 
 test-runtime: $(RUNTIME_VENV)/.done
-	$(RUNTIME_VENV)/bin/python -m pytest -m "not export" $(PYTEST_ARGS)
+	$(RUNTIME_VENV)/bin/python $(PYTEST) -m "not export" $(PYTEST_ARGS)
 
+# Each test in at least one of the two environments; tests/test_passes.py holds it.
 test: test-runtime check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) -m "export or twice" $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(RUNTIME_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -20,6 +20,10 @@ from hypothesis import settings
 from .tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # whichever test imports it first
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))  # a share for each worker: libraries start a thread for each core they see
+    workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: workers])
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
 
@@ -194,13 +198,19 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of `tiny_run`; without the export extra, the demo's population with a model and a personalizer of
-    random weights. Copy it before changing anything."""
-    if not EXPORT:
-        from .random_models import random_bundle
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's population with a model and a personalizer of random weights, for tests of what no bundle changes."""
+    from . import random_models
 
-        return random_bundle(DEMO, request.getfixturevalue("tiny_gguf"), tmp_path_factory.mktemp("tiny") / "bundle")
+    folder = tmp_path_factory.mktemp("random")
+    return random_models.random_bundle(DEMO, random_models.qwen2(folder / "model.gguf"), folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(request: pytest.FixtureRequest) -> Path:
+    """The bundle of `tiny_run`; without the export extra, `random_bundle`. Copy it before changing anything."""
+    if not EXPORT:
+        return Path(request.getfixturevalue("random_bundle"))
     run: Path = request.getfixturevalue("tiny_run")
     return run / "bundle"
 
@@ -215,10 +225,14 @@ def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a base or a run of the tests' own needs the export."""
+    """What needs a base or a run of the tests' own needs the export; what needs a model or a bundle meets another one
+    where torch is."""
     for item in items:
-        if {"tiny_base", "tiny_run"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"tiny_base", "tiny_run"} & fixtures:
             item.add_marker("export")
+        if {"tiny_gguf", "tiny_bundle"} & fixtures:
+            item.add_marker("twice")
 
 
 collect_ignore = [

@@ -27,6 +27,7 @@ def generate() -> ModuleType:
     return module
 
 
+@pytest.mark.twice  # the help of `export` too
 def test_the_pages_are_what_the_code_says(generate: ModuleType) -> None:
     assert [path.name for path in generate.stale()] == [], "run: make docs"
 

@@ -87,6 +87,7 @@ def fresh(code: str, *arguments: object, home: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.twice
 def test_importing_the_runtime_loads_neither_model_nor_encoder_and_takes_no_foreign_name() -> None:
     code = "import sys, json, copersona.runtime; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(fresh(code)))

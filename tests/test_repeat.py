@@ -15,6 +15,7 @@ from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.segments import words_of
+from copersona.runtime.prompt.settings import ContextSettings
 
 pytestmark = pytest.mark.export
 
@@ -33,12 +34,10 @@ class QuickRun(Run):
 
 def export(folder: Path, base: Path, seed: int = 0) -> QuickRun:
     settings = TrainSettings(
-        epochs=1, batch=8, graph=16, hidden=16, soft_tokens=2, answer_tokens=32, validation=5, lora_rank=2, seed=seed
+        epochs=1, batch=4, graph=16, hidden=16, soft_tokens=2, answer_tokens=32, validation=5, lora_rank=2, seed=seed
     )
-    run = QuickRun(
-        folder,
-        RunSettings((str(SAMPLE),), "jsonl", str(base), "", facets=4, limit_people=40, train=settings, seed=seed),
-    )
+    inputs, context = ((str(SAMPLE),), "jsonl", str(base), ""), ContextSettings(256, profile_tokens=64, peer_tokens=64)
+    run = QuickRun(folder, RunSettings(*inputs, facets=4, limit_people=30, train=settings, context=context, seed=seed))
     for step in (prepare, discover_facets, profile, graph, train):
         step(run)
         run.forget()

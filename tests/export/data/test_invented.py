@@ -162,7 +162,6 @@ def test_sample_in_assets_is_what_the_generator_makes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    pytest.importorskip("sklearn")
     from copersona.export.measure.completion import hidden_facet_figures
 
     return hidden_facet_figures(0, encode).to_json()

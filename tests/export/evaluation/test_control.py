@@ -23,6 +23,13 @@ def test_the_control_exports_evaluates_and_tells_every_arrow(
 ) -> None:
     never = HiddenFacets(0, 0, {}, {}, None)  # its figures have tests of their own (test_invented.py)
     monkeypatch.setattr("copersona.export.evaluation.command.control.hidden_facet_figures", lambda *_, **__: never)
+
+    def converted(source: Path, model: Path, tokenizer: Path) -> None:
+        """The same encoder was converted for `tiny_run`."""
+        shutil.copyfile(tiny_run / "encoder.onnx", model)
+        shutil.copyfile(tiny_run / "encoder_tokenizer.json", tokenizer)
+
+    monkeypatch.setattr("copersona.export.steps.steps.convert_encoder", converted)
     shutil.copytree(tiny_run, tmp_path / "run")
     run, options = Run.open(tmp_path / "run"), Options(limit=3, sweeps=2, texts=0, threads=1)
     with quiet():

@@ -29,11 +29,11 @@ def run(*arguments: object, encoding: str, home: Path) -> subprocess.CompletedPr
 
 
 @pytest.fixture
-def zoe(tiny_bundle: Path, tmp_path: Path, home: Path) -> Path:
+def zoe(random_bundle: Path, tmp_path: Path, home: Path) -> Path:
     history = tmp_path / "h.jsonl"
     history.write_text(json.dumps({"person": NAME, "output": TEXT, "title": "漢字"}))
-    assert call("people", "import", tiny_bundle, history).exit_code == 0
-    return tiny_bundle
+    assert call("people", "import", random_bundle, history).exit_code == 0
+    return random_bundle
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -90,8 +90,8 @@ def test_every_command_that_is_stopped_ends_with_130(command: str, monkeypatch: 
     assert done.stderr == "\nstopped\n"
 
 
-def test_ctrl_c_while_a_model_writes_ends_with_130_and_no_trace(tiny_bundle: Path, home: Path) -> None:
-    command = [sys.executable, "-m", "copersona.runtime", "ask", str(tiny_bundle), "Write.", "--max-tokens", "100000"]
+def test_ctrl_c_while_a_model_writes_ends_with_130_and_no_trace(random_bundle: Path, home: Path) -> None:
+    command = [sys.executable, "-m", "copersona.runtime", "ask", str(random_bundle), "Write.", "--max-tokens", "100000"]
     environment = {**os.environ, "COPERSONA_HOME": str(home), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     assert process.stdout is not None

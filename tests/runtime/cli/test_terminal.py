@@ -88,15 +88,15 @@ def check(shown: str, *wanted: str) -> None:
 
 
 @pytest.fixture
-def hostile(tiny_bundle: Path, tmp_path: Path) -> Path:
+def hostile(random_bundle: Path, tmp_path: Path) -> Path:
     """A bundle in a folder whose name holds sequences."""
-    return Path(shutil.copytree(tiny_bundle, tmp_path / f"bundle {NAME}"))
+    return Path(shutil.copytree(random_bundle, tmp_path / f"bundle {NAME}"))
 
 
 @pytest.fixture(params=["settings", "facets", "peers"])
-def spoilt(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path: Path) -> Path:
+def spoilt(request: pytest.FixtureRequest, random_bundle: Path, tmp_path: Path) -> Path:
     """A bundle that holds every sequence in one of its parts, with hashes that are right."""
-    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "spoilt"))
+    bundle = Path(shutil.copytree(random_bundle, tmp_path / "spoilt"))
     manifest = open_manifest(bundle)
     settings = dict(manifest.settings)
     if request.param == "settings":

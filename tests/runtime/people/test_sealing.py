@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,7 +277,17 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
-def test_while_another_process_is_at_it_nothing_is_done(path: Path, begin: str) -> None:
+def test_while_another_process_is_at_it_nothing_is_done(
+    path: Path, begin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = sealing._sqlcipher
+
+    def impatient(path: Path, key: sealed.Key | None) -> Any:
+        db = opened(path, key)
+        db.execute("PRAGMA busy_timeout = 100")
+        return db
+
+    monkeypatch.setattr(sealing, "_sqlcipher", impatient)
     call = [sys.executable, "-c", BUSY, str(path), begin]
     with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
