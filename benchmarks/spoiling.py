@@ -1,7 +1,7 @@
 """How a small good file is spoiled, by a generator of random numbers: bytes, JSON, protobuf, and files with lengths.
 
-Each way takes what was seen in the good file when it was read (`spans` of values, a tree of fields), so that lengths can
-be made right again afterwards and the change is met deep inside a parser, not by its first look.
+Each way takes what was seen in the good file when it was read (spans of values, a tree of fields), so that lengths can
+be made right afterwards and a change is met deep inside a parser, not by its first look.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ JSON_VALUES = (
 )  # fmt: skip
 LITERALS = (
     "None", "True", "1j", "-1", "1.5", "(1,)", "()", "(2,)*9", "[1]", "{}", "{1,2}", "'<f4'", "'<f8'", "'|O'", "b'x'",
-    "9" * 400, "9" * 5_000, "(" * 60, "(" * 300 + ")" * 300, "-" * 300 + "1", "~1", "1+1", "1-1j", "lambda: 0", "f'{x}'",
-    "__import__('os')", "'\\x00'", "'\\ud800'", "{**{}}", "{[]: 1}", "{'descr': 1}", "...", "''", "", ",", "\x00", "\n",
-    "#", "\\", "(3, 2, 4)", "(True, 3)", "(2.0, 3)", "1e999", "0x10", "1_0", "'a' 'b'", "u'x'", "nan",
+    "9" * 400, "9" * 5_000, "(" * 60, "(" * 300 + ")" * 300, "-" * 300 + "1", "~1", "1+1", "1-1j", "lambda: 0",
+    "f'{x}'", "__import__('os')", "'\\x00'", "'\\ud800'", "{**{}}", "{[]: 1}", "{'descr': 1}", "...", "''", "", ",",
+    "\x00", "\n", "#", "\\", "(3, 2, 4)", "(True, 3)", "(2.0, 3)", "1e999", "0x10", "1_0", "'a' 'b'", "u'x'", "nan",
 )  # fmt: skip
 TEXTS = (b"", b"\x00", b"\xff", b"\xed\xa0\x80", b"\n", b"a" * 70, b"a" * 2_000, "é\u202e".encode(), b"<0x0A>", b"%s%n")
 
 
 def bytes_spoiled(draw: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
-    """One to four changes that know nothing of the format: bits, numbers, pieces moved, cut, doubled, of another file."""
+    """One to four changes that know nothing of the format: bits, numbers, pieces moved, cut or of another file."""
     content = bytearray(data)
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         at, kind = draw.randrange(len(content) + 1), draw.randrange(8)
