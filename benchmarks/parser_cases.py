@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import random
+import re
 import struct
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import parser_seeds as seeds
 import spoiling as spoil
 
 from copersona.runtime.assemble.thin import read_thin
-from copersona.runtime.bundle.manifest import FileRow, bundle_id
+from copersona.runtime.bundle.manifest import SIGNATURE, FileRow, Manifest, bundle_id
 from copersona.runtime.bundle.parts import manifest_turns
 from copersona.runtime.bundle.said import check_settings
+from copersona.runtime.bundle.signature import parsed, signer
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.filecheck.array_check import check_npy, read_tensor_shapes
 from copersona.runtime.filecheck.gguf_any import _AnyCheck, check_any_gguf
@@ -255,6 +259,41 @@ def _arrays() -> Callable[[random.Random], bytes]:
     return make
 
 
+# -- signatures ---------------------------------------------------------------------------------------------------
+
+
+def _signatures() -> Callable[[random.Random], bytes]:
+    """Any bytes, and words of the comment changed."""
+    found = seeds.signatures()
+
+    def make(draw: random.Random) -> bytes:
+        content = draw.choice((found[0], found[0], *found))
+        if draw.random() < 0.5:
+            return spoil.bytes_spoiled(draw, content, found)
+        at = [match.span() for match in re.finditer(rb"[^\s:]+", content)]
+        start, end = draw.choice(at)
+        other = content[slice(*draw.choice(at))]
+        return content[:start] + draw.choice((*spoil.TEXTS, b"\x1b[2J", b"\t", b"key:", other)) + content[end:]
+
+    return make
+
+
+@functools.cache
+def _signed() -> Manifest:
+    return Manifest.from_json(seeds.manifests()[0])
+
+
+def _read_signature(path: Path, draw: random.Random) -> None:
+    os.environ["COPERSONA_HOME"] = str(path.parent)
+    kind = draw.randrange(8)
+    if kind < 6:
+        signer(path.parent, _signed())
+    elif kind == 6:
+        signer(path.parent, _signed(), by=str(path))
+    else:
+        parsed(path, "SecretKey")
+
+
 PARSERS: dict[str, Parser] = {
     "manifest": Parser("manifest.json", _manifest(seeds.manifests()), _read_manifest),
     "facets": Parser("facets.json", _json(seeds.facets()), lambda path, _: read_schema(path)),
@@ -265,3 +304,5 @@ PARSERS: dict[str, Parser] = {
     "npy": Parser("array.npy", _arrays(), lambda path, _: check_npy(path, seeds.SHAPE)),
     "importers": Parser("history.jsonl", _histories(), _read_history),
 }
+if find_spec("minisign") is not None:
+    PARSERS["signature"] = Parser(SIGNATURE, _signatures(), _read_signature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import importlib.util
 import io
@@ -18,7 +19,7 @@ import numpy as np
 
 from copersona.runtime.assemble.pinned import PinnedBase
 from copersona.runtime.assemble.probe import Probe
-from copersona.runtime.bundle.manifest import FileRow, Manifest, Shapes, bundle_id
+from copersona.runtime.bundle.manifest import SIGNATURE, FileRow, Manifest, Shapes, bundle_id
 from copersona.runtime.common.tensors import rows_of, safetensors_chunks
 from copersona.runtime.filecheck.gguf_tensors import Sizes, required
 from copersona.runtime.profile.facets import Facet, FacetSchema, Feature, schema_to_json
@@ -180,6 +181,30 @@ def tokenizers() -> list[str]:
     pairs = {"type": "BPE", "vocab": {"[UNK]": 0, "a": 1, "b": 2, "ab": 3}, "merges": [["a", "b"]]}
     bodies = [word, {**word, "model": scored, "normalizer": several}, {**word, "model": pairs, "decoder": None}]
     return [json.dumps(body) for body in bodies]
+
+
+# -- signatures ---------------------------------------------------------------------------------------------------
+
+
+def signatures() -> list[bytes]:
+    """A signature of the first manifest with name and key, a plain one, a public and a secret key. The pair is the same
+    each time, and nobody's."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+    from minisign import SecretKey
+
+    from copersona.runtime.bundle.signature import sign
+
+    public = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
+    body = b"Ed" + bytes(2) + b"B2" + bytes(48) + b"nobody's" + bytes(32) + public + bytes(32)
+    secret, manifest = SecretKey.from_base64(base64.b64encode(body)), Manifest.from_json(manifests()[0])
+    with tempfile.TemporaryDirectory() as folder:
+        sign(Path(folder), manifest, secret, "acme/guitars")
+        signed = (Path(folder) / SIGNATURE).read_bytes()
+    plain = bytes(secret.sign(manifest.to_json().encode(), trusted_comment="timestamp:1", prehash=False))
+    return [signed, plain, bytes(secret.get_public_key()), bytes(secret)]
+
+
+# -- histories ----------------------------------------------------------------------------------------------------
 
 
 HISTORIES: dict[str, list[dict[str, Any]]] = {

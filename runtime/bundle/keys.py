@@ -40,7 +40,7 @@ def make_keys(path: Path, passphrase: Callable[[], str | bytes]) -> str:
         _write(path, bytes(secret), 0o600)
     pair.public_key.untrusted_comment = f"minisign public key {key_id(text)}"
     _write(public, bytes(pair.public_key), 0o644)
-    return text.decode()
+    return str(text, "ascii")
 
 
 @contextlib.contextmanager

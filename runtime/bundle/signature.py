@@ -148,12 +148,15 @@ def _public_key(given: str, what: str = "--signed-by") -> str:
     from minisign import Error, PublicKey
 
     if what == "--signed-by" and os.path.exists(given):
-        found: PublicKey = parsed(Path(given), "PublicKey")
-        return found.to_base64().decode()
+        return _text(parsed(Path(given), "PublicKey"))
     try:
-        return PublicKey.from_base64(given).to_base64().decode()
+        return _text(PublicKey.from_base64(given))
     except (Error, ValueError):
         raise BundleError(f"{what}: {given[:80]!r} is no public key of minisign, and no file that holds one") from None
+
+
+def _text(key: PublicKey) -> str:
+    return str(key.to_base64(), "ascii")
 
 
 def parsed(path: Path, kind: str) -> Any:

@@ -114,8 +114,8 @@ def bundle_show(folder: Path, as_json: bool) -> None:
 
 def _unsigned(manifest: Manifest) -> str:
     """What `bundle show` says of a bundle without a signature; one that was assembled here cannot have its maker's."""
-    source = manifest.settings.get("assembled_from")
-    return f"unsigned; assembled of the thin bundle {str(source)[:12]}, which may be signed" if source else "unsigned"
+    thin = manifest.settings.get("assembled_from")
+    return f"unsigned; assembled from the thin bundle {in_line(thin)[:12]}, which may be signed" if thin else "unsigned"
 
 
 def _shown(
