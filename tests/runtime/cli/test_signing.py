@@ -170,7 +170,7 @@ def refused(bundle: Path, *words: str) -> None:
         open_bundle(bundle).close()
 
 
-def test_promise_a_bundle_changed_after_it_was_signed_is_refused(bundle: Path, key: Path) -> None:
+def test_promise_a_changed_signed_bundle_is_refused(bundle: Path, key: Path) -> None:
     sign(bundle, key)
     works("bundle", "verify", bundle)
     changed_settings(bundle)
@@ -183,7 +183,7 @@ def test_promise_a_bundle_changed_after_it_was_signed_is_refused(bundle: Path, k
     assert "README.md: changed" in fails("bundle", "verify", bundle, "--signed-by", public(key))
 
 
-def test_promise_another_key_under_a_known_name_is_refused(bundle: Path, key: Path, tmp_path: Path) -> None:
+def test_promise_another_key_is_refused(bundle: Path, key: Path, tmp_path: Path) -> None:
     other = new_key(tmp_path / "other.key")
     sign(bundle, key)
     works("bundle", "show", bundle)
