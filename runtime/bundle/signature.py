@@ -189,6 +189,10 @@ def check_package() -> None:
 
 
 def _installed() -> bool:
-    from importlib.util import find_spec
+    """By its metadata: another package has a module of the same name."""
+    from importlib.metadata import PackageNotFoundError, distribution
 
-    return find_spec("minisign") is not None
+    try:
+        return bool(distribution("py-minisign"))
+    except PackageNotFoundError:
+        return False
