@@ -83,3 +83,54 @@ def mean_encoder(
     ]
     known = {"table": table, "one": np.array([1], np.int64), **(tensors or {})}
     return onnx_model(graph([*nodes, *last], known, width))
+
+
+def whole(*numbers: int) -> Any:
+    return np.array(numbers, np.int64)
+
+
+TAIL = [
+    node("Gather", ["table", "input_ids"], ["tokens"], axis=0),
+    node("ReduceMean", ["tokens", "one"], ["sentence_embedding"], keepdims=0),
+]
+SIZES = {
+    "sizes of a tensor": [node("Shape", ["input_ids"], ["s"]), node("ConstantOfShape", ["s"], ["y"])],
+    "a part of them": [
+        node("Shape", ["input_ids"], ["s"]), node("Gather", ["s", "one"], ["n"], axis=0),
+        node("Mul", ["n", "three"], ["m"]), node("Expand", ["one", "m"], ["y"]),
+    ],
+    "divided": [
+        node("Shape", ["input_ids"], ["s"]), node("Add", ["s", "three"], ["t"]), node("Div", ["t", "three"], ["m"]),
+        node("Expand", ["one", "m"], ["y"]),
+    ],
+    "put into another shape": [node("Reshape", ["input_ids", "shape"], ["y"], allowzero=0)],
+    "a slice": [node("Slice", ["input_ids", "first", "end", "one", "two"], ["y"])],
+    "joined": [node("Concat", ["input_ids", "attention_mask", "input_ids"], ["y"], axis=1)],
+    "turned": [node("Transpose", ["input_ids"], ["y"], perm=[1, 0])],
+    "each with each": [
+        node("Transpose", ["input_ids"], ["t"], perm=[1, 0]), node("Mul", ["t", "attention_mask"], ["y"]),
+    ],
+    "a range": [
+        node("Shape", ["input_ids"], ["s"]), node("Gather", ["s", "at"], ["n"], axis=0),
+        node("Range", ["zero", "n", "step"], ["y"]),
+    ],
+    "summed": [node("ReduceSum", ["input_ids", "one"], ["y"], keepdims=1)],
+    "where": [
+        node("Shape", ["input_ids"], ["s"]), node("Equal", ["s", "one"], ["e"]),
+        node("Where", ["e", "three", "s"], ["m"]),
+        node("Expand", ["one", "m"], ["y"]),
+    ],
+}  # fmt: skip
+"""Graphs that make `y`, whose size follows from that of the text."""
+
+KNOWN = {
+    "three": whole(3), "first": whole(0), "two": whole(2), "end": whole(2**63 - 1), "shape": whole(-1, 1),
+    "at": np.int64(1), "zero": np.int64(0), "step": np.int64(2),
+}  # fmt: skip
+
+
+def sized(case: str, rows: int = 9, width: int = 8) -> bytes:
+    """The encoder of TAIL, with one of SIZES as a second result."""
+    tensors = {**KNOWN, "table": np.ones((rows, width), np.float32), "one": whole(1)}
+    kind = field(2, field(1, field(1, 1 if case == "sizes of a tensor" else 7)))
+    return onnx_model(graph([*SIZES[case], *TAIL], tensors, width) + field(12, field(1, "y") + kind))

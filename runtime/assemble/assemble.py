@@ -14,6 +14,7 @@ from copersona.runtime.assemble.probe import check_probe
 from copersona.runtime.assemble.thin import Thin, read_thin
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_parts
+from copersona.runtime.bundle.signature import signer
 from copersona.runtime.bundle.verify import open_manifest, verify, write_manifest
 from copersona.runtime.common.errors import BundleError, ModelError
 from copersona.runtime.common.places import cache_home
@@ -39,6 +40,7 @@ def assemble(folder: Path | str, base: Path | None = None, out: Path | None = No
     """
     folder = Path(folder)
     manifest = verify(folder, full=True)
+    signer(folder, manifest)
     thin = read_thin(manifest)
     target = assembled_folder(manifest) if out is None else Path(out)
     if os.path.lexists(target):

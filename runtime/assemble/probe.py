@@ -38,7 +38,7 @@ class Probe:
         try:
             rows = {name: tuple(body[name]) for name in ("tokens", "likeliest", "logits")}
             probe = cls(**rows, spread=float(body["spread"]), tolerance=float(body["tolerance"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BundleError(f"manifest.json: its probe cannot be read ({error})") from None
         ids = (*probe.tokens, *probe.likeliest)
         whole = all(isinstance(i, int) and 0 <= i < 1 << 24 for i in ids)

@@ -1,7 +1,8 @@
 """The manifest of a bundle: its types and their one JSON form.
 
 A manifest is refused unless it is byte for byte what `to_json` writes, which includes a hash of its own content: an
-edited or damaged manifest never passes. This finds accidents and mixtures; it is no signature.
+edited or damaged manifest never passes. This finds accidents and mixtures. Who made it is said by a signature beside
+it, if there is one (`signature.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from copersona.runtime.common.errors import BundleError
 from copersona.runtime.common.strict_json import strict_json
 
 MANIFEST = "manifest.json"
+SIGNATURE = f"{MANIFEST}.minisig"
+"""The signature of the manifest's bytes. It is in no list of files, so that signing changes no id."""
+
 FORMAT_VERSION = 1
 MAX_MANIFEST = 1024 * 1024  # bytes
 REQUIRED_ROLES = (
@@ -198,8 +202,8 @@ def check_path(path: str) -> None:
     parts = path.split("/")
     if len(path) > 200 or not _PATH.fullmatch(path) or any(p.endswith(".") or _DEVICES.fullmatch(p) for p in parts):
         raise ValueError(f"{path!r} is no safe relative path")
-    if path.casefold() == MANIFEST:
-        raise ValueError("a manifest does not list itself")
+    if path.casefold() in (MANIFEST, SIGNATURE):
+        raise ValueError("a manifest does not list itself, or its signature")
 
 
 def _check_version(body: Any, source: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from copersona.runtime.bundle.graph_file import check_graph_db
 from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest, Shapes
 from copersona.runtime.bundle.said import check_settings, context_length
+from copersona.runtime.bundle.signature import signer
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
 from copersona.runtime.engine.llama_context import BATCH
@@ -58,17 +59,18 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
 
 
 def check_parts_once(folder: Path | str, manifest: Manifest, *, full: bool = False, cache: Path | None = None) -> None:
-    """`check_parts` of a verified bundle, unless `cache` (as `bundle.verify` has it) remembers that the same manifest's
-    parts passed, by these checks. `full` checks again.
+    """`signer` and `check_parts` of a verified bundle, unless `cache` (as `bundle.verify` has it) remembers that the
+    same manifest's parts passed, by these checks. `full` checks again.
 
     Raises:
-        BundleError: as `check_parts`.
+        BundleError: as these two.
     """
     path, hashes = Path(folder) / MANIFEST, CheckedHashes(cache)
     found = file_sha256(path)
     passed = f"{CHECKS} {found.sha256}"
     if not full and hashes.knows(path, os.lstat(path), passed):
         return
+    signer(folder, manifest)
     check_parts(folder, manifest)
     hashes.remember(path, replace(found, sha256=passed))
     hashes.save()

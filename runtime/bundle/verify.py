@@ -19,6 +19,7 @@ from copersona.runtime.bundle.manifest import (
     FORMAT_VERSION,
     MANIFEST,
     MAX_MANIFEST,
+    SIGNATURE,
     FileRow,
     Manifest,
     Shapes,
@@ -150,7 +151,7 @@ def _check_listed(folder: Path, listed: set[str]) -> None:
             raise BundleError(
                 f"{folder / path}: a link, expected the file itself; copy the bundle with its links followed"
             )
-        if path not in listed and path != MANIFEST:
+        if path not in listed and path not in (MANIFEST, SIGNATURE):
             raise BundleError(f"{folder / path}: not listed in the manifest; remove it, or {AGAIN}")
         if not stat.S_ISREG(mode):
             raise BundleError(f"{folder / path}: not a regular file; {AGAIN}")

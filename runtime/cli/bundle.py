@@ -10,6 +10,7 @@ import click
 
 from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
 from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.signing import bundle_key, bundle_sign
 from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.terminal import in_line
 
@@ -22,24 +23,40 @@ if TYPE_CHECKING:
 
 @click.group()
 def bundle() -> None:
-    """Check a bundle, see what is in it, or make a thin one whole."""
+    """Check a bundle, see what is in it, make a thin one whole, or sign one."""
+
+
+bundle.add_command(bundle_key)
+bundle.add_command(bundle_sign)
 
 
 @bundle.command("verify")
 @BUNDLE
+@click.option("--signed-by", metavar="KEY",
+              help="The public key that must have signed it: its text, or a file that minisign reads.")  # fmt: skip
+@click.option("--new-key", is_flag=True, help="With --signed-by: keep this key in place of the one known before.")
 @AS_JSON
 @foreseen
-def bundle_verify(folder: Path, as_json: bool) -> None:
+def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: bool) -> None:
     """Read every file of BUNDLE and check it against the manifest and the other parts.
 
-    Ends with 0 only when nothing is missing or changed, and it answers. A thin bundle's parts are checked when it is
-    assembled.
+    Ends with 0 only when nothing is missing or changed, it answers, and a signature that is there is right. A thin
+    bundle's parts are checked when it is assembled.
+
+    Whoever signs a bundle does it under a name. The first key seen under a name is kept on this device, and a bundle
+    that is signed by another one is refused.
     """
+    from dataclasses import asdict
+
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.signature import signer
     from copersona.runtime.bundle.verify import open_manifest, verify
     from copersona.runtime.session.session import open_bundle
     from copersona.runtime.session.trial import try_out
 
+    if new_key and signed_by is None:
+        raise click.UsageError("--new-key goes with --signed-by KEY.")
+    signed = signer(folder, open_manifest(folder), signed_by, renew=new_key)
     if open_manifest(folder).thin:
         manifest = verify(folder, full=True)
         base = read_thin(manifest).base
@@ -50,9 +67,10 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
             if manifest.trained:
                 session.personalizer  # noqa: B018 - loading it checks names, shapes and values
             try_out(session)
-    files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}"
+    files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}, {signed or 'unsigned'}"
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
+        body["signed"] = None if signed is None else asdict(signed)
         say_json(body | ({} if base is None else {"base": base.to_json()}))
     elif base is not None:
         say(f"{in_line(folder)}: thin, {files}; its base is {in_line(base)}")
@@ -70,6 +88,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
 
     from copersona.runtime.assemble.thin import read_thin
     from copersona.runtime.bundle.said import check_settings
+    from copersona.runtime.bundle.signature import signer
     from copersona.runtime.bundle.verify import verify
     from copersona.runtime.profile.facets import read_schema
     from copersona.runtime.prompt.settings import read_context
@@ -80,24 +99,35 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     thin = read_thin(manifest) if manifest.thin else None
     if thin is None:
         open_bundle(folder).close()  # the parts fit together
+    signed = signer(folder, manifest)
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
         facets = [asdict(facet) for facet in schema.facets]
-        said = {"population_id": manifest.population_id, "trained": manifest.trained}
+        said = {"population_id": manifest.population_id, "trained": manifest.trained,
+                "signed": None if signed is None else asdict(signed)}  # fmt: skip
         body = {**asdict(manifest), **said, "facets": facets}
         say_json(body)
         return
-    for line in _shown(manifest, schema, context, thin):
+    for line in _shown(manifest, schema, context, thin, str(signed or _unsigned(manifest))):
         say(line)
 
 
-def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None) -> Iterator[str]:
+def _unsigned(manifest: Manifest) -> str:
+    """What `bundle show` says of a bundle without a signature; one that was assembled here cannot have its maker's."""
+    thin = manifest.settings.get("assembled_from")
+    return f"unsigned; assembled from the thin bundle {in_line(thin)[:12]}, which may be signed" if thin else "unsigned"
+
+
+def _shown(
+    manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None, signed: str
+) -> Iterator[str]:
     """The lines of `bundle show`."""
     from copersona.runtime.bundle.said import languages
 
     shapes = manifest.shapes
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
     yield f"{ids}, made {manifest.created}"
+    yield signed
     if thin is not None:
         yield f"thin, to be assembled with {thin.base}"
     yield f"model {in_line(manifest.settings.get('base'))}, encoder {in_line(manifest.settings.get('encoder'))}"

@@ -1,4 +1,5 @@
-"""Where the passphrase of a sealed store comes from: the terminal, an open file, or the system's keyring if asked for.
+"""Where the passphrase of a sealed store or of a key comes from: the terminal, an open file, or, if asked for, for a
+store the system's keyring.
 
 Never from an argument or the environment, which other programs can read.
 """
@@ -10,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -45,7 +47,8 @@ def passphrase_options(function: Callable[..., T]) -> Callable[..., T]:
         click.option("--keyring", is_flag=True, help="Read the passphrase of a sealed people store from the system's "
                      "keyring (needs the package keyring)."),
         click.option("--passphrase-fd", type=click.IntRange(0), metavar="N",
-                     help="Read the passphrase of a sealed people store from file descriptor N, up to a line end."),
+                     help="Read the passphrase of a sealed people store, or of a key for signing, from file descriptor "
+                     "N, up to a line end."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -95,17 +98,25 @@ def from_descriptor(descriptor: int) -> bytes:
     return bytes(found).removesuffix(b"\r")
 
 
-def from_terminal(question: str) -> str:
+def from_terminal(question: str, what: str = "the people store") -> str:
     """What is typed, unseen. Raises PersonError where there is no terminal."""
     if not _has_terminal():
         raise PersonError(
-            "the people store is sealed, and there is no terminal to ask for the passphrase; give it by "
+            f"{what} is sealed, and there is no terminal to ask for the passphrase; give it by "
             "`copersona --passphrase-fd N`"
         )
     try:
         return getpass.getpass(question)
     except (EOFError, OSError):
         raise PersonError("no passphrase was typed") from None
+
+
+def asked_twice(place: Path, what: str = "the people store") -> str:
+    """A new passphrase of what is at this path. Raises PersonError."""
+    first = from_terminal(f"new passphrase of {place}: ", what)
+    if from_terminal("the same again: ", what) != first:
+        raise PersonError("the two passphrases differ; nothing was changed")
+    return first
 
 
 def keep_in_keyring(passphrase: str | bytes | None, place: str) -> None:

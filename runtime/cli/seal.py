@@ -8,10 +8,10 @@ import click
 
 from copersona.runtime.cli.commands import foreseen
 from copersona.runtime.cli.passphrase import (
+    asked_twice,
     asking,
     check_keyring,
     from_descriptor,
-    from_terminal,
     keep_in_keyring,
     source,
 )
@@ -47,7 +47,8 @@ def people_seal(change: bool, new_passphrase_fd: int | None) -> None:
     def passphrase() -> str | bytes:
         nonlocal new
         if new is None:
-            new = _asked_twice(path)
+            say(LOST, err=True)
+            new = asked_twice(path)
         return new
 
     left = seal(path, passphrase, asking() if change else None)
@@ -82,14 +83,6 @@ def _store(*, sealed: bool) -> Path:
     if not sealed and there and is_sealed(path):
         raise PersonError(f"{path}: sealed already; `copersona people seal --change` changes the passphrase")
     return path
-
-
-def _asked_twice(path: Path) -> str:
-    say(LOST, err=True)
-    first = from_terminal(f"new passphrase of {path}: ")
-    if from_terminal("the same again: ") != first:
-        raise PersonError("the two passphrases differ; nothing was changed")
-    return first
 
 
 def _say(line: str, left: str) -> None:

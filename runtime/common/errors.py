@@ -16,9 +16,14 @@ A message says what, where (file and line), which two things disagree, and what 
 
 from __future__ import annotations
 
+from copersona.runtime.common.terminal import in_line
+
 
 class CoPersonaError(Exception):
-    """Base of all errors raised on purpose; its message is one line for the person at the terminal."""
+    """Base of all errors raised on purpose. Its message is one line, whatever stands in the names that it repeats."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_line(message))
 
 
 class HistoryError(CoPersonaError):

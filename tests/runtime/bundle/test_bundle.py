@@ -447,7 +447,7 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def test_a_checked_file_is_not_read_again(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promise_a_start_reads_what_changed(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = count_reads(monkeypatch)
     verify(bundle)
     assert len(read) == len(ROLES)

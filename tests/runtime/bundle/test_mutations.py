@@ -23,7 +23,7 @@ from ...small_bundle import small_bundle
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IN_PYTHON, IN_C = 140, 60
-SECONDS = 120
+SECONDS = 600  # a limit for what hangs; a busy machine takes long
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_verify_and_an_answer_agree_about_what_is_read_in_python(
     assert classes["both succeed"] > 0
 
 
-def test_verify_and_an_answer_agree_about_what_is_read_in_c(fuzz: ModuleType, bundle: Path, tmp_path: Path) -> None:
+def test_promise_a_hostile_bundle_is_refused_or_answers(fuzz: ModuleType, bundle: Path, tmp_path: Path) -> None:
     """In another process, as what is wrong inside C ends it."""
     command = [sys.executable, str(BENCHMARKS / "fuzz.py"), str(bundle), "--child", "--mutations", str(IN_C), "--kinds"]
     done = subprocess.run([*command, *fuzz.IN_C], capture_output=True, timeout=SECONDS, check=False)

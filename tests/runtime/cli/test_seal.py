@@ -205,14 +205,14 @@ class Keyring(types.ModuleType):
 def test_the_keyring_is_used_if_asked_for_and_only_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring = Keyring()
     monkeypatch.setitem(sys.modules, "keyring", keyring)
-    answers = iter([PASS, PASS])
-    monkeypatch.setattr("copersona.runtime.cli.seal.from_terminal", lambda _: next(answers))
+    answers = iter([PASS])
+    monkeypatch.setattr("copersona.runtime.cli.seal.asked_twice", lambda _: next(answers))
     assert run("--keyring", "people", "seal").exit_code == 0
     assert keyring.kept == {("copersona", str(path)): PASS}
     assert "2 people" in run("--keyring", "people", "list").stderr
     monkeypatch.setattr(asked, "_has_terminal", lambda: False)
     assert "no terminal" in run("people", "list").stderr
-    answers = iter([NEXT, NEXT])
+    answers = iter([NEXT])
     assert run("--keyring", "people", "seal", "--change").exit_code == 0
     assert keyring.kept == {("copersona", str(path)): NEXT}
     assert run("--keyring", "people", "unseal").exit_code == 0

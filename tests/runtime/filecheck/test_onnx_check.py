@@ -16,14 +16,10 @@ from copersona.runtime.filecheck.onnx_reader import read_graph
 from copersona.runtime.filecheck.onnx_sizes import Follower
 from copersona.runtime.profile.encoder import Encoder
 
-from ...onnx_files import field, graph, mean_encoder, node, onnx_model, port, tensor
+from ...onnx_files import SIZES, TAIL, field, graph, mean_encoder, node, onnx_model, port, sized, tensor, whole
 from ...small_bundle import tokenizer
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-
-
-def whole(*numbers: int) -> Any:
-    return np.array(numbers, np.int64)
 
 
 def with_nodes(*nodes: bytes, **tensors: Any) -> bytes:
@@ -168,51 +164,11 @@ def test_the_width_that_is_said_must_be_the_one_that_is_made(tmp_path: Path) -> 
         check_onnx(model)
 
 
-TAIL = [
-    node("Gather", ["table", "input_ids"], ["tokens"], axis=0),
-    node("ReduceMean", ["tokens", "one"], ["sentence_embedding"], keepdims=0),
-]
-SIZES = {
-    "sizes of a tensor": [node("Shape", ["input_ids"], ["s"]), node("ConstantOfShape", ["s"], ["y"])],
-    "a part of them": [
-        node("Shape", ["input_ids"], ["s"]), node("Gather", ["s", "one"], ["n"], axis=0),
-        node("Mul", ["n", "three"], ["m"]), node("Expand", ["one", "m"], ["y"]),
-    ],
-    "divided": [
-        node("Shape", ["input_ids"], ["s"]), node("Add", ["s", "three"], ["t"]), node("Div", ["t", "three"], ["m"]),
-        node("Expand", ["one", "m"], ["y"]),
-    ],
-    "put into another shape": [node("Reshape", ["input_ids", "shape"], ["y"], allowzero=0)],
-    "a slice": [node("Slice", ["input_ids", "first", "end", "one", "two"], ["y"])],
-    "joined": [node("Concat", ["input_ids", "attention_mask", "input_ids"], ["y"], axis=1)],
-    "turned": [node("Transpose", ["input_ids"], ["y"], perm=[1, 0])],
-    "each with each": [
-        node("Transpose", ["input_ids"], ["t"], perm=[1, 0]), node("Mul", ["t", "attention_mask"], ["y"]),
-    ],
-    "a range": [
-        node("Shape", ["input_ids"], ["s"]), node("Gather", ["s", "at"], ["n"], axis=0),
-        node("Range", ["zero", "n", "step"], ["y"]),
-    ],
-    "summed": [node("ReduceSum", ["input_ids", "one"], ["y"], keepdims=1)],
-    "where": [
-        node("Shape", ["input_ids"], ["s"]), node("Equal", ["s", "one"], ["e"]),
-        node("Where", ["e", "three", "s"], ["m"]),
-        node("Expand", ["one", "m"], ["y"]),
-    ],
-}  # fmt: skip
-KNOWN = {
-    "three": whole(3), "first": whole(0), "two": whole(2), "end": whole(INT64_MAX), "shape": whole(-1, 1),
-    "at": np.int64(1), "zero": np.int64(0), "step": np.int64(2),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("case", SIZES)
 def test_sizes_are_those_that_onnxruntime_finds(tmp_path: Path, case: str) -> None:
     import onnxruntime
 
-    tensors = {**KNOWN, "table": np.ones((9, 8), np.float32), "one": whole(1)}
-    kind = field(2, field(1, field(1, 1 if case == "sizes of a tensor" else 7)))
-    content = onnx_model(graph([*SIZES[case], *TAIL], tensors, 8) + field(12, field(1, "y") + kind))
+    content = sized(case)
     path = tmp_path / "encoder.onnx"
     path.write_bytes(content)
     check_onnx(path)

@@ -67,7 +67,7 @@ def refused(path: Path, passphrase: object = None) -> str:
 # -- what can be read -------------------------------------------------------------------------------------------------
 
 
-def test_no_word_of_anyone_is_in_any_file(store: PeopleStore) -> None:
+def test_promise_no_word_of_anyone_is_in_a_sealed_store(store: PeopleStore) -> None:
     store.keep_vectors("mallory", "e", {"canary": b"canary"})
     store.enrol("canary", {"mallory": "canary"})
     store.prefixes.write("mallory", KEY, state(), MANY)

@@ -64,7 +64,7 @@ def test_every_route_refuses_a_name_that_is_not_ours(server: Running) -> None:
         assert (found.status, found.error["code"]) == (403, "host"), (method, path, host)
 
 
-def test_every_route_refuses_pages_of_other_sites_whatever_else_they_have(server: Running) -> None:
+def test_promise_no_page_of_another_site_reaches_the_server(server: Running) -> None:
     for (method, path), origin in product(routes(server), ORIGINS):
         found = server.ask(method, path, HELLO, headers={"Origin": origin})
         assert (found.status, found.error["code"]) == (403, "origin"), (method, path, origin)
@@ -74,7 +74,7 @@ def test_every_route_refuses_pages_of_other_sites_whatever_else_they_have(server
         assert (found.status, found.error["code"]) == (403, "origin"), (method, path, site)
 
 
-def test_every_route_but_health_refuses_who_has_not_the_token(server: Running) -> None:
+def test_promise_without_the_token_nothing_is_answered(server: Running) -> None:
     for (method, path), token in product(routes(server), TOKENS):
         found = server.ask(method, path, HELLO, headers={"Authorization": token})
         if path == "/health":
