@@ -23,7 +23,7 @@ TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """What a chat request asks for; `person` None is nobody."""
+    """What a chat request asks for; `person` None is nobody, `begun` an answer that is to be gone on with."""
 
     model: str
     messages: tuple[Message, ...]
@@ -33,6 +33,7 @@ class ChatBody:
     stops: tuple[str, ...]
     sent: Sent
     grammar: str | None
+    begun: str = ""
 
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
@@ -41,22 +42,24 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt")
+    ours.only("persona", "receipt", "continue")
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
     refuse_unsupported(fields)
     fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
     _check_tools(fields)
+    messages, begun = _messages(fields, goes_on=bool(ours.flag("continue")))
     return ChatBody(
         model=model,
-        messages=_messages(fields),
+        messages=messages,
         person=person if personal else None,
         receipt=bool(ours.flag("receipt")),
         sampling=read_sampling(fields, MOST_TOKENS),
         stops=read_stops(fields),
         sent=read_sent(fields),
         grammar=_grammar(fields),
+        begun=begun,
     )
 
 
@@ -70,7 +73,8 @@ def _check_tools(fields: Fields) -> None:
             )  # fmt: skip
 
 
-def _messages(fields: Fields) -> tuple[Message, ...]:
+def _messages(fields: Fields, *, goes_on: bool) -> tuple[tuple[Message, ...], str]:
+    """The messages up to the user's last one, and the answer that is to be gone on with."""
     given = fields.items("messages", MOST_MESSAGES)
     if not given:
         raise Fault(400, "messages is missing or empty", param="messages")
@@ -86,11 +90,14 @@ def _messages(fields: Fields) -> tuple[Message, ...]:
         text = _content(message)
         if text.strip() or ROLES[role] == "user":
             found.append(Message(ROLES[role], text))
+    begun = found.pop().content if goes_on and found and found[-1].role == "assistant" else ""
+    if goes_on and not begun:
+        raise Fault(400, "there is no answer to go on with: the last message must be the assistant's", param="messages")
     if found and found[-1].role == "system":  # some front ends ask so for a title
         found[-1] = Message("user", found[-1].content)
     if not found or found[-1].role != "user" or not found[-1].content.strip():
         raise Fault(400, "the last message must be the user's, with a text", param="messages")
-    return tuple(found)
+    return tuple(found), begun
 
 
 def _content(message: Fields) -> str:

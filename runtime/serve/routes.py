@@ -83,7 +83,7 @@ class Routes:
 
         def prepare(session: Session, store: PeopleStore) -> Ready:
             known = None if person is None else session.person(store, person)
-            turned = converse(session, body.messages, known, body.sampling, body.grammar)
+            turned = converse(session, body.messages, known, body.sampling, body.grammar, body.begun)
             receipt = turned.receipt if body.receipt else None
             return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
 

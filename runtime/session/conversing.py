@@ -38,8 +38,10 @@ def converse(
     known: Known | None,
     sampling: Sampling,
     grammar: str | None = None,
+    begun: str = "",
 ) -> Turned:
-    """The prompt of a conversation with a person, or with nobody. `sampling.max_tokens` is cut to what has room.
+    """The prompt of a conversation with a person, or with nobody. `sampling.max_tokens` is cut to what has room;
+    `begun` is how the answer begins, where it is to be gone on with.
 
     Raises:
         TooLong: instructions and last turn leave no room for an answer.
@@ -51,9 +53,9 @@ def converse(
     context = session.engine.context
     answer = max(min(sampling.max_tokens, LEAST), min(sampling.max_tokens, context // SHARE))
     try:
-        told = conversation(layout, fixed, messages, found, context - soft - answer)
+        told = conversation(layout, fixed, messages, found, context - soft - answer, begun)
     except TooLong:  # the answer may have less, before a request is refused
-        told = conversation(layout, fixed, messages, found, context - soft - min(answer, LEAST))
+        told = conversation(layout, fixed, messages, found, context - soft - min(answer, LEAST), begun)
     positions = soft + len(told.prompt.tokens)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, context - positions))
     wanted = session.wanted(told.prompt, known, sampling)._replace(grammar=grammar)

@@ -95,7 +95,7 @@ def make_receipt(
         person=person,
         trained=trained,
         soft_prompt=soft,
-        facets=_facets(session, prompt, known),
+        facets=facets_used(session, prompt, known),
         neighbors=neighbors,
         retrieved=_retrieved(prompt, session.context.matcher),
         context=asdict(session.context),
@@ -124,7 +124,8 @@ def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
     return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
 
 
-def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
+def facets_used(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
+    """All facets of a person, and which of the peers' stand in this prompt; none of nobody."""
     if known is None:
         return ()
     shown = {(line.peer, line.facet) for line in prompt.peers}
