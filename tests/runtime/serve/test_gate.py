@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
+from copersona.runtime.serve.app import all_routes
 from copersona.runtime.serve.gate import MOST_BODY
 from copersona.runtime.serve.listen import Address, names_of
-from copersona.runtime.serve.app import all_routes
 from copersona.runtime.serve.page_files import page_files
 
 from .running import HELLO, TOKEN, Running
