@@ -46,6 +46,8 @@ def _reader() -> MarkdownIt:
     reader = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     reader.disable(["image", "html_block", "html_inline"])
     reader.add_render_rule("link_open", _link)
+    for cell in ("th_open", "td_open"):
+        reader.add_render_rule(cell, _cell)
     reader.validateLink = lambda url: url.startswith(("https://", "http://", "mailto:"))  # type: ignore[method-assign]
     return reader
 
@@ -53,4 +55,12 @@ def _reader() -> MarkdownIt:
 def _link(renderer: Any, tokens: list[Token], index: int, options: Any, env: Any) -> str:
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     tokens[index].attrSet("target", "_blank")
+    return str(renderer.renderToken(tokens, index, options, env))
+
+
+def _cell(renderer: Any, tokens: list[Token], index: int, options: Any, env: Any) -> str:
+    """A cell's side as a class, for the page allows no styles in its text."""
+    style = str(tokens[index].attrs.pop("style", ""))
+    if style:
+        tokens[index].attrSet("class", style.removeprefix("text-align:"))
     return str(renderer.renderToken(tokens, index, options, env))

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-sync_api: Any = pytest.importorskip("playwright.sync_api", reason="the tests' extra is not installed")
+pytest.importorskip("playwright.sync_api", reason="the tests' extra is not installed")
+
+from playwright import sync_api
 
 from .running import TOKEN, Running
 
