@@ -20,7 +20,8 @@ TAGS = {"p", "br", "em", "strong", "s", "code", "pre", "ul", "ol", "li", "blockq
         "tbody", "tr", "th", "td", "h1", "h2", "h3", "h4", "h5", "h6"}  # fmt: skip
 ATTRIBUTES = {"href", "title", "rel", "target", "class", "start"}
 MARKS = ["<", ">", "&", '"', "'", "`", "![", "](", ")", "[", "]", "javascript:", "http://a.b", "data:text/html,",
-         "\n", "|", "-", ":-:", "#", "*", "<!--", "<script>", "</p>", "onerror=", "<svg", ":", "  ", "\t", "\\", "x"]  # fmt: skip
+         "\n", "|", "-", ":-:", "#", "*", "<!--", "<script>", "</p>",
+         "onerror=", "<svg", ":", "  ", "\t", "\\", "x"]  # fmt: skip
 
 
 class Reader(HTMLParser):
