@@ -166,6 +166,9 @@ class KeptConversations(KeptWithPeople):
 
     def end_left_turns(self) -> None:
         """Have answers that a kill left as being written count as stopped; who is writing one still ends it."""
+        with self._reading():
+            if self._db.execute("SELECT 1 FROM messages WHERE state = 'writing' LIMIT 1").fetchone() is None:
+                return
         with self._transaction():
             self._db.execute(tables.END_ALL)
 

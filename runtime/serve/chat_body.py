@@ -10,6 +10,7 @@ from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, sch
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.serve.fault import Fault
 from copersona.runtime.serve.fields import Fields, as_text
+from copersona.runtime.serve.keeping import Keeping, read_keeping
 from copersona.runtime.serve.naming import person_of
 from copersona.runtime.serve.sampled import MOST_TOKENS, Sent, read_sampling, read_sent, read_stops, refuse_unsupported
 
@@ -33,6 +34,7 @@ class ChatBody:
     stops: tuple[str, ...]
     sent: Sent
     grammar: str | None
+    keeping: Keeping | None = None
 
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
@@ -41,22 +43,24 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt")
+    ours.only("persona", "receipt", "conversation", "from")
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
     refuse_unsupported(fields)
     fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
     _check_tools(fields)
+    messages = _messages(fields)
     return ChatBody(
         model=model,
-        messages=_messages(fields),
+        messages=messages,
         person=person if personal else None,
         receipt=bool(ours.flag("receipt")),
         sampling=read_sampling(fields, MOST_TOKENS),
         stops=read_stops(fields),
         sent=read_sent(fields),
         grammar=_grammar(fields),
+        keeping=read_keeping(ours, person, messages),
     )
 
 
