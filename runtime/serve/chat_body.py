@@ -10,6 +10,7 @@ from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, sch
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.serve.fault import Fault
 from copersona.runtime.serve.fields import Fields, as_text
+from copersona.runtime.serve.keeping import Keeping, read_keeping
 from copersona.runtime.serve.naming import person_of
 from copersona.runtime.serve.sampled import MOST_TOKENS, Sent, read_sampling, read_sent, read_stops, refuse_unsupported
 
@@ -33,6 +34,7 @@ class ChatBody:
     stops: tuple[str, ...]
     sent: Sent
     grammar: str | None
+    keeping: Keeping | None = None
     begun: str = ""
 
 
@@ -42,7 +44,7 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt", "continue")
+    ours.only("persona", "receipt", "continue", "conversation", "from")
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
@@ -60,6 +62,7 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
         sent=read_sent(fields),
         grammar=_grammar(fields),
         begun=begun,
+        keeping=read_keeping(ours, person, messages),
     )
 
 

@@ -58,9 +58,14 @@ class Worker:
             job.fail(_stopping())
 
     def join(self, seconds: float) -> bool:
-        """Wait until session and store are closed; whether they are."""
+        """Wait until session and store are closed; whether they are. To be called when nobody asks the store any more:
+        what was told of answers until the end is still kept there."""
         self._thread.join(seconds)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        if self._store is not None:
+            self._store.close()
+        return True
 
     @property
     def session(self) -> Session:
@@ -123,8 +128,6 @@ class Worker:
                 job.fail(fault_of(error))
             self.changed()
         finally:
-            if self._store is not None:
-                self._store.close()
             if self._session is not None:
                 self._session.close()
 
@@ -132,6 +135,7 @@ class Worker:
         session = self._session = self._open_session()
         self.loading = "the people"
         store = self._store = self._open_store()
+        store.end_left_turns()
         self.loading = "the language model"
         _ = session.layout, session.nobody
         self.loading = "the encoder"
