@@ -64,8 +64,12 @@ export async function change(method, path, body) {
   return (await send(path, { method, body })).json();
 }
 
-/** Ask for an answer; `told` gets each piece. Gives the last chunk: why it ended, and its record. */
-export async function stream(body, told, signal) {
+export async function text(path) {
+  return (await send(path)).text();
+}
+
+/** Ask for an answer. `told` gets each piece, `kept` where the turn is kept. Gives why it ended, and its record. */
+export async function stream(body, { told, kept = () => {} }, signal) {
   const response = await send("/v1/chat/completions", { body: { ...body, stream: true }, signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -80,6 +84,7 @@ export async function stream(body, told, signal) {
       const chunk = JSON.parse(event.slice(6));
       if (chunk.error) throw new Refused(chunk.error.message, 500, chunk.error.code);
       const choice = chunk.choices[0];
+      if (chunk.copersona?.conversation) kept(chunk.copersona);
       if (choice?.delta.content) told(choice.delta.content);
       if (choice?.finish_reason) last = { reason: choice.finish_reason, record: chunk.copersona ?? {} };
     }

@@ -70,7 +70,8 @@ export class Chat {
         answer.body.append(text);
         if (low) this.log.scrollTop = this.log.scrollHeight;
       };
-      const { reason, record } = await stream(request, told, control.signal);
+      const kept = (where) => this.kept(answer, where);
+      const { reason, record } = await stream(request, { told, kept }, control.signal);
       Object.assign(answer, { reason, record });
       announce(answer.text);
     } catch (error) {
@@ -85,6 +86,13 @@ export class Chat {
     }
     await show(answer.body, answer.text);
     this.acts(answer);
+  }
+
+  /** The turn is kept, as these numbers. */
+  kept(answer, { conversation, message, answer: number }) {
+    this.messages[this.messages.indexOf(answer) - 1].number = message;
+    answer.number = number;
+    this.room.keptAs(conversation);
   }
 
   /** End the answer that is being written; what stands of it stays. */
@@ -134,8 +142,9 @@ export class Chat {
   }
 
   cut(from) {
-    for (const gone of this.messages.splice(from)) gone.element.remove();
-    this.room.cut(this.messages);
+    const gone = this.messages.splice(from);
+    for (const one of gone) one.element.remove();
+    this.room.instead = gone[0]?.number ?? null;
   }
 
   /** Change what was said; what came behind it goes when it is sent. */

@@ -2,6 +2,7 @@
 
 import { Refused, get, setToken, takeToken } from "./api.js";
 import { Chat } from "./chat.js";
+import { Chats } from "./chats.js";
 import { announce, ask, el, find } from "./dom.js";
 import { Pair } from "./pair.js";
 import { showPersona } from "./persona.js";
@@ -15,7 +16,10 @@ class Room {
     this.person = null;
     this.names = [];
     this.chat = new Chat(this);
+    this.chats = new Chats(this);
     this.pair = new Pair(this);
+    this.kept = null; // the id of the conversation that is open, if it is kept
+    this.instead = null; // the number of the kept message in whose place the next one stands
     this.comparing = false;
     this.about = null;
   }
@@ -24,25 +28,55 @@ class Room {
     return this.comparing ? this.pair : this.chat;
   }
 
-  /** The body of a request for an answer to these messages. */
-  request(messages, { as, goesOn = false }) {
+  /** The body of a request for an answer to these messages; `apart` from any conversation. */
+  request(messages, { as, goesOn = false, apart = false }) {
     const sent = messages.filter((one) => one.role === "user" || one.text.trim());
-    return {
-      model: as === null ? "copersona-plain" : `copersona:${as}`,
-      messages: sent.map(({ role, text }) => ({ role, content: text })),
-      copersona: { receipt: true, ...(goesOn ? { continue: true } : {}) },
-    };
+    const body = (model, some, more) => ({
+      model,
+      messages: some.map(({ role, text }) => ({ role, content: text })),
+      copersona: { receipt: true, ...(goesOn ? { continue: true } : {}), ...more },
+    });
+    if (apart || this.person === null || !find("keep").checked) {
+      return body(as === null ? "copersona-plain" : `copersona:${as}`, sent);
+    }
+    const last = sent.findLastIndex((one) => one.role === "user");
+    const from = sent[last].number ?? this.instead;
+    const where = { conversation: this.kept ?? "new", persona: as !== null, ...(this.kept && from ? { from } : {}) };
+    return body(`copersona:${this.person}`, sent.slice(last), where);
   }
 
-  answered() {}
+  keptAs(id) {
+    this.instead = null;
+    if (this.kept === id) return;
+    this.kept = id;
+    this.chats.load();
+  }
 
-  cut() {}
+  answered() {
+    if (this.person !== null) this.chats.load();
+  }
+
+  reopen(id, messages) {
+    this.comparing = false;
+    find("compare").setAttribute("aria-pressed", "false");
+    this.chat.open(messages);
+    this.kept = id;
+    this.instead = null;
+    find("keep").checked = true;
+    find("keep").disabled = true;
+    openRail(false);
+    find("say").focus();
+  }
 
   busy(yes) {
     const send = find("send");
     send.textContent = yes ? "Stop" : "Send";
     send.classList.toggle("stop", yes);
     find("hint").textContent = yes ? "Esc stops" : touch.matches ? "" : "Enter sends, Shift Enter breaks the line";
+  }
+
+  notice(text) {
+    notice(text);
   }
 
   why(answer) {
@@ -64,10 +98,15 @@ class Room {
     remember("person", person ?? "");
     find("person").value = person ?? "";
     this.fresh();
+    this.chats.load();
     showPersona(person);
   }
 
+  /** Begin anew; whether it is kept can be chosen until something is said. */
   fresh() {
+    this.kept = this.instead = null;
+    find("keep").disabled = this.person === null || this.comparing;
+    this.chats.mark();
     if (this.comparing) this.pair.open(this.names);
     else this.chat.open([]);
   }
@@ -91,6 +130,8 @@ class Room {
 
 const room = new Room();
 
+let searching = 0;
+
 // The composer
 
 function grow() {
@@ -110,6 +151,7 @@ async function send() {
   field.value = "";
   grow();
   notice("");
+  find("keep").disabled = true;
   const plain = find("plain").checked;
   find("plain").checked = false;
   await room.view.say(text, { plain });
@@ -168,7 +210,7 @@ async function whatIsKept() {
   const { store, people } = room.about;
   await ask("What is kept, and where", [
     el("p", {}, "Everything is on this machine, in one file that only you can read: ", el("code", {}, store), "."),
-    el("p", {}, `It holds what ${people === 1 ? "one person" : `${people} people`} wrote and what was made of it. What you type here is a request: nobody's persona learns from it.`),
+    el("p", {}, `It holds what ${people === 1 ? "one person" : `${people} people`} wrote, what was made of it, and conversations with “keep” ticked. What you type here is a request: nobody's persona learns from it.`),
     el("p", {}, "To erase a person with everything that was made of them: ", el("code", {}, "copersona people forget NAME"), "."),
     el("p", {}, "This page asks nothing of any other machine. In this browser it keeps who answers and light or dark; the key to the server is forgotten with the tab."),
   ], [["Close", "", "strong"]]);
@@ -235,6 +277,11 @@ find("open-panel").addEventListener("click", () => {
 find("close-panel").addEventListener("click", () => openPanel(false));
 find("open-rail").addEventListener("click", () => openRail(!document.body.classList.contains("rail-open")));
 find("kept").addEventListener("click", whatIsKept);
+find("import").addEventListener("click", () => room.chats.carry());
+find("search").addEventListener("input", () => {
+  clearTimeout(searching);
+  searching = setTimeout(() => room.chats.load(), 250);
+});
 find("theme").addEventListener("click", () => {
   const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   paint(theme);
@@ -257,4 +304,5 @@ document.addEventListener("keydown", (event) => {
     find("new").click();
   }
 });
+addEventListener("unhandledrejection", (event) => notice(event.reason?.message ?? "Something went wrong on this page."));
 begin();

@@ -64,7 +64,7 @@ export class Pair {
         side.text += piece;
         side.body.append(piece);
       };
-      Object.assign(side, await stream(request, told, signal));
+      Object.assign(side, await stream(request, { told }, signal));
     } catch (error) {
       if (error.name !== "AbortError") side.element.append(el("p.fault", { role: "alert" }, error.message));
     }

@@ -106,7 +106,7 @@ function how(receipt, record, seconds) {
     const rate = receipt.pieces / Math.max(seconds.whole - seconds.first, 0.001);
     if (receipt.pieces > 2) rows.push(["tokens a second", rate.toFixed(0)]);
   }
-  rows.push(["tokens written", `${receipt.pieces}`], ["temperature", `${receipt.sampling.temperature}`], ["seed", `${record.seed}`]);
+  rows.push(["tokens written", `${receipt.pieces}`], ["temperature", `${receipt.sampling.temperature}`], ["seed", `${receipt.sampling.seed}`]);
   rows.push(["bundle", receipt.versions.bundle.slice(0, 12)], ["copersona", receipt.versions.copersona]);
   return rows;
 }

@@ -44,9 +44,11 @@ def test_what_is_sent_is_the_conversation_as_it_stands(seen: Visit) -> None:
     bodies: list[Any] = []
     seen.page.on("request", lambda one: bodies.append(json.loads(one.post_data)) if "chat/com" in one.url else None)
     seen.become("bo")
+    seen.page.uncheck("#keep")
     seen.say("One.")
     seen.say("Two.")
     assert [body["model"] for body in bodies] == ["copersona:bo"] * 2
+    assert all("conversation" not in body["copersona"] for body in bodies)
     roles = [message["role"] for message in bodies[1]["messages"]]
     assert roles in (["user", "assistant", "user"], ["user", "user"])  # an answer without a letter is left out
     seen.page.click(".turn.user >> nth=0 >> text=Edit")
@@ -86,6 +88,10 @@ def test_stop_stops_and_what_stands_can_be_gone_on_with(seen: Visit, server: Run
     assert bodies[0]["messages"][-1]["role"] == "assistant"
     assert len(seen.texts("answer")) == 1
     assert len(seen.texts("answer")[0]) >= len(before)
+    kept = server.worker.store.conversations("bo")[0]
+    said, answer = server.worker.store.conversation("bo", kept.id)[1]
+    assert said.text == "Write very much."
+    assert answer.text.startswith(bodies[0]["messages"][-1]["content"])
 
 
 def test_the_persona_is_shown_with_evidence_and_without_names_of_others(seen: Visit, server: Running) -> None:
@@ -111,6 +117,59 @@ def test_why_an_answer_reads_so(seen: Visit) -> None:
     assert "tokens in all" in why
     seen.page.press("#tab-why", "ArrowLeft")
     assert seen.page.is_visible("#persona-view")
+
+
+def test_conversations_are_kept_found_changed_and_deleted(seen: Visit, server: Running) -> None:
+    store = server.worker.store
+    seen.become("Zoë")
+    seen.say("A question about violins.")
+    seen.say("Another, about bows.")
+    (kept,) = store.conversations("Zoë")
+    assert kept.title == "A question about violins."
+    assert seen.page.is_disabled("#keep"), "it is decided with the first message"
+    said = [one.text for one in store.conversation("Zoë", kept.id)[1]]
+    assert said[0::2] == ["A question about violins.", "Another, about bows."]
+    assert said[1::2] == [one.text for one in store.conversation("Zoë", kept.id)[1] if one.role == "assistant"]
+    seen.page.click(".turn.user >> nth=1 >> text=Edit")
+    seen.page.fill("textarea.edit", "Rather about strings.")
+    seen.page.press("textarea.edit", "Enter")
+    seen.answered()
+    assert [one.text for one in store.conversation("Zoë", kept.id)[1] if one.role == "user"] == [
+        "A question about violins.", "Rather about strings."
+    ]  # fmt: skip
+    seen.page.click("#new")
+    seen.page.fill("#search", "STRINGS rather")
+    seen.page.click(".chats .open")
+    assert seen.texts("user") == ["A question about violins.", "Rather about strings."]
+    seen.page.click(".chats .more")
+    seen.page.fill("#dialog-body input", "Strings")
+    seen.page.click("#dialog-buttons >> text=Rename")
+    seen.page.fill("#search", "")
+    seen.page.wait_for_selector(".chats .title >> text=Strings")
+    with seen.page.expect_download() as download:
+        seen.page.click("#import")
+        seen.page.click("#dialog-buttons >> text=All as JSON")
+    file = download.value.path()
+    seen.page.click(".chats .more")
+    seen.page.click("#dialog-buttons >> text=Delete")
+    seen.page.wait_for_selector("text=No conversations yet.")
+    assert store.conversations("Zoë") == []
+    assert seen.texts("user") == []
+    seen.page.click("#import")
+    seen.page.set_input_files("#file", {"name": "c.json", "mimeType": "application/json", "buffer": file.read_bytes()})
+    seen.page.click("#dialog-buttons >> text=Take in")
+    seen.page.wait_for_selector(".chats .title >> text=Strings")
+    assert [one.id for one in store.conversations("Zoë")] == [kept.id]
+
+
+def test_a_conversation_with_nobody_or_not_to_be_kept_leaves_nothing(seen: Visit, server: Running) -> None:
+    seen.become("")
+    assert seen.page.is_disabled("#keep")
+    seen.say("Hello.")
+    seen.become("ana")
+    seen.page.uncheck("#keep")
+    seen.say("Hello.")
+    assert server.worker.store.conversations("ana") == []
 
 
 def test_two_answers_side_by_side_have_one_seed(seen: Visit) -> None:
