@@ -15,10 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from copersona import runtime  # noqa: E402
 from tests.runtime.serve.browsing import NARROW, Visit, chromium, visit  # noqa: E402
 from tests.runtime.serve.running import serving  # noqa: E402
-
-from copersona import runtime  # noqa: E402
 
 REVIEW = "Write a review.\nItem: acoustic guitar\nRating: 4 of 5\nTitle: My new guitar"
 OTHER = "Write a review.\nItem: violin strings\nRating: 5 of 5\nTitle: Bright"
