@@ -200,7 +200,9 @@ def test_text_of_people_and_models_is_never_markup(browser: Any, server: Running
             body = seen.page.locator(f".turn.{kind} .body")
             assert body.locator("img, b, script").count() == 0
             assert "<b>hello</b>" in body.inner_text()
-        assert seen.page.locator(".turn.answer a").count() == 0
+        (link,) = seen.page.locator(".turn.answer a").all()
+        assert link.get_attribute("href") == "http://evil.example/x.png", "to be followed by hand alone"
+        assert link.get_attribute("rel") == "noopener noreferrer nofollow"
 
 
 def test_a_fault_is_said_where_it_happened(seen: Visit) -> None:
