@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import click
 
-from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options
+from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options, recall_option
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.prompt.settings import RecallMode
     from copersona.runtime.serve.listen import Address
     from copersona.runtime.session.session import Session
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     help="Whose population a GGUF gets.  [default: the demo's]",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser when all is loaded.")
+@recall_option("relevant")
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(1, 64), help="Answers made at once.")
 @click.option("--queue", default=32, show_default=True, type=click.IntRange(1, 1024), help="Requests that may wait.")
 @THREADS
@@ -67,6 +69,7 @@ def serve(
     token_file: Path | None,
     like: Path | None,
     opens: bool,
+    recall: RecallMode,
     batch: int,
     queue: int,
     threads: int | None,
@@ -95,11 +98,17 @@ def serve(
         chosen = served_bundle(folder, lambda: demo_bundle(None if folder is None else like))
         return open_session(chosen, threads, profile_by, context, sequences=batch)
 
-    run(open_served, address, token_file, queue, opens=opens)
+    run(open_served, address, token_file, queue, recall, opens=opens)
 
 
 def run(
-    open_served: Callable[[], Session], address: Address, token_file: Path | None, queue: int, *, opens: bool = False
+    open_served: Callable[[], Session],
+    address: Address,
+    token_file: Path | None,
+    queue: int,
+    recall: RecallMode = "relevant",
+    *,
+    opens: bool = False,
 ) -> None:
     """Serve until a signal says to stop, and say where and with which token."""
     from copersona.runtime.people.store import PeopleStore
@@ -116,7 +125,7 @@ def run(
         if opens:
             open_page(page)
 
-    serving = Serving(worker, address, token, ready)
+    serving = Serving(worker, address, token, ready, recall=recall)
     host = "127.0.0.1" if address.host == "localhost" else address.host
     site = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
     page = f"{site}/#token={quote(token, safe='')}"

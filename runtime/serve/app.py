@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from copersona.runtime.common.errors import CoPersonaError
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import as_json
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
@@ -21,17 +22,17 @@ from copersona.runtime.serve.routes import Routes
 from copersona.runtime.serve.worker import Worker
 
 
-def make_app(worker: Worker, doors: Callable[[], Doors]) -> Gate:
+def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "always") -> Gate:
     """The whole app. It is to be made where its loop runs."""
     handlers = {HTTPException: _http, CoPersonaError: _refused, Exception: _refused}
-    inner = Starlette(routes=all_routes(worker), exception_handlers=handlers)
+    inner = Starlette(routes=all_routes(worker, recall), exception_handlers=handlers)
     inner.router.redirect_slashes = False
     return Gate(inner, doors, frozenset(page_files()))
 
 
-def all_routes(worker: Worker) -> list[Route]:
+def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
     """Everything that is answered."""
-    return [*Routes(worker).table(), *PersonRoutes(worker).table(), *markdown_routes(), *page_routes()]
+    return [*Routes(worker, recall).table(), *PersonRoutes(worker).table(), *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

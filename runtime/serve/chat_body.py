@@ -8,6 +8,7 @@ from typing import Literal
 from copersona.runtime.chat.ask import Message
 from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, schema_grammar
 from copersona.runtime.engine.sampling import Sampling
+from copersona.runtime.prompt.settings import RECALL_MODES, RecallMode
 from copersona.runtime.serve.fault import Fault
 from copersona.runtime.serve.fields import Fields, as_text
 from copersona.runtime.serve.keeping import Keeping, read_keeping
@@ -36,6 +37,7 @@ class ChatBody:
     grammar: str | None
     keeping: Keeping | None = None
     begun: str = ""
+    recall: RecallMode | None = None
 
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
@@ -44,7 +46,7 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt", "continue", "conversation", "from")
+    ours.only("persona", "receipt", "continue", "recall", "conversation", "from")
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
@@ -62,8 +64,19 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
         sent=read_sent(fields),
         grammar=_grammar(fields),
         begun=begun,
+        recall=_recall(ours),
         keeping=read_keeping(ours, person, messages),
     )
+
+
+def _recall(ours: Fields) -> RecallMode | None:
+    """When the person is recalled, where the request says so."""
+    said = ours.text("recall")
+    for mode in RECALL_MODES:
+        if said in (None, mode):
+            return None if said is None else mode
+    path = ours.path("recall")
+    raise Fault(400, f"{path} is {str(said)[:30]!r}, expected one of {', '.join(RECALL_MODES)}", param=path)
 
 
 def _check_tools(fields: Fields) -> None:

@@ -139,7 +139,7 @@ class Worker:
         self.loading = "the language model"
         _ = session.layout, session.nobody
         self.loading = "the encoder"
-        _ = session.encoder
+        _ = session.encoder, session.bundle.examples
         return session, store
 
     def _turn(self, session: Session, store: PeopleStore, together: Together[Job]) -> None:

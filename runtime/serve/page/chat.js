@@ -37,7 +37,7 @@ export class Chat {
   }
 
   /** Have the last message answered; with `goesOn` the last answer is gone on with. */
-  async answer({ plain = false, goesOn = false } = {}) {
+  async answer({ plain = false, goesOn = false, recall = null } = {}) {
     if (this.running) return;
     const as = plain ? null : this.room.person;
     const answer = goesOn ? this.messages.at(-1) : { role: "assistant", text: "", as };
@@ -51,7 +51,7 @@ export class Chat {
     body.classList.add("raw");
     body.textContent = answer.text;
     announce(`${as ?? "The model"} answers`);
-    await this.receive(answer, this.room.request(this.messages, { as: answer.as, goesOn }));
+    await this.receive(answer, this.room.request(this.messages, { as: answer.as, goesOn, recall }));
     element.classList.remove("waiting");
     this.room.answered(answer);
   }
@@ -129,9 +129,19 @@ export class Chat {
       }
       if (one.record?.receipt) acts.push(button("Why this answer", () => this.room.why(one)));
     }
+    this.plainly(one);
     one.element.querySelector(".fault")?.remove();
     if (one.fault) one.element.append(el("p.fault", { role: "alert" }, one.fault));
     one.element.querySelector(".acts").replaceChildren(...(one.role === "user" || one.reason || one.text ? acts : []));
+  }
+
+  /** Say so where the person was not recalled, and offer to. */
+  plainly(one) {
+    one.element.querySelector(".plainly")?.remove();
+    const recall = one.record?.receipt?.recall;
+    if (!recall || recall.recalled || one.as === null) return;
+    const anyway = button(`As ${one.as} anyway`, () => this.again(one, { recall: "always" }));
+    one.element.append(el("p.plainly", {}, `Answered plainly: this has nothing to do with how or about what ${one.as} writes. `, anyway));
   }
 
   /** Drop an answer and all behind it, and answer once more. */

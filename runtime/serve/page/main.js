@@ -29,12 +29,12 @@ class Room {
   }
 
   /** The body of a request for an answer to these messages; `apart` from any conversation. */
-  request(messages, { as, goesOn = false, apart = false }) {
+  request(messages, { as, goesOn = false, apart = false, recall = null }) {
     const sent = messages.filter((one) => one.role === "user" || one.text.trim());
     const body = (model, some, more) => ({
       model,
       messages: some.map(({ role, text }) => ({ role, content: text })),
-      copersona: { receipt: true, ...(goesOn ? { continue: true } : {}), ...more },
+      copersona: { receipt: true, ...(goesOn ? { continue: true } : {}), ...(recall ? { recall } : {}), ...more },
     });
     if (apart || this.person === null || !find("keep").checked) {
       return body(as === null ? "copersona-plain" : `copersona:${as}`, sent);

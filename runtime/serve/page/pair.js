@@ -58,7 +58,7 @@ export class Pair {
     const start = performance.now();
     let first = null;
     try {
-      const request = { ...this.room.request([{ role: "user", text }], { as: side.as, apart: true }), seed };
+      const request = { ...this.room.request([{ role: "user", text }], { as: side.as, apart: true, recall: "always" }), seed };
       const told = (piece) => {
         first ??= performance.now();
         side.text += piece;

@@ -47,9 +47,16 @@ function drawn(receipt, record, seconds) {
 
 function summary(receipt) {
   if (receipt.person === null) return "No facets, no own texts, nobody alike.";
+  if (receipt.recall && !receipt.recall.recalled) return unrelated(receipt);
   const soft = receipt.trained ? "a soft prompt of the person, " : "";
   const lent = receipt.facets.reduce((sum, facet) => sum + facet.borrowed.filter((peer) => peer.shown).length, 0);
   return `${soft}${count(receipt.retrieved.length, "own text")}, ${count(receipt.facets.length, "facet")}, ${count(lent, "line")} of people alike.`;
+}
+
+function unrelated({ person, recall }) {
+  if (recall.mode === "never") return "Nothing of the person was used: that was asked for.";
+  const words = Math.round((recall.own_words ?? 0) * 100);
+  return `Nothing of the person was used: the request asks for something to be known rather than written (${recall.writing.toFixed(2)}; from 0.04 on it would count), and ${words} % of its words stand in ${person}’s texts (half would do).`;
 }
 
 function tokens(receipt) {
