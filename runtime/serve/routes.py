@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from copersona.runtime.common.errors import UnknownPerson
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import answered, as_json
 from copersona.runtime.serve.chat_body import ChatBody, read_chat
 from copersona.runtime.serve.completion_body import read_completion
@@ -35,9 +36,10 @@ LOOK_UP = 16  # texts between two looks at whether the client is still there
 
 
 class Routes:
-    """The routes of one worker."""
+    """The routes of one worker; `recall` is when a person is recalled for a request that does not say."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, recall: RecallMode = "always") -> None:
+        self._recall = recall
         self._worker, self._since = worker, int(time.time())
         self._encoding = asyncio.Semaphore(1)
         self._keeper = Keeper()
