@@ -231,7 +231,7 @@ def test_enrolled_people_are_never_their_own_peer_and_strangers_may_be_near_anyo
 def test_item_words_are_those_of_the_export(run: Run, session: Session) -> None:
     person = enrolled(run)
     raw = run.raw_histories[person][: run.splits[person].seen]
-    again = session.attach_items(raw, enrolled=frozenset({person}))
+    again = session.bundle.attach_items(raw, enrolled=frozenset({person}))
     assert [i.words for i in again] == [i.words for i in run.training_histories[person]]
 
 

@@ -27,6 +27,7 @@ from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, 
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
+from copersona.runtime.prompt.relevance import Examples
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
 
@@ -63,6 +64,11 @@ class Bundle(Closing):
     def encoder(self) -> Encoder:
         """The facet encoder, loaded at first use."""
         return Encoder(self.path("encoder"), self.path("encoder_tokenizer"))
+
+    @cached_property
+    def examples(self) -> Examples:
+        """What requests are compared with to see whether they have to do with a person; 60 sentences are encoded."""
+        return Examples(self.encoder.encode)
 
     @cached_property
     def encoder_hash(self) -> str:

@@ -19,6 +19,7 @@ from copersona.runtime.cli.streams import say, say_error, speak_plainly
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 from copersona.runtime.common.terminal import in_line, printable
 from copersona.runtime.common.threads import MAX_THREADS
+from copersona.runtime.prompt.settings import RECALL_MODES, RecallMode
 
 if TYPE_CHECKING:
     from copersona.runtime.people.known import Known
@@ -137,6 +138,18 @@ def profile_options(function: Callable[..., T]) -> Callable[..., T]:
     ):  # fmt: skip
         run = option(run)
     return run
+
+
+def recall_option(default: RecallMode) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """When a person is recalled for a request to them."""
+    return click.option(
+        "--recall",
+        type=click.Choice(RECALL_MODES),
+        default=default,
+        show_default=True,
+        help="When the person's texts and facets are used: always, for requests that have to do with how or about what "
+        "they write, or never.",
+    )
 
 
 def open_session(

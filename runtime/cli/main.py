@@ -24,6 +24,7 @@ from copersona.runtime.cli.commands import (
     known_person,
     open_session,
     profile_options,
+    recall_option,
 )
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
@@ -34,6 +35,7 @@ from copersona.runtime.cli.serve import serve
 from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.common.terminal import in_line
+from copersona.runtime.prompt.settings import RecallMode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,6 +88,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
     metavar="MB",
     help="Keep up to this much of people's prompts as the model's state, to start quickly; 0: none.  [default: 512]",
 )
+@recall_option("always")
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @_sampling_options
 @profile_options
@@ -99,6 +102,7 @@ def ask(
     person: str | None,
     no_persona: bool,
     disk_cache: int | None,
+    recall: RecallMode,
     receipt: bool,
     threads: int | None,
     temperature: float,
@@ -120,14 +124,13 @@ def ask(
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
         known = None if no_persona or person is None else known_person(session, person)
-        answer = session.answer(request, known, sampling)
+        answer = session.answer(request, known, sampling, mode=recall)
         say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
             say("" if as_json else piece, nl=False)
         record = answer.receipt
     if as_json:
-        body = {"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())}
-        say_json(body)
+        say_json({"person": record.person, "output": answer.text, "receipt": json.loads(record.to_json())})
         return
     say()
     if receipt:

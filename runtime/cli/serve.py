@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sys
+import webbrowser
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
-from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options
+from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options, recall_option
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ModelError
 
 if TYPE_CHECKING:
+    from copersona.runtime.prompt.settings import RecallMode
     from copersona.runtime.serve.listen import Address
     from copersona.runtime.session.session import Session
 
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     metavar="BUNDLE",
     help="Whose population a GGUF gets.  [default: the demo's]",
 )
+@click.option("--open", "opens", is_flag=True, help="Open the page in your browser when all is loaded.")
+@recall_option("relevant")
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(1, 64), help="Answers made at once.")
 @click.option("--queue", default=32, show_default=True, type=click.IntRange(1, 1024), help="Requests that may wait.")
 @THREADS
@@ -63,17 +68,20 @@ def serve(
     names: tuple[str, ...],
     token_file: Path | None,
     like: Path | None,
+    opens: bool,
+    recall: RecallMode,
     batch: int,
     queue: int,
     threads: int | None,
     profile_by: ProfileBy,
     context: dict[str, Any],
 ) -> None:
-    """Answer as the people of this device, behind the API of OpenAI, on this machine alone.
+    """Answer as the people of this device: on a page, and behind the API of OpenAI; on this machine alone.
 
     Without BUNDLE the demo's is served; of MODEL.gguf a bundle without training is made once.
 
     \b
+    copersona serve --open               the page, in your browser
     copersona serve                      then, in a client: the URL and the token that it prints
     model copersona:ana                  answer as ana; copersona-plain: as nobody
     """  # fmt: skip
@@ -90,10 +98,18 @@ def serve(
         chosen = served_bundle(folder, lambda: demo_bundle(None if folder is None else like))
         return open_session(chosen, threads, profile_by, context, sequences=batch)
 
-    run(open_served, address, token_file, queue)
+    run(open_served, address, token_file, queue, recall, opens=opens)
 
 
-def run(open_served: Callable[[], Session], address: Address, token_file: Path | None, queue: int) -> None:
+def run(
+    open_served: Callable[[], Session],
+    address: Address,
+    token_file: Path | None,
+    queue: int,
+    recall: RecallMode = "relevant",
+    *,
+    opens: bool = False,
+) -> None:
     """Serve until a signal says to stop, and say where and with which token."""
     from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.serve.key import read_token, token_path
@@ -103,9 +119,34 @@ def run(open_served: Callable[[], Session], address: Address, token_file: Path |
     path = token_path() if token_file is None else token_file
     token = read_token(path, make=token_file is None)
     worker = Worker(open_served, lambda: PeopleStore(busy_seconds=2.0), most_waiting=queue)
-    serving = Serving(worker, address, token, lambda: say("ready", err=True))
+
+    def ready() -> None:
+        say("ready", err=True)
+        if opens:
+            open_page(page)
+
+    serving = Serving(worker, address, token, ready, recall=recall)
     host = "127.0.0.1" if address.host == "localhost" else address.host
-    say(f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/v1  loading; Ctrl-C stops", err=True)
-    say(f"token: {token}" if sys.stderr.isatty() else f"token: in {path}", err=True)  # not into a log
+    site = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
+    page = f"{site}/#token={quote(token, safe='')}"
+    say(f"{site}/v1  loading; Ctrl-C stops", err=True)
+    if sys.stderr.isatty():  # not into a log
+        say(f"token: {token}", err=True)
+        say(f"page: {page}", err=True)
+    else:
+        say(f"token: in {path}", err=True)
     serving.run()
     say("stopped", err=True)
+
+
+def open_page(address: str) -> None:
+    """Open the page in the browser. Its address holds the token, so it goes by a file that only this user can read,
+    for every user of this machine sees what a browser is started with."""
+    from copersona.runtime.common.files import write_whole
+    from copersona.runtime.common.places import create_private, data_home
+
+    path = data_home() / "open-page.html"
+    create_private(path)
+    write_whole(path, [f'<!doctype html><meta http-equiv="refresh" content="0; url={address}">\n'.encode()], 0o600)
+    if not webbrowser.open(path.as_uri()):
+        say(f"no browser could be started; open {path}", err=True)

@@ -66,5 +66,9 @@ class UnknownPerson(PersonError):
     """Nobody of that name is in the people store. The message may list names that are close: it is for the terminal."""
 
 
+class UnknownConversation(PersonError):
+    """The person has no conversation of that id; whether somebody else has is not said."""
+
+
 class ExportError(CoPersonaError):
     """A step of an export cannot go on."""

@@ -24,10 +24,9 @@ from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, Interaction, render_input
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.store import PeopleStore
-from copersona.runtime.profile.facets import PLACEHOLDER, Facet
-from copersona.runtime.profile.profiler import facet_score
 from copersona.runtime.session.answers import Answer
-from copersona.runtime.session.receipt import FacetUsed, Receipt
+from copersona.runtime.session.portrait import FacetMove, FacetShown, facet_moves, facet_shown, neighbors
+from copersona.runtime.session.receipt import Receipt
 from copersona.runtime.session.session import Session
 
 YOU = "you"  # whoever sits at the keyboard; without a text, nobody
@@ -53,29 +52,6 @@ def demo_bundle(given: Path | None) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
-    """A peer's facet: their number, how similar they are, what their facet says, whether it is in the prompt."""
-
-    peer: str
-    similarity: float
-    says: str
-    in_prompt: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FacetShown:
-    """One facet of a person. `own` is the gate: this share is theirs, the rest is the similar people's; None where
-    nothing is trained. `lacking`: the person's own texts say too little."""
-
-    facet: str
-    says: str
-    reliability: str
-    own: float | None
-    lacking: bool
-    lent: tuple[Lent, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Recalled:
     """An own text in the prompt: what found it, when it was written, its title, how it begins."""
 
@@ -94,17 +70,6 @@ class Shown:
     facets: tuple[FacetShown, ...]
     recalled: tuple[Recalled, ...]
     receipt: Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class FacetMove:
-    """One facet before and after; scores are standard deviations from the population's mean, None where it has none."""
-
-    facet: str
-    before: FacetShown
-    after: FacetShown
-    score_before: float | None
-    score_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +153,9 @@ class Demo(Closing):
                 for row in receipt.retrieved
                 if row.digest in texts
             )
-        return Shown(person, answer.text, tuple(map(self._facet, receipt.facets)), recalled, receipt)
+        return Shown(
+            person, answer.text, tuple(facet_shown(self.session, used) for used in receipt.facets), recalled, receipt
+        )
 
     def add(self, person: str, text: str) -> Move:
         """Keep one more text of a person in the scratch store, and say what it did to their persona.
@@ -206,49 +173,18 @@ class Demo(Closing):
     def _known(self, person: str) -> Known:
         return self.session.know(self.history(person))
 
-    def _facet(self, used: FacetUsed) -> FacetShown:
-        graph, names = self.session.graph, self.session.schema.names
-        lent = []
-        for peer in used.borrowed:
-            theirs = graph.profile(graph.row(peer.peer))[names.index(used.facet)]
-            lent.append(Lent(peer.peer, peer.similarity, _says(used.facet, theirs.summary), peer.shown))
-        lacking = used.summary == PLACEHOLDER
-        says = "" if lacking else _says(used.facet, used.summary)
-        return FacetShown(used.facet, says, used.reliability, used.gate, lacking, tuple(lent))
-
-    def _facets(self, known: Known) -> tuple[FacetShown, ...]:
-        """Facets of a person whose prompt nobody asks for."""
-        gate = self.session.bundle.gate
-        return tuple(
-            self._facet(FacetUsed(f.facet, f.reliability.label, f.summary, (), gate(f.reliability), ()))
-            for f in known.persona.profile.facets
-        )
-
     def _move(self, person: str, before: Known, after: Known) -> Move:
-        rows = zip(self.session.schema.facets, self._facets(before), self._facets(after), strict=True)
-        old, new = self._neighbors(before), self._neighbors(after)
+        old, new = neighbors(self.session, before), neighbors(self.session, after)
         return Move(
             person=person,
             texts=len(after.history),
-            facets=tuple(
-                FacetMove(facet.name, was, now, self._score(facet, before), self._score(facet, after))
-                for facet, was, now in rows
-            ),
+            facets=facet_moves(self.session, before, after),
             stayed=tuple(peer for peer in new if peer in old),
             came=tuple(peer for peer in new if peer not in old),
             went=tuple(peer for peer in old if peer not in new),
             distance=distance(before.soft, after.soft),
             apart=self._apart(),
         )
-
-    def _neighbors(self, known: Known) -> tuple[str, ...]:
-        names = self.session.graph.pseudonyms
-        return tuple(names[row] for row in known.persona.placement.shared.index[0].tolist() if row >= 0)
-
-    def _score(self, facet: Facet, known: Known) -> float | None:
-        if facet.kind == "categorical" or not known.history:
-            return None
-        return facet_score(facet, known.persona.profile.z, self.session.schema)
 
     def _apart(self) -> float:
         soft = [self._known(person).soft for person in self._invented]
@@ -266,8 +202,3 @@ def mean_distance(soft: Sequence[F32]) -> float:
     """Mean `distance` over all pairs; 0 where there is no pair."""
     pairs = [distance(one, other) for one, other in combinations(soft, 2)]
     return sum(pairs) / len(pairs) if pairs else 0.0
-
-
-def _says(facet: str, summary: str) -> str:
-    """A facet's summary without its name in front."""
-    return summary.removeprefix(f"{facet}: ")

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from copersona.runtime.common.terminal import one_line, printable
-from copersona.runtime.demo.data import FacetMove, FacetShown, Move, Recalled, Shown
+from copersona.runtime.demo.data import Move, Recalled, Shown
+from copersona.runtime.session.portrait import FacetMove, FacetShown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -26,6 +26,18 @@ class KeptWithPeople(PeopleList):
         with self._reading():
             return self._knows(name)
 
+    def find(self, person: str) -> str:
+        """The name as it is kept here.
+
+        Raises:
+            PersonError: nobody of that name is here; the message lists close names.
+        """
+        name = self._name(person)
+        with self._reading():
+            if not self._knows(name):
+                raise self._unknown(name)
+        return name
+
     def replies(self, person: str) -> PersonReplies:
         """The memory of what a language model answered about this person."""
         return PersonReplies(self, self._name(person))

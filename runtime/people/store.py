@@ -20,7 +20,8 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.people.kept import SHOWN, KeptWithPeople
+from copersona.runtime.people.conversations import KeptConversations
+from copersona.runtime.people.kept import SHOWN
 from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.sealed import Key, Passphrase
 from copersona.runtime.people.tables import (
@@ -72,7 +73,7 @@ def store_path() -> Path:
     return data_home() / "people.sqlite"
 
 
-class PeopleStore(KeptWithPeople):
+class PeopleStore(KeptConversations):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.
@@ -158,18 +159,6 @@ class PeopleStore(KeptWithPeople):
                 count += 1
         return Written(count, digest.hexdigest())
 
-    def find(self, person: str) -> str:
-        """The name as it is kept here.
-
-        Raises:
-            PersonError: nobody of that name is here; the message lists close names.
-        """
-        name = self._name(person)
-        with self._reading():
-            if not self._knows(name):
-                raise self._unknown(name)
-        return name
-
     def forget(self, person: str) -> Forgotten:
         """Delete everything about the person, so that no byte of it stays in the file or beside it.
 
@@ -200,6 +189,15 @@ class PeopleStore(KeptWithPeople):
             tuple(dict.fromkeys(left + swept)),
             tuple(path for path in paths if os.path.lexists(path)),
         )
+
+    def delete_conversation(self, person: str, id_: str) -> str:
+        """Delete one of a person's conversations, so that no byte of it stays in the file. Why the file is still to be
+        rewritten; empty where that is done. Raises UnknownPerson, UnknownConversation."""
+        name = self.find(person)
+        with self._transaction():
+            self._remove_conversation(name, id_)
+            self._db.execute("INSERT INTO pending DEFAULT VALUES")
+        return self._finish()[0]
 
     def keep_output(self, people: Iterable[str], path: Path) -> None:
         """Remember a file that was written of these people for its owner, so that `forget` can name it. Of someone

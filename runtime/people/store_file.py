@@ -38,7 +38,11 @@ class StoreFile(Closing):
                 written, or by others too; or it is sealed, and the passphrase or what reads it is missing.
         """
         self.path = path
-        self._lock = threading.RLock()
+        self._lock = _lock_of(path)
+        with self._lock:
+            self._begin(busy_seconds, passphrase)
+
+    def _begin(self, busy_seconds: float, passphrase: Passphrase | Key | None) -> None:
         try:
             create_private(self.path)
             _check_journal(self.path.with_name(f"{self.path.name}-journal"))
@@ -175,6 +179,17 @@ class StoreFile(Closing):
                 return PersonError(f"{self.path}: another process sealed or unsealed the store; open it again")
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
+
+
+_LOCKS: dict[str, threading.RLock] = {}
+_LOCKS_LOCK = threading.Lock()
+
+
+def _lock_of(path: Path) -> threading.RLock:
+    """One lock for all stores that this process has of a file: whoever closes a file, as looking at its head does,
+    drops every POSIX lock of the process on it, so nobody may while another thread is writing."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(os.path.realpath(path), threading.RLock())
 
 
 def _check_journal(path: Path) -> None:

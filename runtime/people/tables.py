@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.conversation_tables import add_conversations
 
 APPLICATION_ID = 0x436F5070  # "CoPp"
 PRAGMAS = (
@@ -245,7 +246,7 @@ WHERE seq > ? ORDER BY seq LIMIT 1000
 NEW_DIGEST = "UPDATE OR IGNORE interactions SET digest = ? WHERE seq = ?"
 
 MIGRATIONS: tuple[Callable[[Any], None], ...] = (
-    _initial, _replies, _vectors, _personas, _populations, _pending, _digests, _by_time,
+    _initial, _replies, _vectors, _personas, _populations, _pending, _digests, _by_time, add_conversations,
 )  # fmt: skip
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -30,9 +30,15 @@ class Conversation(NamedTuple):
 
 
 def conversation(
-    layout: Layout, fixed: Fixed, messages: Sequence[Message], matched: Sequence[Interaction], room: int
+    layout: Layout,
+    fixed: Fixed,
+    messages: Sequence[Message],
+    matched: Sequence[Interaction],
+    room: int,
+    begun: str = "",
 ) -> Conversation:
-    """The prompt of a conversation that ends with a user's turn, within `room` tokens.
+    """The prompt of a conversation that ends with a user's turn, within `room` tokens. `begun` is how the answer
+    begins, where it is to be gone on with.
 
     Raises:
         TooLong: instructions and last turn do not fit beside the prefix.
@@ -42,14 +48,15 @@ def conversation(
         raise ValueError("a conversation ends with a user's turn")
     head = layout.complete(fixed, "", matched)
     before = head.segments[:-1]
-    room -= sum(len(segment.tokens) for segment in before)
+    start = layout.text(begun)
+    room -= sum(len(segment.tokens) for segment in before) + len(start)
     texts = _that_fit(layout, messages, room)
     rows: list[tuple[str, Tokens]] = [
         (m.role, text) for m, text in zip(messages, texts, strict=True) if text is not None
     ]
     if layout.turns.alternates or len(rows) < len(messages):
         rows = _from_a_user(rows)
-    written = tuple(layout.turns.continued(rows, layout.blank))
+    written = (*layout.turns.continued(rows, layout.blank), *start)
     name = "request" if len(rows) == 1 else "conversation"
     prompt = Prompt(
         segments=(*before, Segment(name, written, False)),

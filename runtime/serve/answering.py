@@ -28,16 +28,17 @@ PINGED = b": ping\n\n"
 class Streamed(StreamingResponse):
     """A stream of a job, which is left when the response is over, however it ends."""
 
-    def __init__(self, content: AsyncIterator[bytes], worker: Worker, job: Job) -> None:
+    def __init__(self, content: AsyncIterator[bytes], worker: Worker, job: Job, line: Line) -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(content, media_type="text/event-stream", headers=headers)
-        self._worker, self._job = worker, job
+        self._worker, self._job, self._line = worker, job, line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._worker.leave(self._job)
+            await self._line.end()
 
 
 async def answered(worker: Worker, job: Job, line: Line, request: Request, form: Form, sent: Sent) -> Response:
@@ -52,12 +53,13 @@ async def answered(worker: Worker, job: Job, line: Line, request: Request, form:
         if isinstance(first, Fault):
             raise first
         streams = True
-        return Streamed(_chunks(line, form, sent, first), worker, job)
+        return Streamed(_chunks(line, form, sent, first), worker, job, line)
     except Gone:
         return Response(status_code=499)  # nobody reads it
     finally:
         if not streams:
             worker.leave(job)
+            await line.end()
 
 
 async def _collected(coming: Callable[[], Awaitable[Event | None]]) -> tuple[str, Begun, Ended]:

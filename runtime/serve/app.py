@@ -8,21 +8,31 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from copersona.runtime.common.errors import CoPersonaError
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import as_json
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
+from copersona.runtime.serve.markdown import markdown_routes
+from copersona.runtime.serve.page_files import page_files, page_routes
+from copersona.runtime.serve.person_routes import PersonRoutes
 from copersona.runtime.serve.routes import Routes
 from copersona.runtime.serve.worker import Worker
 
 
-def make_app(worker: Worker, doors: Callable[[], Doors]) -> Gate:
+def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "always") -> Gate:
     """The whole app. It is to be made where its loop runs."""
     handlers = {HTTPException: _http, CoPersonaError: _refused, Exception: _refused}
-    inner = Starlette(routes=Routes(worker).table(), exception_handlers=handlers)
+    inner = Starlette(routes=all_routes(worker, recall), exception_handlers=handlers)
     inner.router.redirect_slashes = False
-    return Gate(inner, doors)
+    return Gate(inner, doors, frozenset(page_files()))
+
+
+def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
+    """Everything that is answered."""
+    return [*Routes(worker, recall).table(), *PersonRoutes(worker).table(), *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

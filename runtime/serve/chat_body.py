@@ -8,8 +8,10 @@ from typing import Literal
 from copersona.runtime.chat.ask import Message
 from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, schema_grammar
 from copersona.runtime.engine.sampling import Sampling
+from copersona.runtime.prompt.settings import RECALL_MODES, RecallMode
 from copersona.runtime.serve.fault import Fault
 from copersona.runtime.serve.fields import Fields, as_text
+from copersona.runtime.serve.keeping import Keeping, read_keeping
 from copersona.runtime.serve.naming import person_of
 from copersona.runtime.serve.sampled import MOST_TOKENS, Sent, read_sampling, read_sent, read_stops, refuse_unsupported
 
@@ -23,7 +25,7 @@ TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """What a chat request asks for; `person` None is nobody."""
+    """What a chat request asks for; `person` None is nobody, `begun` an answer that is to be gone on with."""
 
     model: str
     messages: tuple[Message, ...]
@@ -33,6 +35,9 @@ class ChatBody:
     stops: tuple[str, ...]
     sent: Sent
     grammar: str | None
+    keeping: Keeping | None = None
+    begun: str = ""
+    recall: RecallMode | None = None
 
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
@@ -41,23 +46,37 @@ def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt")
+    ours.only("persona", "receipt", "continue", "recall", "conversation", "from")
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
     refuse_unsupported(fields)
     fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
     _check_tools(fields)
+    messages, begun = _messages(fields, goes_on=bool(ours.flag("continue")))
     return ChatBody(
         model=model,
-        messages=_messages(fields),
+        messages=messages,
         person=person if personal else None,
         receipt=bool(ours.flag("receipt")),
         sampling=read_sampling(fields, MOST_TOKENS),
         stops=read_stops(fields),
         sent=read_sent(fields),
         grammar=_grammar(fields),
+        begun=begun,
+        recall=_recall(ours),
+        keeping=read_keeping(ours, person, messages),
     )
+
+
+def _recall(ours: Fields) -> RecallMode | None:
+    """When the person is recalled, where the request says so."""
+    said = ours.text("recall")
+    for mode in RECALL_MODES:
+        if said in (None, mode):
+            return None if said is None else mode
+    path = ours.path("recall")
+    raise Fault(400, f"{path} is {str(said)[:30]!r}, expected one of {', '.join(RECALL_MODES)}", param=path)
 
 
 def _check_tools(fields: Fields) -> None:
@@ -70,7 +89,8 @@ def _check_tools(fields: Fields) -> None:
             )  # fmt: skip
 
 
-def _messages(fields: Fields) -> tuple[Message, ...]:
+def _messages(fields: Fields, *, goes_on: bool) -> tuple[tuple[Message, ...], str]:
+    """The messages up to the user's last one, and the answer that is to be gone on with."""
     given = fields.items("messages", MOST_MESSAGES)
     if not given:
         raise Fault(400, "messages is missing or empty", param="messages")
@@ -86,11 +106,14 @@ def _messages(fields: Fields) -> tuple[Message, ...]:
         text = _content(message)
         if text.strip() or ROLES[role] == "user":
             found.append(Message(ROLES[role], text))
+    begun = found.pop().content if goes_on and found and found[-1].role == "assistant" else ""
+    if goes_on and not begun:
+        raise Fault(400, "there is no answer to go on with: the last message must be the assistant's", param="messages")
     if found and found[-1].role == "system":  # some front ends ask so for a title
         found[-1] = Message("user", found[-1].content)
     if not found or found[-1].role != "user" or not found[-1].content.strip():
         raise Fault(400, "the last message must be the user's, with a text", param="messages")
-    return tuple(found)
+    return tuple(found), begun
 
 
 def _content(message: Fields) -> str:

@@ -6,8 +6,10 @@ from typing import Any
 
 from copersona.runtime.common.errors import (
     CoPersonaError,
+    HistoryError,
     ModelRefused,
     PersonError,
+    UnknownConversation,
     UnknownPerson,
 )
 from copersona.runtime.common.terminal import one_line
@@ -49,6 +51,10 @@ def fault_of(error: Exception) -> Fault:
         return error
     if isinstance(error, UnknownPerson):
         return unknown_person(error)
+    if isinstance(error, UnknownConversation):
+        return Fault(404, str(error), code="conversation_not_found")
+    if isinstance(error, HistoryError):
+        return Fault(400, str(error))
     if isinstance(error, PersonError):
         return Fault(503, str(error), code="store_unavailable", after=2)
     if isinstance(error, TooLong):

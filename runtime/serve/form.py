@@ -33,7 +33,9 @@ class Form:
 
     def first(self) -> dict[str, Any] | None:
         """The chunk that begins a stream, if there is one."""
-        return self.chunk({"role": "assistant", "content": ""}) if self.kind == "chat" else None
+        return (
+            self.chunk({"role": "assistant", "content": ""}) | {"copersona": self.ours} if self.kind == "chat" else None
+        )
 
     def text(self, text: str) -> dict[str, Any]:
         """The chunk of some text."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,10 @@ class Doors:
 
 
 class Gate:
-    """The app behind the checks."""
+    """The app behind the checks. `page` are the paths of files that hold nothing of anybody."""
 
-    def __init__(self, app: App, doors: Callable[[], Doors]) -> None:
-        self._app, self._doors, self._held = app, doors, 0
+    def __init__(self, app: App, doors: Callable[[], Doors], page: frozenset[str] = frozenset()) -> None:
+        self._app, self._doors, self._page, self._held = app, doors, page, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -62,7 +62,7 @@ class Gate:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
+                message = {**message, "headers": _with_ours(message.get("headers", ()))}
             await send(message)
 
         self._held += 1
@@ -87,14 +87,27 @@ class Gate:
         origin = _only(headers, b"origin")
         if origin is not None and origin.removeprefix("http://").lower() not in doors.names:
             raise Fault(403, "requests from web pages of other sites are refused", code="origin")
-        if _only(headers, b"sec-fetch-site") not in (None, "none", "same-origin"):
+        site = _only(headers, b"sec-fetch-site")
+        if site not in (None, "none", "same-origin") and not self._is_visit(scope):
             raise Fault(403, "requests from web pages of other sites are refused", code="origin")
-        if scope["path"] not in OPEN and not _shows(_only(headers, b"authorization"), doors.token):
+        if scope["path"] not in OPEN | self._page and not _shows(_only(headers, b"authorization"), doors.token):
             raise Fault(401, "give the server's token: Authorization: Bearer TOKEN", code="invalid_api_key")
         if scope["method"] not in ("GET", "HEAD") and not _is_json(_only(headers, b"content-type")):
             raise Fault(415, "the body must be JSON: Content-Type: application/json", code="content_type")
         if self._held > MOST_AT_ONCE:
             raise Fault(429, f"more than {MOST_AT_ONCE} requests at once", code="too_many_requests", after=2)
+
+    def _is_visit(self, scope: Scope) -> bool:
+        """Whether somebody follows a link to the page; what asks for data is no visit."""
+        mode, kind = (_only(scope["headers"], name) for name in (b"sec-fetch-mode", b"sec-fetch-dest"))
+        return scope["path"] in self._page and (mode, kind) == ("navigate", "document")
+
+
+def _with_ours(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """A response's headers, and ours that it has not itself."""
+    found = list(headers)
+    names = {name.lower() for name, _ in found}
+    return [*found, *(one for one in HEADERS if one[0] not in names)]
 
 
 def _only(headers: Any, name: bytes) -> str | None:

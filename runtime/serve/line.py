@@ -35,6 +35,9 @@ class Line:
         except TimeoutError:
             return None
 
+    async def end(self) -> None:
+        """Nobody reads on."""
+
 
 @contextlib.asynccontextmanager
 async def watched(request: Request) -> AsyncIterator[asyncio.Task[None]]:

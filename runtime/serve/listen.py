@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from copersona.runtime.common.errors import ModelError
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.app import make_app
 from copersona.runtime.serve.gate import Doors
 from copersona.runtime.serve.worker import Worker
@@ -125,9 +126,19 @@ class _Server(uvicorn.Server):
 
 
 class Serving:
-    """One server: `run` returns when it was stopped; `ready` is called when all is loaded."""
+    """One server: `run` returns when it was stopped; `ready` is called when all is loaded; `recall` is when a person is
+    recalled for a request that does not say."""
 
-    def __init__(self, worker: Worker, address: Address, token: str, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        address: Address,
+        token: str,
+        ready: Callable[[], None] = lambda: None,
+        *,
+        recall: RecallMode = "always",
+    ) -> None:
+        self._recall = recall
         self._worker, self._ready = worker, ready
         worker.changed = self._changed
         self._sockets = bound(address)
@@ -172,7 +183,7 @@ class Serving:
 
     async def _run(self, signals: bool) -> None:
         self._loop = asyncio.get_running_loop()
-        app: Any = make_app(self._worker, lambda: self._doors)
+        app: Any = make_app(self._worker, lambda: self._doors, self._recall)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off", ws="none",
             http="h11", timeout_graceful_shutdown=GRACE,

@@ -8,9 +8,14 @@ copersona-plain    as nobody
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.serve.fault import Fault
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 MODEL = "copersona"
 PLAIN = f"{MODEL}-plain"
@@ -62,3 +67,14 @@ def unknown_model(model: str) -> Fault:
         param="model",
         code="model_not_found",
     )
+
+
+def said_by(request: Request) -> dict[str, str | None]:
+    """What the header says of the person; its value is UTF-8, or percent-encoded. Raises Fault."""
+    found = [value for name, value in request.headers.raw if name == HEADER.lower().encode()]
+    if len(found) > 1:
+        raise Fault(400, f"the header {HEADER} is there twice", param=HEADER, code="person_ambiguous")
+    try:
+        return {HEADER: unquote(found[0].decode("utf-8"), errors="strict") if found else None}
+    except UnicodeDecodeError:
+        raise Fault(400, f"the header {HEADER} is not UTF-8", param=HEADER) from None

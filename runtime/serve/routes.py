@@ -6,7 +6,6 @@ import asyncio
 import base64
 import time
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,16 +13,19 @@ from starlette.routing import Route
 
 from copersona.runtime.common.errors import UnknownPerson
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import answered, as_json
 from copersona.runtime.serve.chat_body import ChatBody, read_chat
 from copersona.runtime.serve.completion_body import read_completion
+from copersona.runtime.serve.conversation_routes import ConversationRoutes
 from copersona.runtime.serve.embedding_body import read_embedding
 from copersona.runtime.serve.fault import Fault, unknown_person
 from copersona.runtime.serve.fields import read_body
 from copersona.runtime.serve.form import Form
 from copersona.runtime.serve.job import Job, Ready
+from copersona.runtime.serve.keeping import Keeper, Keeping, KeptLine
 from copersona.runtime.serve.line import Line
-from copersona.runtime.serve.naming import ENCODER, HEADER, MODEL, PLAIN, model_of, person_of
+from copersona.runtime.serve.naming import ENCODER, MODEL, PLAIN, model_of, person_of, said_by
 from copersona.runtime.serve.side_tasks import is_side_task
 from copersona.runtime.serve.worker import Worker
 from copersona.runtime.session.conversing import converse, go_on
@@ -34,11 +36,13 @@ LOOK_UP = 16  # texts between two looks at whether the client is still there
 
 
 class Routes:
-    """The routes of one worker."""
+    """The routes of one worker; `recall` is when a person is recalled for a request that does not say."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, recall: RecallMode = "always") -> None:
+        self._recall = recall
         self._worker, self._since = worker, int(time.time())
         self._encoding = asyncio.Semaphore(1)
+        self._keeper = Keeper()
 
     def table(self) -> list[Route]:
         """All of them."""
@@ -49,6 +53,7 @@ class Routes:
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
+            *ConversationRoutes(self._worker).table(),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -77,19 +82,28 @@ class Routes:
         """An answer to a conversation, as a person or as nobody."""
         body = read_chat(read_body(await request.body()), said_by(request))
         person = await self._find(body.person)
-        aside = is_side_task(body.messages)
+        keeping = body.keeping
+        aside = keeping is None and is_side_task(body.messages)
         person = None if aside else person
-        line = Line()
+        ours = _ours(body, person, aside)
+        line = Line() if keeping is None else self._kept_line(keeping, body, ours)
 
         def prepare(session: Session, store: PeopleStore) -> Ready:
             known = None if person is None else session.person(store, person)
-            turned = converse(session, body.messages, known, body.sampling, body.grammar)
-            receipt = turned.receipt if body.receipt else None
+            earlier = [] if keeping is None else keeping.earlier(store)
+            said, mode = [*earlier, *body.messages], body.recall or self._recall
+            turned = converse(session, said, known, body.sampling, body.grammar, body.begun, mode)
+            receipt = turned.receipt if body.receipt or keeping is not None else None
             return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
 
         job = Job(SIDE if aside else person, prepare, line.tell, body.stops)
-        form = Form("chat", body.model, self._fingerprint(), _ours(body, person, aside))
+        form = Form("chat", body.model, self._fingerprint(), ours)
         return await answered(self._worker, job, line, request, form, body.sent)
+
+    def _kept_line(self, keeping: Keeping, body: ChatBody, ours: dict[str, Any]) -> Line:
+        bundle, said = self._worker.session.manifest.bundle_id, body.messages[-1].content
+        store, begun = self._worker.store, body.begun
+        return KeptLine(store, self._keeper, keeping, said, bundle, ours=ours, receipt=body.receipt, begun=begun)
 
     async def completion(self, request: Request) -> Response:
         """A text that the model goes on with, as nobody."""
@@ -137,14 +151,3 @@ class Routes:
 def _ours(body: ChatBody, person: str | None, aside: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"person": person, "seed": body.sampling.seed}
     return found | {"side_task": True} if aside else found
-
-
-def said_by(request: Request) -> dict[str, str | None]:
-    """What the header says of the person; its value is UTF-8, or percent-encoded. Raises Fault."""
-    found = [value for name, value in request.headers.raw if name == HEADER.lower().encode()]
-    if len(found) > 1:
-        raise Fault(400, f"the header {HEADER} is there twice", param=HEADER, code="person_ambiguous")
-    try:
-        return {HEADER: unquote(found[0].decode("utf-8"), errors="strict") if found else None}
-    except UnicodeDecodeError:
-        raise Fault(400, f"the header {HEADER} is not UTF-8", param=HEADER) from None

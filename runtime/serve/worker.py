@@ -15,6 +15,7 @@ from copersona.runtime.common.errors import CoPersonaError, ModelError, ModelRef
 from copersona.runtime.common.progress import note
 from copersona.runtime.engine.together import Advance, Together
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.serve.errand import Errand
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import where
 from copersona.runtime.serve.job import Job
@@ -36,7 +37,7 @@ class Worker:
     ) -> None:
         self._open_session, self._open_store = open_session, open_store
         self.changed: Callable[[], None] = lambda: None
-        self._waiting: Waiting[Job] = Waiting(most_waiting)
+        self._waiting: Waiting[Job | Errand] = Waiting(most_waiting)
         self._thread = threading.Thread(target=self._run, name="copersona-model", daemon=True)
         self._stopping = False
         self._seconds = 1.0  # that an answer took lately
@@ -57,9 +58,14 @@ class Worker:
             job.fail(_stopping())
 
     def join(self, seconds: float) -> bool:
-        """Wait until session and store are closed; whether they are."""
+        """Wait until session and store are closed; whether they are. To be called when nobody asks the store any more:
+        what was told of answers until the end is still kept there."""
         self._thread.join(seconds)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        if self._store is not None:
+            self._store.close()
+        return True
 
     @property
     def session(self) -> Session:
@@ -80,7 +86,7 @@ class Worker:
         """Answers that are being made just now."""
         return 0 if self._together is None else len(self._together)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job | Errand) -> None:
         """Have a job wait for its turn. Raises Fault where too many do, or nothing is loaded."""
         self._check()
         try:
@@ -92,7 +98,7 @@ class Worker:
             wait = min(max(1, math.ceil(len(self._waiting) * self._seconds / places)), LONGEST_WAIT)
             raise Fault(429, "too many requests are waiting", code="queue_full", after=wait) from None
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: Job | Errand) -> None:
         """The client of a job is gone, or has what it wanted."""
         job.left = True
         self._waiting.remove(job)
@@ -122,8 +128,6 @@ class Worker:
                 job.fail(fault_of(error))
             self.changed()
         finally:
-            if self._store is not None:
-                self._store.close()
             if self._session is not None:
                 self._session.close()
 
@@ -131,10 +135,11 @@ class Worker:
         session = self._session = self._open_session()
         self.loading = "the people"
         store = self._store = self._open_store()
+        store.end_left_turns()
         self.loading = "the language model"
         _ = session.layout, session.nobody
         self.loading = "the encoder"
-        _ = session.encoder
+        _ = session.encoder, session.bundle.examples
         return session, store
 
     def _turn(self, session: Session, store: PeopleStore, together: Together[Job]) -> None:
@@ -150,8 +155,11 @@ class Worker:
         except ModelError as error:
             self._broken(session, error)
 
-    def _begin(self, session: Session, store: PeopleStore, together: Together[Job], job: Job) -> None:
+    def _begin(self, session: Session, store: PeopleStore, together: Together[Job], job: Job | Errand) -> None:
         if job.left:
+            return
+        if isinstance(job, Errand):
+            job.run(session, store)
             return
         try:
             ready = job.prepare(session, store)

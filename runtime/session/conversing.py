@@ -15,6 +15,8 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.people.known import Known
 from copersona.runtime.prompt.conversation import TooLong, conversation
 from copersona.runtime.prompt.retrieval import matched
+from copersona.runtime.prompt.settings import RecallMode
+from copersona.runtime.session.recall import recall
 from copersona.runtime.session.receipt import Receipt, make_receipt
 from copersona.runtime.session.session import Session
 
@@ -38,27 +40,32 @@ def converse(
     known: Known | None,
     sampling: Sampling,
     grammar: str | None = None,
+    begun: str = "",
+    mode: RecallMode = "always",
 ) -> Turned:
-    """The prompt of a conversation with a person, or with nobody. `sampling.max_tokens` is cut to what has room.
+    """The prompt of a conversation with a person, or with nobody. `sampling.max_tokens` is cut to what has room;
+    `begun` is how the answer begins, where it is to be gone on with, and `mode` when the person is recalled.
 
     Raises:
         TooLong: instructions and last turn leave no room for an answer.
         ValueError: the last turn is not a user's.
     """
-    layout, fixed, request = session.layout, session.prepared(known).fixed, messages[-1].content
+    person, request = None if known is None else known.name, messages[-1].content
+    earlier = next((one.content for one in messages[-2::-1] if one.role == "user"), "")
+    known, why = recall(session, request, known, mode, earlier)
+    layout, fixed = session.layout, session.prepared(known).fixed
     found = () if known is None else matched(known.history, request, layout.settings, session.personas.vectors)
     soft = len(session.nobody if known is None else known.soft)
     context = session.engine.context
     answer = max(min(sampling.max_tokens, LEAST), min(sampling.max_tokens, context // SHARE))
     try:
-        told = conversation(layout, fixed, messages, found, context - soft - answer)
+        told = conversation(layout, fixed, messages, found, context - soft - answer, begun)
     except TooLong:  # the answer may have less, before a request is refused
-        told = conversation(layout, fixed, messages, found, context - soft - min(answer, LEAST))
+        told = conversation(layout, fixed, messages, found, context - soft - min(answer, LEAST), begun)
     positions = soft + len(told.prompt.tokens)
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, context - positions))
     wanted = session.wanted(told.prompt, known, sampling)._replace(grammar=grammar)
-    person = None if known is None else known.name
-    receipt = lambda: make_receipt(session, request, told.prompt, known, sampling, person)
+    receipt = lambda: make_receipt(session, request, told.prompt, known, sampling, person, why)
     return Turned(wanted, positions, told.left_out, receipt)
 
 

@@ -16,6 +16,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.prompt.layout import Prompt
+from copersona.runtime.session.recall import Recall
 
 if TYPE_CHECKING:
     from copersona.runtime.people.known import Known
@@ -58,7 +59,8 @@ class Retrieved:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
-    `neighbors` are the shared neighbours of the parametric branch, with cosine."""
+    `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
+    recalled at all, None of nobody."""
 
     request: str
     person: str | None
@@ -72,6 +74,7 @@ class Receipt:
     left_out: tuple[str, ...]
     sampling: dict[str, float]
     versions: dict[str, str]
+    recall: Recall | None = None
     pieces: int = 0
 
     def to_json(self, indent: int | None = None) -> str:
@@ -80,9 +83,15 @@ class Receipt:
 
 
 def make_receipt(
-    session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None
+    session: Session,
+    request: str,
+    prompt: Prompt,
+    known: Known | None,
+    sampling: Sampling,
+    person: str | None,
+    recall: Recall | None = None,
 ) -> Receipt:
-    """The record of an answer that is about to be generated."""
+    """The record of an answer that is about to be generated; `known` is None where nobody is recalled."""
     neighbors: tuple[tuple[str, float], ...] = ()
     trained = session.manifest.trained
     if known is not None and trained:
@@ -95,7 +104,7 @@ def make_receipt(
         person=person,
         trained=trained,
         soft_prompt=soft,
-        facets=_facets(session, prompt, known),
+        facets=facets_used(session, prompt, known),
         neighbors=neighbors,
         retrieved=_retrieved(prompt, session.context.matcher),
         context=asdict(session.context),
@@ -109,6 +118,7 @@ def make_receipt(
             "engine": build_info(),
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
+        recall=recall,
     )
 
 
@@ -124,7 +134,8 @@ def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
     return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
 
 
-def _facets(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
+def facets_used(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
+    """All facets of a person, and which of the peers' stand in this prompt; none of nobody."""
     if known is None:
         return ()
     shown = {(line.peer, line.facet) for line in prompt.peers}

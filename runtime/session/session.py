@@ -8,7 +8,7 @@ model elsewhere.
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -38,12 +38,14 @@ from copersona.runtime.prompt.prompt import fixed_prompt, request_prompt
 from copersona.runtime.session.answers import Answer, Asked, Score
 from copersona.runtime.session.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
 from copersona.runtime.session.prefix_key import Ready, prefix_key
+from copersona.runtime.session.recall import recall
 from copersona.runtime.session.receipt import make_receipt
 
 if TYPE_CHECKING:
     from copersona.runtime.chat.ledger import Replies
     from copersona.runtime.people.store import Added, PeopleStore
     from copersona.runtime.profile.model_profiler import ModelProfiler
+    from copersona.runtime.prompt.settings import RecallMode
 
 
 class Session(Closing):
@@ -169,10 +171,6 @@ class Session(Closing):
         store.enrol(self.manifest.population_id, peers)
         return replace(added, enrolled=len(peers))
 
-    def attach_items(self, interactions: Iterable[Interaction], *, enrolled: Container[str] = ()) -> list[Interaction]:
-        """`Bundle.attach_items`: words for items that have no title."""
-        return self.bundle.attach_items(interactions, enrolled=enrolled)
-
     def prompt(self, request: str, known: Known | None) -> Prompt:
         """The text of the prompt as segments; None is nobody."""
         fixed = self.prepared(known).fixed
@@ -206,20 +204,26 @@ class Session(Closing):
         return Wanted(self.nobody if known is None else known.soft, prompt.tokens, sampling, prefix)
 
     def answer(
-        self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None
+        self,
+        request: str,
+        known: Known | None,
+        sampling: Sampling | None = None,
+        *,
+        person: str | None = None,
+        mode: RecallMode = "always",
     ) -> Answer:
         """Answer a request as a person, or as nobody. `person` is the name that the receipt bears, by default the one
-        that the person has in the store.
+        that the person has in the store; `mode` says when they are recalled.
 
         Raises:
             ModelError: the prompt leaves no room for an answer.
         """
-        sampling = sampling or Sampling()
+        sampling, person = sampling or Sampling(), person or (known and known.name)
+        known, why = recall(self, request, known, mode)
         prompt = self.prompt(request, known)
         wanted = self.wanted(prompt, known, sampling)
         pieces = self.engine.generate(wanted.soft, wanted.tokens, sampling, prefix=wanted.prefix)
-        person = known.name if person is None and known is not None else person
-        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person)
+        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person, why)
         return Answer((piece.text for piece in pieces), receipt, prompt.request_cut)
 
     def answer_many(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | ModelRefused]]:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(random_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of two sequences with three people."""
     from .running import add_people, serving  # here: without the extra `serve` tests are skipped, this file is not
 
     home = tmp_path_factory.mktemp("home")
     add_people(home)
-    with serving(lambda: open_bundle(tiny_bundle, threads=1, sequences=2), home) as running:
+    with serving(lambda: open_bundle(random_bundle, threads=1, sequences=2), home) as running:
         yield running

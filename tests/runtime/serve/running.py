@@ -132,6 +132,7 @@ def serving(
     try:
         if ready:
             until(lambda: not worker.loading or errors)
+            assert errors == []  # who asks a server that has ended waits for ever
         yield running
     finally:
         made.stop()

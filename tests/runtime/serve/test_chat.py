@@ -20,8 +20,8 @@ def said(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def test_a_request_alone_is_answered_as_the_library_answers_it(server: Running, tiny_bundle: Path) -> None:
-    with open_bundle(tiny_bundle, threads=1, sequences=2) as session:
+def test_a_request_alone_is_answered_as_the_library_answers_it(server: Running, random_bundle: Path) -> None:
+    with open_bundle(random_bundle, threads=1, sequences=2) as session:
         with PeopleStore(server.home / "people.sqlite") as store:
             ana = session.person(store, "ana")
         for model, known in (("copersona:ana", ana), ("copersona-plain", None), ("copersona", None)):

@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
+from copersona.runtime.serve.app import all_routes
 from copersona.runtime.serve.gate import MOST_BODY
 from copersona.runtime.serve.listen import Address, names_of
-from copersona.runtime.serve.routes import Routes
+from copersona.runtime.serve.page_files import page_files
 
 from .running import HELLO, TOKEN, Running
 
@@ -47,11 +48,19 @@ TOKENS = [
 def routes(server: Running) -> list[tuple[str, str]]:
     """Method and path of every route, and some of none."""
     found = []
-    for route in Routes(server.worker).table():
+    for route in all_routes(server.worker):
         methods = sorted((route.methods or set()) - {"HEAD"})
-        found += [(method, route.path.replace("{model:path}", "copersona")) for method in methods]
-    assert len(found) >= 6
-    return [*found, ("GET", "/"), ("POST", "/v1/nothing"), ("OPTIONS", "/v1/chat/completions"), ("PUT", "/v1/models")]
+        path = route.path.replace("{model:path}", "copersona").replace("{person:path}", "ana").replace("{id}", "x")
+        assert "{" not in path
+        found += [(method, path) for method in methods]
+    assert len(found) >= 12
+    return [
+        *found,
+        ("GET", "/page/nothing.js"),
+        ("POST", "/v1/nothing"),
+        ("OPTIONS", "/v1/chat/completions"),
+        ("PUT", "/v1/models"),
+    ]
 
 
 def own(server: Running) -> dict[str, str]:
@@ -77,7 +86,7 @@ def test_promise_no_page_of_another_site_reaches_the_server(server: Running) -> 
 def test_promise_without_the_token_nothing_is_answered(server: Running) -> None:
     for (method, path), token in product(routes(server), TOKENS):
         found = server.ask(method, path, HELLO, headers={"Authorization": token})
-        if path == "/health":
+        if path == "/health" or path in page_files():
             assert found.status == 200
             continue
         assert (found.status, found.error["code"]) == (401, "invalid_api_key"), (method, path, token)

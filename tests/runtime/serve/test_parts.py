@@ -136,11 +136,11 @@ def test_a_port_that_is_taken_on_the_other_loopback_is_refused_too() -> None:
 
 
 def test_the_bundle_that_is_served(
-    tiny_bundle: Path, tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    random_bundle: Path, tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COPERSONA_HOME", str(tmp_path))
-    like = lambda: tiny_bundle
-    assert served_bundle(None, like) == tiny_bundle
+    like = lambda: random_bundle
+    assert served_bundle(None, like) == random_bundle
     assert served_bundle(tmp_path / "bundle", like) == tmp_path / "bundle"
     made = served_bundle(tiny_gguf, like)
     assert (made / "manifest.json").is_file()

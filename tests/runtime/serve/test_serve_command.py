@@ -51,9 +51,9 @@ def get(port: int, path: str, token: str | None = None) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_it_starts_answers_and_stops_cleanly(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+def test_it_starts_answers_and_stops_cleanly(random_bundle: Path, tmp_path: Path, name: str) -> None:
     add_people(tmp_path)
-    with started(tiny_bundle, tmp_path) as (process, port):
+    with started(random_bundle, tmp_path) as (process, port):
         token = (tmp_path / "serve.token").read_text().strip()
         assert get(port, "/health") == (200, b'{"status":"ok"}')
         assert get(port, "/v1/models")[0] == 401
@@ -63,12 +63,12 @@ def test_it_starts_answers_and_stops_cleanly(tiny_bundle: Path, tmp_path: Path, 
     assert (process.returncode, out, err) == (0, "", "stopped\n")
 
 
-def test_after_a_kill_it_starts_again_with_the_same_token(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_after_a_kill_it_starts_again_with_the_same_token(random_bundle: Path, tmp_path: Path) -> None:
     add_people(tmp_path)
-    with started(tiny_bundle, tmp_path) as (process, port):
+    with started(random_bundle, tmp_path) as (process, port):
         token = (tmp_path / "serve.token").read_text().strip()
         process.kill()
-    with started(tiny_bundle, tmp_path) as (_, port):
+    with started(random_bundle, tmp_path) as (_, port):
         assert b"copersona:ana" in get(port, "/v1/models", token)[1]
 
 
@@ -83,16 +83,16 @@ def refused(*arguments: str, home: Path) -> str:
     return line
 
 
-def test_what_cannot_be_served_is_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_one_line(random_bundle: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert f"port {port} of 127.0.0.1 is taken" in refused(str(tiny_bundle), "--port", port, home=tmp_path)
-    assert "--listen-beyond-this-machine" in refused(str(tiny_bundle), "--host", "0.0.0.0", home=tmp_path)
+        assert f"port {port} of 127.0.0.1 is taken" in refused(str(random_bundle), "--port", port, home=tmp_path)
+    assert "--listen-beyond-this-machine" in refused(str(random_bundle), "--host", "0.0.0.0", home=tmp_path)
     assert "expected a bundle" in refused(str(tmp_path / "none"), "--port", "0", home=tmp_path)
     (tmp_path / "people.sqlite").write_bytes(b"no database at all" * 99)
-    assert "people.sqlite" in refused(str(tiny_bundle), "--port", "0", home=tmp_path)
+    assert "people.sqlite" in refused(str(random_bundle), "--port", "0", home=tmp_path)
 
 
 def test_nothing_that_is_imported_without_serving_needs_the_extra() -> None:
@@ -104,12 +104,12 @@ def test_nothing_that_is_imported_without_serving_needs_the_extra() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_without_the_extra_the_line_says_what_to_install(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_without_the_extra_the_line_says_what_to_install(random_bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys, importlib.util as u; found = u.find_spec; "
         "sys.modules.update(starlette=None, uvicorn=None); "
         "import copersona.runtime.cli.serve as s; s.find_spec = lambda name: None; "
-        f"from copersona.runtime.cli.main import main; main(['serve', {str(tiny_bundle)!r}])"
+        f"from copersona.runtime.cli.main import main; main(['serve', {str(random_bundle)!r}])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -122,9 +122,9 @@ def test_without_the_extra_the_line_says_what_to_install(tiny_bundle: Path, tmp_
 
 
 def test_a_clients_socket_in_the_middle_of_a_request_does_not_hold_up_the_end(
-    tiny_bundle: Path, tmp_path: Path
+    random_bundle: Path, tmp_path: Path
 ) -> None:
-    with started(tiny_bundle, tmp_path) as (process, port), socket.create_connection(("127.0.0.1", port)) as half:
+    with started(random_bundle, tmp_path) as (process, port), socket.create_connection(("127.0.0.1", port)) as half:
         half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: loc")
         until(lambda: get(port, "/health")[0] == 200)
         process.send_signal(signal.SIGTERM)

@@ -35,11 +35,11 @@ ENDLESS: dict[str, Any] = {"response_format": LONG, "max_tokens": None, "tempera
 
 
 @pytest.fixture(scope="module")
-def narrow(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def narrow(random_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of one sequence, where four may wait."""
     home = tmp_path_factory.mktemp("narrow")
     add_people(home)
-    with serving(lambda: open_bundle(tiny_bundle, threads=1), home, queue=4) as running:
+    with serving(lambda: open_bundle(random_bundle, threads=1), home, queue=4) as running:
         yield running
 
 
@@ -197,12 +197,12 @@ def test_what_several_get_at_once_is_what_each_gets_alone(server: Running) -> No
     assert [found[n] for n in range(len(asked))] == alone
 
 
-def test_health_answers_while_it_loads_and_nothing_else_does(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_health_answers_while_it_loads_and_nothing_else_does(random_bundle: Path, tmp_path: Path) -> None:
     let = threading.Event()
 
     def slow() -> Session:
         assert let.wait(30)
-        return open_bundle(tiny_bundle, threads=1)
+        return open_bundle(random_bundle, threads=1)
 
     with serving(slow, tmp_path, ready=False) as running:
         until(lambda: running.serving._server is not None and running.serving._server.started)
@@ -284,9 +284,9 @@ def test_what_nobody_foresaw_is_one_line_without_what_was_in_it(
     assert narrow.chat(model="copersona:ana").status == 200
 
 
-def test_what_runs_when_the_server_stops_ends_with_a_mark(tiny_bundle: Path, tmp_path: Path, slowly: None) -> None:
+def test_what_runs_when_the_server_stops_ends_with_a_mark(random_bundle: Path, tmp_path: Path, slowly: None) -> None:
     add_people(tmp_path)
-    with serving(lambda: open_bundle(tiny_bundle, threads=1), tmp_path) as running:
+    with serving(lambda: open_bundle(random_bundle, threads=1), tmp_path) as running:
         stream = Stream(running, model="copersona:ana")
         running.serving.stop()
         rest = stream.response.read().decode().strip().split("\n\n")

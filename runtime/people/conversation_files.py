@@ -1,0 +1,152 @@
+"""Kept conversations outside the store: as JSON without loss, which is read back, and as Markdown for people."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, get_args
+
+from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.strict_json import strict_json
+from copersona.runtime.history.checks import seconds
+from copersona.runtime.people.conversations import Conversation, KeptMessage, Role, State
+
+FORMAT = "copersona-conversations"
+VERSION = 1
+LONGEST_TEXT = 2 << 20  # characters of a message
+LONGEST_LINE = 200  # characters of a title or of the id of a bundle
+MOST_MESSAGES = 100_000  # of a conversation
+ID = re.compile(r"[0-9a-f]{32}")
+
+T = TypeVar("T")
+Whole: TypeAlias = tuple[Conversation, tuple[KeptMessage, ...]]
+"""A conversation and its messages."""
+
+
+def conversation_json(one: Conversation, messages: Iterable[KeptMessage]) -> dict[str, Any]:
+    """A conversation as JSON has it; the numbers of its messages belong to the store and are left out."""
+    rows = []
+    for message in messages:
+        row = asdict(message)
+        del row["number"]
+        rows.append({**row, "receipt": None if message.receipt is None else json.loads(message.receipt)})
+    return {"id": one.id, "title": one.title, "created": one.created, "changed": one.changed, "messages": rows}
+
+
+def export_json(found: Iterable[Whole]) -> Iterator[str]:
+    """Several conversations as one JSON object, in pieces, one conversation at a time."""
+    yield f'{{"format": "{FORMAT}", "version": {VERSION}, "conversations": ['
+    for number, (one, messages) in enumerate(found):
+        yield (",\n" if number else "\n") + json.dumps(conversation_json(one, messages), ensure_ascii=False)
+    yield "\n]}\n"
+
+
+def export_markdown(found: Iterable[Whole]) -> Iterator[str]:
+    """Several conversations as Markdown, one after the other."""
+    for one, messages in found:
+        yield f"# {one.title}\n\n{_moment(one.created)}\n\n"
+        for message in messages:
+            who = {"user": one.person, "assistant": "Answer" if message.persona else "Answer, as nobody"}
+            more = "" if message.state == "whole" else " (stopped)"
+            yield f"**{who.get(message.role, 'Instructions')}**{more}\n\n{message.text.strip()}\n\n"
+
+
+def read_export(text: str, person: str, where: str = "the conversations") -> list[Whole]:
+    """Conversations out of what `export_json` wrote, as this person's. `where` names the source in errors.
+
+    Raises:
+        HistoryError: it is something else, or a field of it cannot be kept; the message says which.
+    """
+    try:
+        body = strict_json(text)
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise ValueError(f'expected an object with "format": "{FORMAT}"')
+        if body.get("version") != VERSION:
+            raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {VERSION}")
+        rows = _are(list, body.get("conversations"), "conversations")
+        return [_conversation(row, person, f"conversations[{n}]") for n, row in enumerate(rows)]
+    except RecursionError:
+        raise HistoryError(f"{where}: nested too deeply") from None
+    except ValueError as error:
+        raise HistoryError(f"{where}: no export of conversations ({error})") from None
+
+
+def read_export_file(path: Path, person: str) -> list[Whole]:
+    """The same of a file. Raises HistoryError, OSError."""
+    try:
+        return read_export(path.read_text(encoding="utf-8"), person, str(path))
+    except UnicodeDecodeError as error:
+        raise HistoryError(f"{path}: byte {error.start + 1} is not UTF-8") from None
+
+
+def _conversation(row: object, person: str, at: str) -> Whole:
+    row = _are(dict, row, at)
+    id_ = _line(row.get("id"), f"{at}.id")
+    if not ID.fullmatch(id_):
+        raise ValueError(f"{at}.id is {id_[:40]!r}, expected 32 hexadecimal digits")
+    rows = _are(list, row.get("messages"), f"{at}.messages")
+    if len(rows) > MOST_MESSAGES:
+        raise ValueError(f"{at}.messages has {len(rows):,}, at most {MOST_MESSAGES:,}")
+    messages = tuple(_message(one, f"{at}.messages[{n}]") for n, one in enumerate(rows))
+    times = [_time(row.get(name), f"{at}.{name}") for name in ("created", "changed")]
+    title = _line(row.get("title"), f"{at}.title")
+    return Conversation(id_, person, title, *times, len(messages)), messages
+
+
+def _message(row: object, at: str) -> KeptMessage:
+    row = _are(dict, row, at)
+    role: Role = _one_of(get_args(Role), row.get("role"), f"{at}.role")
+    state: State = _one_of(get_args(State), row.get("state"), f"{at}.state")
+    receipt = row.get("receipt")
+    return KeptMessage(
+        role=role,
+        text=_text(row.get("text"), f"{at}.text", LONGEST_TEXT),
+        time=_time(row.get("time"), f"{at}.time"),
+        state="stopped" if state == "writing" else state,
+        persona=_are(bool, row.get("persona"), f"{at}.persona"),
+        bundle=_line(row.get("bundle"), f"{at}.bundle"),
+        receipt=None if receipt is None else json.dumps(_are(dict, receipt, f"{at}.receipt"), ensure_ascii=False),
+    )
+
+
+def _are(kind: Callable[..., T], value: Any, at: str) -> T:
+    assert isinstance(kind, type)
+    if not isinstance(value, kind):
+        raise ValueError(f"{at} is not of type {kind.__name__}")
+    return value
+
+
+def _one_of(known: tuple[Any, ...], value: object, at: str) -> Any:
+    if value not in known:
+        raise ValueError(f"{at} is {str(value)[:30]!r}, expected one of {', '.join(known)}")
+    return value
+
+
+def _text(value: object, at: str, most: int) -> str:
+    text = _are(str, value, at)
+    if len(text) > most:
+        raise ValueError(f"{at} has {len(text):,} characters, at most {most:,}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{at} is no text: half a character at {error.start + 1}") from None
+    return text
+
+
+def _line(value: object, at: str) -> str:
+    return " ".join(_text(value, at, LONGEST_LINE).split())
+
+
+def _time(value: object, at: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{at} is no number")
+    return seconds(at, float(value))
+
+
+def _moment(time: float) -> str:
+    """A moment as people write it, in UTC."""
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,148 @@
+"""A person as they are known at one moment, for people to look at: facets, what is lent, what the last text moved.
+
+Plain data; screens and pages draw it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from copersona.runtime.history.interactions import History, Interaction, clean_text
+from copersona.runtime.people.known import Known
+from copersona.runtime.profile.facets import PLACEHOLDER, Facet
+from copersona.runtime.profile.profiler import facet_score
+from copersona.runtime.session.receipt import FacetUsed, facets_used
+from copersona.runtime.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A peer's facet: their number, how similar they are, what their facet says, whether it is in the prompt."""
+
+    peer: str
+    similarity: float
+    says: str
+    in_prompt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FacetShown:
+    """One facet of a person. `own` is the gate: this share is theirs, the rest is the similar people's; None where
+    nothing is trained. `lacking`: the person's own texts say too little."""
+
+    facet: str
+    says: str
+    reliability: str
+    own: float | None
+    lacking: bool
+    lent: tuple[Lent, ...]
+    quotes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FacetMove:
+    """One facet before and after; scores are standard deviations from the population's mean, None where it has none."""
+
+    facet: str
+    before: FacetShown
+    after: FacetShown
+    score_before: float | None
+    score_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """Who is nearest in all: the similarity of each, and whose place changed with the last text."""
+
+    similarity: tuple[float, ...]
+    came: tuple[str, ...]
+    went: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A person as known: `texts` in all, their facets, what the last text moved (nothing before the second), and where
+    each quote stands."""
+
+    texts: int
+    facets: tuple[FacetShown, ...]
+    moves: tuple[FacetMove, ...]
+    neighbors: Neighbors
+    sources: dict[str, Interaction]
+
+
+def portrait(session: Session, known: Known) -> Portrait:
+    """What is to be shown of a person. Profiles them once more without their last text. Raises ModelError."""
+    prompt = session.layout.complete(session.prepared(known).fixed, "")
+    facets = tuple(facet_shown(session, used) for used in facets_used(session, prompt, known))
+    before = session.know(known.history[:-1]) if len(known.history) > 1 else None
+    pairs = known.persona.placement.shared.similarity[0].tolist()
+    now, then = neighbors(session, known), () if before is None else neighbors(session, before)
+    return Portrait(
+        texts=known.earlier + len(known.history),
+        facets=facets,
+        moves=() if before is None else facet_moves(session, before, known),
+        neighbors=Neighbors(
+            similarity=tuple(round(value, 4) for value in pairs[: len(now)]),
+            came=tuple(peer for peer in now if peer not in then),
+            went=tuple(peer for peer in then if peer not in now),
+        ),
+        sources=_sources(facets, known.history),
+    )
+
+
+def facet_shown(session: Session, used: FacetUsed) -> FacetShown:
+    """A facet of a receipt, with what the peers' facets say."""
+    graph, names = session.graph, session.schema.names
+    lent = []
+    for peer in used.borrowed:
+        theirs = graph.profile(graph.row(peer.peer))[names.index(used.facet)]
+        lent.append(Lent(peer.peer, peer.similarity, _says(used.facet, theirs.summary), peer.shown))
+    lacking = used.summary == PLACEHOLDER
+    says = "" if lacking else _says(used.facet, used.summary)
+    return FacetShown(used.facet, says, used.reliability, used.gate, lacking, tuple(lent), used.quotes)
+
+
+def facet_moves(session: Session, before: Known, after: Known) -> tuple[FacetMove, ...]:
+    """What came between two moments of a person, facet by facet."""
+    rows = zip(session.schema.facets, _facets(session, before), _facets(session, after), strict=True)
+    return tuple(
+        FacetMove(facet.name, was, now, _score(session, facet, before), _score(session, facet, after))
+        for facet, was, now in rows
+    )
+
+
+def neighbors(session: Session, known: Known) -> tuple[str, ...]:
+    """The pseudonyms of those nearest in all, nearest first."""
+    names = session.graph.pseudonyms
+    return tuple(names[row] for row in known.persona.placement.shared.index[0].tolist() if row >= 0)
+
+
+def _facets(session: Session, known: Known) -> tuple[FacetShown, ...]:
+    """Facets of a person whose prompt nobody asks for."""
+    gate = session.bundle.gate
+    return tuple(
+        facet_shown(session, FacetUsed(f.facet, f.reliability.label, f.summary, (), gate(f.reliability), ()))
+        for f in known.persona.profile.facets
+    )
+
+
+def _score(session: Session, facet: Facet, known: Known) -> float | None:
+    if facet.kind == "categorical" or not known.history:
+        return None
+    return facet_score(facet, known.persona.profile.z, session.schema)
+
+
+def _sources(facets: tuple[FacetShown, ...], history: History) -> dict[str, Interaction]:
+    """The latest text in which each quote stands."""
+    quotes = {quote for facet in facets for quote in facet.quotes}
+    found: dict[str, Interaction] = {}
+    for one in reversed(history):
+        text = clean_text(one.output)
+        found |= {quote: one for quote in quotes if quote not in found and quote in text}
+    return found
+
+
+def _says(facet: str, summary: str) -> str:
+    """A facet's summary without its name in front."""
+    return summary.removeprefix(f"{facet}: ")
