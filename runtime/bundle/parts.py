@@ -122,14 +122,14 @@ def _check_model(path: Path, manifest: Manifest) -> None:
     must_agree(path, "the model's width", found.width, manifest.shapes.hidden)
     manifest_turns(manifest, found.vocabulary)
     most = max(MOST_MEMORY, 2 * os.path.getsize(path))
-    if (needed := _context_memory(found, context_length(manifest))) > most:
+    if (needed := context_memory(found, context_length(manifest))) > most:
         raise BundleError(
             f"{MANIFEST}: context_length is {context_length(manifest):,}, with which {path} needs {needed >> 20:,} MiB "
             f"for prompts, at most {most >> 20:,} are allowed; make the bundle with less"
         )
 
 
-def _context_memory(facts: GgufFacts, length: int) -> int:
+def context_memory(facts: GgufFacts, length: int) -> int:
     """Bytes for keys and values in float16, and for the scores of one batch in float32."""
     tokens, heads = min(length, facts.context), facts.heads or max(facts.width // 64, 1)
     keys = facts.width // heads * (facts.kv_heads or heads)

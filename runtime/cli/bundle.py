@@ -38,7 +38,6 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
     from copersona.runtime.assemble.thin import read_thin
     from copersona.runtime.bundle.verify import open_manifest, verify
     from copersona.runtime.session.session import open_bundle
-    from copersona.runtime.session.trial import try_out
 
     if open_manifest(folder).thin:
         manifest = verify(folder, full=True)
@@ -47,9 +46,6 @@ def bundle_verify(folder: Path, as_json: bool) -> None:
         base = None
         with open_bundle(folder, full=True) as session:
             manifest = session.manifest
-            if manifest.trained:
-                session.personalizer  # noqa: B018 - loading it checks names, shapes and values
-            try_out(session)
     files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}"
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}

@@ -1,0 +1,85 @@
+"""The receipt that a bundle was loaded on this machine by these libraries: a file that is there, or the load is due.
+
+Its name is a hash of what it says, and it must say just that, word for word, in a file of the user's own that nobody
+else may write or read. Anything else is no receipt. It is a note to oneself, not a proof: who can write the user's
+files needs none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from copersona.runtime.bundle.manifest import Manifest
+from copersona.runtime.bundle.parts import CHECKS
+from copersona.runtime.common.files import write_whole
+from copersona.runtime.common.places import cache_home
+
+VERSION = 1  # raise it when a bundle is tried in another way
+PACKAGES = ("copersona", "llama-cpp-python", "onnxruntime", "tokenizers")
+MOST = 1 << 16  # bytes
+
+
+class LoadReceipt:
+    """The receipt of one bundle's load: by its manifest, which says all of it, and by what loads it."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        said = {
+            "bundle": manifest.bundle_id,
+            "manifest": hashlib.sha256(manifest.to_json().encode("utf-8")).hexdigest(),
+            "libraries": {name: _version(name) for name in PACKAGES},
+            "build": _build(),
+            "checks": f"{CHECKS}, load {VERSION}",
+        }
+        self._text = json.dumps(said, sort_keys=True).encode("ascii")
+        self.path = folder() / hashlib.sha256(self._text).hexdigest()
+
+    def there(self) -> bool:
+        """Whether the bundle was loaded before."""
+        flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK"))
+        try:
+            with open(os.open(self.path, flags), "rb") as file:
+                status = os.fstat(file.fileno())
+                own = not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o077)
+                return own and stat.S_ISREG(status.st_mode) and file.read(MOST) == self._text
+        except OSError:
+            return False
+
+    def write(self) -> None:
+        """Keep it. Where that cannot be done, the bundle is loaded apart the next time too."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(self.path, [self._text], 0o600, durable=False)
+
+
+def folder() -> Path:
+    """Where receipts lie."""
+    return cache_home() / "loads"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # installed in another way, or under another name
+        return ""
+
+
+def _build() -> list[tuple[str, int, int]]:
+    """Name, size and time of llama.cpp's own files, which may be others under the same version; it is not imported, as
+    opening a bundle does not need it."""
+    found = find_spec("llama_cpp")
+    own = [Path(place) / "lib" for place in (found.submodule_search_locations if found else None) or ()]
+    given = os.environ.get("LLAMA_CPP_LIB_PATH")  # where llama-cpp-python then looks instead
+    rows = []
+    with contextlib.suppress(OSError):
+        for place in [Path(given)] if given else own:
+            for entry in os.scandir(place):
+                status = entry.stat()
+                rows.append((entry.name, status.st_size, status.st_mtime_ns))
+    return sorted(rows)
