@@ -32,8 +32,9 @@ def bundle() -> None:
 def bundle_verify(folder: Path, as_json: bool) -> None:
     """Read every file of BUNDLE and check it against the manifest and the other parts.
 
-    Ends with 0 only when nothing is missing or changed, and it answers. A thin bundle's parts are checked when it is
-    assembled.
+    Ends with 0 only when nothing is missing or changed, and it answers: it is loaded in a process of its own, within
+    limits of time and memory, so that whatever its files do ends as one line here. A thin bundle's parts are checked
+    when it is assembled.
     """
     from copersona.runtime.assemble.thin import read_thin
     from copersona.runtime.bundle.verify import open_manifest, verify
@@ -65,33 +66,38 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.opened import Bundle
     from copersona.runtime.bundle.said import check_settings
     from copersona.runtime.bundle.verify import verify
     from copersona.runtime.profile.facets import read_schema
     from copersona.runtime.prompt.settings import read_context
-    from copersona.runtime.session.session import open_bundle
+    from copersona.runtime.session.load_receipt import LoadReceipt
 
     manifest = verify(folder)
     check_settings(manifest)
     thin = read_thin(manifest) if manifest.thin else None
     if thin is None:
-        open_bundle(folder).close()  # the parts fit together
+        Bundle(folder).close()  # the parts fit together
+    loaded = thin is None and LoadReceipt(manifest).there()
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
         facets = [asdict(facet) for facet in schema.facets]
-        said = {"population_id": manifest.population_id, "trained": manifest.trained}
+        said = {"population_id": manifest.population_id, "trained": manifest.trained, "loaded_here": loaded}
         body = {**asdict(manifest), **said, "facets": facets}
         say_json(body)
         return
     for line in _shown(manifest, schema, context, thin):
         say(line)
+    if thin is None:
+        how = "went well in a process of its own" if loaded else "was not done; it will be in a process of its own"
+        say(f"first load by these libraries on this machine: {how}")
 
 
 def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None) -> Iterator[str]:
     """The lines of `bundle show`."""
     from copersona.runtime.bundle.said import languages
 
-    shapes = manifest.shapes
+    shapes, architecture = manifest.shapes, manifest.settings.get("architecture")
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
     yield f"{ids}, made {manifest.created}"
     if thin is not None:
@@ -103,6 +109,10 @@ def _shown(manifest: Manifest, schema: FacetSchema, context: ContextSettings, th
     yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"
     if not manifest.trained:
         yield "nothing was trained: the model is as published, the persona stands in the prompt alone"
+        yield (
+            f"not held against a table: the tensors and settings of the model ({in_line(architecture)}), of which the "
+            "form alone is checked; whether they can be used, its first load shows, in a process of its own"
+        )
     yield (
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"

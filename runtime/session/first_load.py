@@ -6,24 +6,15 @@ there, by these libraries, is loaded here; a receipt (`load_receipt`) remembers 
 
 from __future__ import annotations
 
-import json
-
 from copersona.runtime.bundle.opened import Bundle
-from copersona.runtime.bundle.parts import context_memory
-from copersona.runtime.common.apart import Ended, run_apart
 from copersona.runtime.common.errors import BundleError
-from copersona.runtime.common.memory import free_memory
-from copersona.runtime.engine.llama_context import BATCH, OUTPUTS
+from copersona.runtime.common.stages import run_stages
+from copersona.runtime.engine.model_memory import computing_memory, context_memory
 from copersona.runtime.filecheck.gguf_any import check_any_gguf
-from copersona.runtime.filecheck.gguf_check import GgufFacts, check_gguf
+from copersona.runtime.filecheck.gguf_check import check_gguf
 from copersona.runtime.session.load_receipt import LoadReceipt
 
-SECONDS = 20.0  # for a bundle of few bytes
-SPEED = 20e6  # bytes of a bundle for which there is a second more
-LIBRARIES = 1 << 30  # bytes of address space that a small bundle's load takes, and as much again
-SHARE = 0.8  # of the memory that is free
 TRIAL = "copersona.runtime.session.trial"
-TO_DO = "it was not loaded here; get the bundle anew, and if it stays so, tell who made it"
 
 
 def load_apart_once(bundle: Bundle, *, again: bool = False) -> None:
@@ -34,55 +25,11 @@ def load_apart_once(bundle: Bundle, *, again: bool = False) -> None:
         ModelError: no process can be had.
     """
     receipt = LoadReceipt(bundle.manifest)
-    if again or not receipt.there():
-        _load(bundle)
-        receipt.write()
-
-
-def _load(bundle: Bundle) -> None:
-    size = sum(row.bytes for row in bundle.manifest.files)
-    seconds, needed = SECONDS + size / SPEED, needed_memory(bundle)
-    free = free_memory()
-    if free is not None and needed > SHARE * free:
-        raise BundleError(
-            f"{bundle.folder}: needs {needed >> 20:,} MB of memory, more than {SHARE:g} of the {free >> 20:,} MB that "
-            "are free; end other programs, or use a bundle of a smaller model"
-        )
-    body = {"bundle": str(bundle.folder.absolute())}
-    memory = LIBRARIES + needed + 2 * size  # once more for files that are unpacked, once for what is unpacked
-    _judge(bundle, run_apart(TRIAL, body, seconds=seconds, memory=memory), f"{seconds:.0f} s and {memory >> 20:,} MB")
-
-
-def _judge(bundle: Bundle, ended: Ended, limits: str) -> None:
-    said = _said(ended.out)
-    if ended.code == 0 and said.get("whole"):
+    if receipt.there() and not again:
         return
-    if ended.code == 0 and (why := said.get("refused")):
-        raise BundleError(why if str(bundle.folder) in why else f"{bundle.folder}: its {said.get('stage')}: {why}")
-    stage = said.get("stage", "bundle")
-    raise BundleError(f"{bundle.folder}: its {stage} {ended.how}, loaded apart within {limits}; {TO_DO}")
-
-
-def _said(out: bytes) -> dict[str, str]:
-    """What the other side told, of each kind the last."""
-    found: dict[str, str] = {}
-    for line in out.splitlines():
-        found |= json.loads(line)
-    return found
-
-
-def needed_memory(bundle: Bundle) -> int:
-    """Bytes that an open bundle of one sequence needs: files, keys and values, and what is computed with.
-
-    Raises:
-        ModelError: the model's file is refused.
-    """
-    path = bundle.path("model")
+    path, files = bundle.path("model"), bundle.manifest.files
     facts = check_gguf(path) if bundle.manifest.trained else check_any_gguf(path)
-    files = sum(row.bytes for row in bundle.manifest.files)
-    return files + context_memory(facts, bundle.context_length) + _computing(facts)
-
-
-def _computing(facts: GgufFacts) -> int:
-    """Bytes of one batch's rows between layers, and of its logits, in float32."""
-    return 4 * (16 * BATCH * facts.width + 2 * OUTPUTS * facts.vocabulary)
+    needed = context_memory(facts, bundle.context_length) + computing_memory(facts)
+    where = str(bundle.folder)
+    run_stages(TRIAL, {"bundle": where}, where, BundleError, size=sum(row.bytes for row in files), beside=needed)
+    receipt.write()

@@ -1,19 +1,16 @@
 """What a bundle is tried by: texts encoded, someone placed, two tokens said as someone new and as nobody.
 
-Run as a module, this file is the process of its own in which `first_load` has that done. It writes the name of each
-stage before it begins, and last that all went well or what was refused.
+Run as a module, this file is the process of its own in which `first_load` has that done.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from copersona.runtime.bundle.opened import Bundle
-from copersona.runtime.common.apart import asked
-from copersona.runtime.common.errors import CoPersonaError
+from copersona.runtime.common.stages import tell_stages
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.encoder import read_tokenizer
@@ -61,26 +58,11 @@ def try_out(session: Session) -> None:
 # The other side
 
 
-def main() -> None:
-    """Try the bundle that standard input names; what its parts print goes to stderr."""
-    body = asked()
-    out = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)
-
-    def tell(**said: str) -> None:
-        out.write(json.dumps(said) + "\n")
-        out.flush()
-
-    try:
-        tell(stage="bundle")
-        with Session(Bundle(body["bundle"], checked=True)) as session:
-            for stage in stages(session):
-                tell(stage=stage)
-    except CoPersonaError as error:
-        tell(refused=str(error))
-    else:
-        tell(whole="yes")
+def _stages(body: Mapping[str, Any]) -> Iterator[str]:
+    yield "bundle"
+    with Session(Bundle(body["bundle"], checked=True)) as session:
+        yield from stages(session)
 
 
 if __name__ == "__main__":
-    main()
+    tell_stages(_stages)
