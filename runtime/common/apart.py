@@ -26,7 +26,7 @@ KEPT = ("PATH", "SYSTEMROOT", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PAT
 """Where libraries are. Nothing else of the environment: keys may stand in it."""
 ADDED = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "GGML_NO_BACKTRACE": "1"}
 """A thread takes no address space that it does not use; no file is written, and no debugger called."""
-PATIENCE = 2  # seconds of waiting for each of computing, as others compute too
+PATIENCE = 6  # seconds of waiting for each of computing, as others compute too
 OVER = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has computed for too long
 GRACE = 5  # seconds more, for a process to begin and end
 
@@ -54,7 +54,7 @@ def run_apart(module: str, body: Mapping[str, Any], *, seconds: float, memory: i
     """Run a module in a fresh interpreter, with what is asked on its standard input as JSON.
 
     Args:
-        seconds: of computing, all threads together; waited for is twice as long.
+        seconds: of computing, all threads together; waited for is longer (PATIENCE).
         memory: bytes of address space.
 
     Raises:

@@ -47,9 +47,9 @@ def no_network() -> bool:
         (RETURN, 0, 0, ALLOW),
         (RETURN, 0, 0, REFUSE),
     ]
-    program = _Program(len(rows), (_Instruction * len(rows))(*rows))
+    program = _Program(len(rows), (_Instruction * len(rows))(*(_Instruction(*row) for row in rows)))
     prctl = ctypes.CDLL(None).prctl
     none = ctypes.c_ulong(0)
     if prctl(NO_NEW_PRIVILEGES, ctypes.c_ulong(1), none, none, none):
         return False
-    return prctl(SECCOMP, ctypes.c_ulong(FILTER), ctypes.byref(program), none, none) == 0
+    return bool(prctl(SECCOMP, ctypes.c_ulong(FILTER), ctypes.byref(program), none, none) == 0)

@@ -51,6 +51,7 @@ ENDS = {
 
 @pytest.mark.parametrize("case", ENDS)
 def test_however_it_ends_it_is_said_in_words(case: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copersona.runtime.common.apart.PATIENCE", 2)
     monkeypatch.setattr("copersona.runtime.common.apart.GRACE", 1)
     code, said = ENDS[case]
     ended = run(code, seconds=1.0)
