@@ -28,6 +28,7 @@ ADDED = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEB
 """A thread takes no address space that it does not use; no file is written, and no debugger called."""
 PATIENCE = 6  # seconds of waiting for each of computing, as others compute too
 OVER = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has computed for too long
+NO_PROCESS = "no process of its own can be had for what others made"
 GRACE = 5  # seconds more, for a process to begin and end
 
 
@@ -60,6 +61,8 @@ def run_apart(module: str, body: Mapping[str, Any], *, seconds: float, memory: i
     Raises:
         ModelError: no process can be had.
     """
+    if getattr(sys, "frozen", False) or not sys.executable:  # such a program would start itself
+        raise ModelError(f"{NO_PROCESS}: this program comes without an interpreter; see `trusted` of open_bundle")
     text = json.dumps({**body, "seconds": seconds, "memory": memory})
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment |= {**ADDED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -70,7 +73,7 @@ def run_apart(module: str, body: Mapping[str, Any], *, seconds: float, memory: i
     except subprocess.TimeoutExpired as error:
         return Ended(error.stdout or b"", None, "")
     except OSError as error:
-        raise ModelError(f"no process of its own can be had for what others made: {error}") from None
+        raise ModelError(f"{NO_PROCESS}: {error}") from None
     last = one_line(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
     return Ended(done.stdout, None if done.returncode == OVER else done.returncode, last)
 
