@@ -41,7 +41,7 @@ def _stages(body: Mapping[str, Any]) -> Iterator[str]:
     yield "model"
     with Engine(body["model"], n_ctx=body["context"], any_model=body["any_model"]) as engine:
         yield "first tokens"
-        tokens = np.arange(min(8, engine.vocabulary_size, engine.context))
+        tokens = range(min(8, engine.vocabulary_size, engine.context))
         if not np.isfinite(engine.logits(None, tokens, last=1)).all():
             raise ModelError(NOT_FINITE)
 
