@@ -26,7 +26,7 @@ KEPT = ("PATH", "SYSTEMROOT", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PAT
 """Where libraries are. Nothing else of the environment: keys may stand in it."""
 ADDED = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "GGML_NO_BACKTRACE": "1"}
 """A thread takes no address space that it does not use; no file is written, and no debugger called."""
-PATIENCE = 6  # seconds of waiting for each of computing, as others compute too
+PATIENCE = 10  # seconds of waiting for each of computing, as others compute too
 OVER = -getattr(signal, "SIGXCPU", 0) or None  # how a process ends that has computed for too long
 NO_PROCESS = "no process of its own can be had for what others made"
 GRACE = 5  # seconds more, for a process to begin and end

@@ -12,7 +12,7 @@ from copersona.runtime.common.memory import free_memory
 from copersona.runtime.common.terminal import in_line
 
 SECONDS = 20.0  # of computing, where files are small
-SPEED = 20e6  # bytes of files for which there is a second more
+SPEED = 5e6  # bytes of files for which there is a second more, on a slow processor
 LIBRARIES = 1 << 30  # bytes of address space that all libraries together take, and as much again
 SHARE = 0.8  # of the memory that is free, which may be needed
 TO_DO = "it was not loaded here; get it anew, and if it stays so, tell who made it"

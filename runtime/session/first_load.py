@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.common.errors import BundleError
-from copersona.runtime.common.stages import run_stages
-from copersona.runtime.engine.model_memory import computing_memory, context_memory
-from copersona.runtime.filecheck.gguf_any import check_any_gguf
-from copersona.runtime.filecheck.gguf_check import check_gguf
 from copersona.runtime.session.load_receipt import LoadReceipt
 
 TRIAL = "copersona.runtime.session.trial"
@@ -25,11 +21,19 @@ def load_apart_once(bundle: Bundle, *, again: bool = False) -> None:
         ModelError: no process can be had.
     """
     receipt = LoadReceipt(bundle.manifest)
-    if receipt.there() and not again:
-        return
+    if again or not receipt.there():
+        _load_apart(bundle)
+        receipt.write()
+
+
+def _load_apart(bundle: Bundle) -> None:
+    from copersona.runtime.common.stages import run_stages  # here: the openings that follow do without
+    from copersona.runtime.engine.model_memory import computing_memory, context_memory
+    from copersona.runtime.filecheck.gguf_any import check_any_gguf
+    from copersona.runtime.filecheck.gguf_check import check_gguf
+
     path, files = bundle.path("model"), bundle.manifest.files
     facts = check_gguf(path) if bundle.manifest.trained else check_any_gguf(path)
     needed = context_memory(facts, bundle.context_length) + computing_memory(facts)
     where = str(bundle.folder)
     run_stages(TRIAL, {"bundle": where}, where, BundleError, size=sum(row.bytes for row in files), beside=needed)
-    receipt.write()

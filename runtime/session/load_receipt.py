@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +21,9 @@ from copersona.runtime.common.files import write_whole
 from copersona.runtime.common.places import cache_home
 
 VERSION = 1  # raise it when a bundle is tried in another way
-PACKAGES = ("copersona", "llama-cpp-python", "onnxruntime", "tokenizers")
+INSTALLED = ("copersona-", "llama_cpp_python-", "onnxruntime", "tokenizers-")
+NATIVE = {"llama_cpp": "lib", "onnxruntime": "capi", "tokenizers": "."}
+"""Packages, and in which folder of each its compiled files are."""
 MOST = 1 << 16  # bytes
 
 
@@ -33,7 +34,7 @@ class LoadReceipt:
         said = {
             "bundle": manifest.bundle_id,
             "manifest": hashlib.sha256(manifest.to_json().encode("utf-8")).hexdigest(),
-            "libraries": {name: _version(name) for name in PACKAGES},
+            "libraries": _versions(),
             "build": _build(),
             "checks": f"{CHECKS}, load {VERSION}",
         }
@@ -63,23 +64,30 @@ def folder() -> Path:
     return cache_home() / "loads"
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # installed in another way, or under another name
-        return ""
+def _versions() -> list[str]:
+    """Names and versions of what is installed beside the libraries, by their folders: `importlib.metadata` takes longer
+    to import than a known bundle to open."""
+    places = {place.parent for name in NATIVE for place in _places(name)}
+    names = [name for place in places for name in os.listdir(place)]
+    return sorted(name for name in names if name.startswith(INSTALLED) and name.endswith(".dist-info"))
 
 
 def _build() -> list[tuple[str, int, int]]:
-    """Name, size and time of llama.cpp's own files, which may be others under the same version; it is not imported, as
-    opening a bundle does not need it."""
-    found = find_spec("llama_cpp")
-    own = [Path(place) / "lib" for place in (found.submodule_search_locations if found else None) or ()]
-    given = os.environ.get("LLAMA_CPP_LIB_PATH")  # where llama-cpp-python then looks instead
+    """Name, size and time of the libraries' own files, which may be others under the same version."""
     rows = []
-    with contextlib.suppress(OSError):
-        for place in [Path(given)] if given else own:
-            for entry in os.scandir(place):
-                status = entry.stat()
-                rows.append((entry.name, status.st_size, status.st_mtime_ns))
+    given = os.environ.get("LLAMA_CPP_LIB_PATH")  # where llama-cpp-python then looks instead
+    for name, folder in NATIVE.items():
+        places = [place / folder for place in _places(name)]
+        for place in [Path(given)] if given and name == "llama_cpp" else places:
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(place):
+                    if not entry.name.endswith((".py", ".pyi")) and entry.is_file():
+                        status = entry.stat()
+                        rows.append((f"{name}/{entry.name}", status.st_size, status.st_mtime_ns))
     return sorted(rows)
+
+
+def _places(name: str) -> list[Path]:
+    """Where a package lies, which is not imported."""
+    found = find_spec(name)
+    return [Path(place) for place in (found.submodule_search_locations if found else None) or ()]

@@ -23,7 +23,7 @@ from ...small_bundle import small_bundle
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IN_PYTHON, IN_C = 140, 60
-SECONDS = 120
+SECONDS = 300
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from ...conftest import DEMO
 from ...random_models import ARCHITECTURES, qwen2
 from ...small_bundle import ROLES, small_bundle
 
+LIBRARIES = ("llama-cpp-python", "onnxruntime", "tokenizers")
 PLACE = load_receipt.folder  # before the tests' own takes its place
 Broken = Callable[[str], None]
 
@@ -89,7 +91,9 @@ def refused(bundle: Path) -> str:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first loads from now on, all of which go well."""
     seen: list[str] = []
-    monkeypatch.setattr(first_load, "run_stages", lambda module, body, where, *_, **__: seen.append(where))
+    monkeypatch.setattr(
+        "copersona.runtime.common.stages.run_stages", lambda module, body, where, *_, **__: seen.append(where)
+    )
     return seen
 
 
@@ -191,7 +195,7 @@ def test_a_copy_of_the_bundle_is_known_by_what_it_holds(bundle: Path, monkeypatc
 
 
 def other_version(patch: pytest.MonkeyPatch, bundle: Path) -> None:
-    patch.setattr(load_receipt, "_version", lambda name: "0.0.1" if name == "tokenizers" else "1")
+    patch.setattr(load_receipt, "_versions", lambda: ["tokenizers-0.0.1.dist-info"])
 
 
 def other_build(patch: pytest.MonkeyPatch, bundle: Path) -> None:
@@ -266,11 +270,15 @@ def test_a_receipt_that_cannot_be_written_is_no_error(bundle: Path, monkeypatch:
     assert len(seen) == 2
 
 
-def test_the_build_of_llama_is_known_without_loading_it() -> None:
-    names = [name for name, _, _ in load_receipt._build()]
-    assert any("llama" in name for name in names)
-    assert all(load_receipt._version(name) for name in load_receipt.PACKAGES)
-    assert load_receipt._version("no such package") == ""
+def test_the_libraries_are_known_as_they_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {f"{name.replace('-', '_')}-{version(name)}.dist-info" for name in LIBRARIES}
+    assert versions <= set(load_receipt._versions())
+    files = {name for name, _, _ in load_receipt._build()}
+    assert {name.split("/")[0] for name in files} == {"llama_cpp", "onnxruntime", "tokenizers"}
+    assert any("libllama" in name for name in files)
+    (tmp_path / "libllama.so").write_bytes(b"built by hand")
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
+    assert [row[:2] for row in load_receipt._build() if "llama" in row[0]] == [("llama_cpp/libllama.so", 13)]
 
 
 def test_a_program_may_trust_what_it_made(bundle: Path, broken: Broken) -> None:
