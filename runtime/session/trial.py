@@ -24,7 +24,7 @@ TEXTS = (
 REQUEST = "Write a review."
 
 
-def stages(session: Session, tokens: int = 2) -> Iterator[str]:
+def stages(session: Session) -> Iterator[str]:
     """The parts of a bundle, each named before it is tried.
 
     Raises:
@@ -47,7 +47,7 @@ def stages(session: Session, tokens: int = 2) -> Iterator[str]:
     session.answer(REQUEST, session.know(history))  # it has room; answering it would take as long as an answer
     yield "answer"
     for known in (session.know(history[:2]), None):
-        session.answer(REQUEST, known, Sampling(max_tokens=tokens)).finish()
+        session.answer(REQUEST, known, Sampling(max_tokens=2)).finish()
 
 
 def try_out(session: Session) -> None:
