@@ -100,14 +100,11 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 FAULTS = {
     "a crash in the tokenizer": ("trial.read_tokenizer = crash", "encoder's tokenizer: ends the process by SIGSEGV"),
     "a crash in the encoder": ("encoder.Encoder.encode = crash", "encoder: ends the process by SIGSEGV"),
-    "a crash in the model": ("Engine.__init__ = crash", "model: ends the process by SIGSEGV"),
     "a crash in an answer": ("Sequences.begin = crash", "answer: ends the process by SIGSEGV"),
     "memory for the personalizer": (
         "session.Session.personalizer = property(eat)", "personalizer: fails (MemoryError), loaded apart within"
     ),
-    "memory for a prompt": ("session.Session.know = eat", "prompt: fails (MemoryError)"),
     "a panic in Rust": ("trial.read_tokenizer = panic", "encoder's tokenizer: fails (PanicException: it panicked)"),
-    "an error that nobody foresaw": ("session.Session.know = lambda *_: 1 / 0", "prompt: fails (ZeroDivisionError"),
     "a vector that is not finite": (
         "encoder.Encoder._run = lambda self, text: np.full(self.width, np.nan, np.float32)", "none of 8 finite numbers"
     ),
