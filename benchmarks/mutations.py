@@ -250,6 +250,11 @@ def _model(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
     return how, manifest
 
 
+def _any(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
+    row = draw.choice(manifest.files)
+    return f"{row.role}, {_flip(draw, bundle / row.path, 0, row.bytes)}", manifest
+
+
 def _flip(draw: random.Random, path: Path, start: int, end: int) -> str:
     content = bytearray(path.read_bytes())
     at = draw.randrange(start, min(end, len(content)))
@@ -261,7 +266,7 @@ def _flip(draw: random.Random, path: Path, start: int, end: int) -> str:
 
 KINDS: dict[str, Callable[[random.Random, Path, Manifest], Changed]] = {
     "settings": _settings, "facets": _json("facets"), "graph": _graph, "array": _array, "tensors": _tensors,
-    "tokenizer": _json("encoder_tokenizer"), "encoder": _encoder, "model": _model,
+    "tokenizer": _json("encoder_tokenizer"), "encoder": _encoder, "model": _model, "flip": _any,
 }  # fmt: skip
-IN_C = ("tokenizer", "encoder", "model")
+IN_C = ("tokenizer", "encoder", "model", "flip")
 """Kinds of which a fault may end the process."""

@@ -22,6 +22,24 @@ start = time.process_time()
 with runtime.open_bundle(sys.argv[1], threads=1):
     print((time.process_time() - start) * 1e3)
 """
+FIRST = """
+import resource, sys
+from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.session.first_load import load_apart_once
+with Bundle(sys.argv[1]) as bundle:
+    load_apart_once(bundle, again=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print((used.ru_utime + used.ru_stime) * 1e3)
+"""
+HERE = """
+import sys, time
+from copersona.runtime.session.session import open_bundle
+from copersona.runtime.session.trial import try_out
+start = time.process_time()
+with open_bundle(sys.argv[1], trusted=True) as session:
+    try_out(session)
+print((time.process_time() - start) * 1e3)
+"""
 READ = """
 import sys, time
 from pathlib import Path
@@ -58,6 +76,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         print("left out: opening and resident memory need --bundle")
     else:
         yield opening(settings, settings.bundle)
+        yield first_load(settings, settings.bundle)
         if Path("/proc/self/smaps").exists():
             yield resident(settings, settings.bundle)
     yield installed()
@@ -79,6 +98,13 @@ def opening(settings: Settings, bundle: Path) -> Row:
     found = in_turn(settings.rounds(15), measures)
     what = "open and verify a known bundle without the model, CPU ms"
     return row(f"{what}, against a plain read", found["mine"], found["theirs"], "value <= 150 ms")
+
+
+def first_load(settings: Settings, bundle: Path) -> Row:
+    """What a bundle's first opening on a machine takes more than the later ones, against the same work here."""
+    measures = {name: lambda c=code: printed(c, bundle) for name, code in (("mine", FIRST), ("theirs", HERE))}
+    found = in_turn(settings.rounds(5), measures)
+    return row("first load in a process of its own, CPU ms, against the same here", found["mine"], found["theirs"], "")
 
 
 def resident(settings: Settings, bundle: Path) -> Row:

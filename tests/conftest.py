@@ -45,6 +45,16 @@ def make_tokenizer(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where receipts of first loads lie: one folder whatever home a test has, so that each of the tests' bundles is
+    loaded apart once in a run, and not in every test. Commands in processes of their own do not know it."""
+    folder = tmp_path_factory.mktemp("loads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("copersona.runtime.session.load_receipt.folder", lambda: folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face folder: a Qwen2 of random weights (H = 64, 2 layers, tied), its tokenizer and chat template."""

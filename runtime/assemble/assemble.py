@@ -19,6 +19,7 @@ from copersona.runtime.bundle.verify import open_manifest, verify, write_manifes
 from copersona.runtime.common.errors import BundleError, ModelError
 from copersona.runtime.common.places import cache_home
 from copersona.runtime.common.progress import note
+from copersona.runtime.engine.model_trial import try_model
 
 
 def assembled_folder(manifest: Manifest) -> Path:
@@ -79,6 +80,7 @@ def _fill(part: Path, folder: Path, manifest: Manifest, thin: Thin, base: Path) 
     _room(part, thin)
     make_model(base, read_lora(lora), part / thin.model.path, thin.quantize)
     roles[thin.model.path] = "model"
+    try_model(part / thin.model.path, context=64)
     check_probe(part / thin.model.path, thin.probe)
     settings = {name: value for name, value in manifest.settings.items() if name != "thin"}
     settings["assembled_from"] = manifest.bundle_id

@@ -25,6 +25,7 @@ from copersona.runtime.common.files import link_or_copy
 from copersona.runtime.common.terminal import one_line
 from copersona.runtime.engine.chat_template import model_turns
 from copersona.runtime.engine.engine import Engine, build_info
+from copersona.runtime.engine.model_trial import try_model
 from copersona.runtime.engine.turns import TurnTokens, turns_json
 from copersona.runtime.filecheck.gguf_check import GgufFacts
 from copersona.runtime.prompt.layout import Layout
@@ -75,7 +76,8 @@ def training_free(
 
 
 def _tried(model: Path, settings: ContextSettings, context: int) -> Asked:
-    """The model's facts, once it has been loaded and has answered."""
+    """The model's facts, once it has been loaded and has answered, first in a process of its own."""
+    try_model(model, context=context, any_model=True)
     with Engine(model, n_ctx=context, any_model=True) as engine:
         try:
             turns = model_turns(engine)

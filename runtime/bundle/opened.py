@@ -16,7 +16,7 @@ from copersona.runtime.bundle.graph_file import open_graph_db
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_means, check_parts_once, manifest_turns
 from copersona.runtime.bundle.said import context_length, languages
-from copersona.runtime.bundle.verify import verify
+from copersona.runtime.bundle.verify import open_manifest, verify
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import BundleError
@@ -32,20 +32,22 @@ from copersona.runtime.prompt.settings import ContextSettings, changed, check_ro
 
 
 class Bundle(Closing):
-    """The folder of a finished export, checked and opened. Nothing here writes to it.
+    """The folder of a finished export, checked and opened. Nothing here writes to it. `full` trusts no check of before;
+    `checked` is for the caller who has just checked it.
 
     Raises:
         BundleError: a file is missing, cut, changed or not listed, or parts do not fit together.
     """
 
-    def __init__(self, folder: Path | str, *, full: bool = False) -> None:
+    def __init__(self, folder: Path | str, *, full: bool = False, checked: bool = False) -> None:
         self.folder = Path(folder)
-        self.manifest: Manifest = verify(self.folder, full=full)
+        self.manifest: Manifest = open_manifest(self.folder) if checked else verify(self.folder, full=full)
         if self.manifest.thin:
             raise BundleError(
                 f"{self.folder}: a thin bundle, without a model; run: copersona bundle assemble {self.folder}"
             )
-        check_parts_once(self.folder, self.manifest, full=full)
+        if not checked:
+            check_parts_once(self.folder, self.manifest, full=full)
         self.schema: FacetSchema = read_schema(self.path("facets"))
         self._database: sqlite3.Connection = open_graph_db(self.path("graph"))
         peers, anchors = map_vectors(self.path("peers"), 3), map_vectors(self.path("anchors"), 2)

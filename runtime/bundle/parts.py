@@ -18,10 +18,9 @@ from copersona.runtime.bundle.said import check_settings, context_length
 from copersona.runtime.bundle.signature import signer
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
-from copersona.runtime.engine.llama_context import BATCH
+from copersona.runtime.engine.model_memory import context_memory
 from copersona.runtime.engine.turns import TurnTokens, read_turns
 from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, must_agree, read_tensor_shapes
-from copersona.runtime.filecheck.gguf_check import GgufFacts
 from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
 from copersona.runtime.filecheck.values import bounded
@@ -124,18 +123,11 @@ def _check_model(path: Path, manifest: Manifest) -> None:
     must_agree(path, "the model's width", found.width, manifest.shapes.hidden)
     manifest_turns(manifest, found.vocabulary)
     most = max(MOST_MEMORY, 2 * os.path.getsize(path))
-    if (needed := _context_memory(found, context_length(manifest))) > most:
+    if (needed := context_memory(found, context_length(manifest))) > most:
         raise BundleError(
             f"{MANIFEST}: context_length is {context_length(manifest):,}, with which {path} needs {needed >> 20:,} MiB "
             f"for prompts, at most {most >> 20:,} are allowed; make the bundle with less"
         )
-
-
-def _context_memory(facts: GgufFacts, length: int) -> int:
-    """Bytes for keys and values in float16, and for the scores of one batch in float32."""
-    tokens, heads = min(length, facts.context), facts.heads or max(facts.width // 64, 1)
-    keys = facts.width // heads * (facts.kv_heads or heads)
-    return tokens * (4 * facts.layers * keys + 4 * BATCH * heads)
 
 
 def manifest_turns(manifest: Manifest, vocabulary: int) -> TurnTokens | None:

@@ -40,8 +40,9 @@ bundle.add_command(bundle_sign)
 def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: bool) -> None:
     """Read every file of BUNDLE and check it against the manifest and the other parts.
 
-    Ends with 0 only when nothing is missing or changed, it answers, and a signature that is there is right. A thin
-    bundle's parts are checked when it is assembled.
+    Ends with 0 only when nothing is missing or changed, it answers, and a signature that is there is right. It is loaded
+    in a process of its own, within limits of time and memory, so that whatever its files do ends as one line here. A
+    thin bundle's parts are checked when it is assembled.
 
     Whoever signs a bundle does it under a name. The first key seen under a name is kept on this device, and a bundle
     that is signed by another one is refused.
@@ -52,7 +53,6 @@ def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: b
     from copersona.runtime.bundle.signature import signer
     from copersona.runtime.bundle.verify import open_manifest, verify
     from copersona.runtime.session.session import open_bundle
-    from copersona.runtime.session.trial import try_out
 
     if new_key and signed_by is None:
         raise click.UsageError("--new-key goes with --signed-by KEY.")
@@ -64,9 +64,6 @@ def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: b
         base = None
         with open_bundle(folder, full=True) as session:
             manifest = session.manifest
-            if manifest.trained:
-                session.personalizer  # noqa: B018 - loading it checks names, shapes and values
-            try_out(session)
     files = f"{len(manifest.files)} files, bundle {manifest.bundle_id[:12]}, {signed or 'unsigned'}"
     if as_json:
         body = {"bundle": manifest.bundle_id, "files": len(manifest.files), "whole": base is None}
@@ -87,29 +84,33 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.opened import Bundle
     from copersona.runtime.bundle.said import check_settings
     from copersona.runtime.bundle.signature import signer
     from copersona.runtime.bundle.verify import verify
     from copersona.runtime.profile.facets import read_schema
     from copersona.runtime.prompt.settings import read_context
-    from copersona.runtime.session.session import open_bundle
+    from copersona.runtime.session.load_receipt import LoadReceipt
 
     manifest = verify(folder)
     check_settings(manifest)
     thin = read_thin(manifest) if manifest.thin else None
     if thin is None:
-        open_bundle(folder).close()  # the parts fit together
-    signed = signer(folder, manifest)
+        Bundle(folder).close()  # the parts fit together
+    loaded, signed = thin is None and LoadReceipt(manifest).there(), signer(folder, manifest)
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
         facets = [asdict(facet) for facet in schema.facets]
-        said = {"population_id": manifest.population_id, "trained": manifest.trained,
+        said = {"population_id": manifest.population_id, "trained": manifest.trained, "loaded_here": loaded,
                 "signed": None if signed is None else asdict(signed)}  # fmt: skip
         body = {**asdict(manifest), **said, "facets": facets}
         say_json(body)
         return
     for line in _shown(manifest, schema, context, thin, str(signed or _unsigned(manifest))):
         say(line)
+    if thin is None:
+        how = "went well in a process of its own" if loaded else "was not done; it will be in a process of its own"
+        say(f"first load by these libraries on this machine: {how}")
 
 
 def _unsigned(manifest: Manifest) -> str:
@@ -124,7 +125,7 @@ def _shown(
     """The lines of `bundle show`."""
     from copersona.runtime.bundle.said import languages
 
-    shapes = manifest.shapes
+    shapes, architecture = manifest.shapes, manifest.settings.get("architecture")
     ids = f"bundle {manifest.bundle_id[:12]}, population {manifest.population_id[:12]}"
     yield f"{ids}, made {manifest.created}"
     yield signed
@@ -137,6 +138,10 @@ def _shown(
     yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"
     if not manifest.trained:
         yield "nothing was trained: the model is as published, the persona stands in the prompt alone"
+        yield (
+            f"not held against a table: the tensors and settings of the model ({in_line(architecture)}), of which the "
+            "form alone is checked; whether they can be used, its first load shows, in a process of its own"
+        )
     yield (
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"

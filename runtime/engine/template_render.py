@@ -1,21 +1,19 @@
 """Renders chats by a chat template, which is a program of someone else's: in a process of its own that is bounded in
-time, memory and output, in jinja2's sandbox, with no files to include and nothing to call.
+time, memory and output (`apart`), in jinja2's sandbox, with no files to include and nothing to call.
 
-`render` is the side that asks; run as a module, this file is the side that renders: it reads one JSON object from
-standard input and writes one list to standard output.
+`render` is the side that asks; run as a module, this file is the side that renders: it writes one list to standard
+output.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from copersona.runtime.common.apart import asked, run_apart
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.common.terminal import one_line
 
@@ -52,31 +50,17 @@ def render(
         raise ModelError(f"the chat template has more than {MAX_TEMPLATE:,} bytes")
     rows = [{"messages": [{"role": r, "content": c} for r, c in chat.messages], "generate": chat.generate}
             for chat in chats]  # fmt: skip
-    asked = json.dumps({"template": template, "special": dict(special), "chats": rows, "seconds": seconds})
-    try:
-        # -P: nothing of the folder that the command happens to run in is imported
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__], input=asked.encode(), capture_output=True, timeout=seconds + 5,
-            env=_environment(), check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ModelError(f"the chat template does not end within {seconds:g} seconds") from None
-    except OSError as error:
-        raise ModelError(f"the chat template cannot be rendered, no process for it: {error}") from None
-    if done.returncode:
-        last = one_line(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
-        why = f" ({last})" if last else ""
+    body = {"template": template, "special": dict(special), "chats": rows}
+    done = run_apart(__name__, body, seconds=seconds, memory=MEMORY)
+    if done.code is None:
+        raise ModelError(f"the chat template does not end within {seconds:g} seconds")
+    if done.code:
+        why = f" ({done.last})" if done.last else ""
         raise ModelError(f"the chat template does not end within {seconds:g} seconds and {MEMORY >> 20:,} MB{why}")
-    found = json.loads(done.stdout)
+    found = json.loads(done.out)
     if isinstance(found, str):
         raise ModelError(f"the chat template cannot be read: {one_line(found)}")
     return [Rendered(text, None if error is None else one_line(error)) for text, error in found]
-
-
-def _environment() -> dict[str, str]:
-    """Where packages are, and nothing of what else stands in this process's environment: keys may."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 # The other side
@@ -84,17 +68,7 @@ def _environment() -> dict[str, str]:
 
 def main() -> None:
     """Answer what stands on standard input."""
-    body = json.load(sys.stdin)
-    _bound(body["seconds"])
-    json.dump(_render_all(body), sys.stdout)
-
-
-def _bound(seconds: float) -> None:
-    with suppress(ImportError, OSError, ValueError):  # a system without these limits has the time limit outside
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    json.dump(_render_all(asked()), sys.stdout)
 
 
 def _render_all(body: Mapping[str, Any]) -> str | list[tuple[str, str | None]]:

@@ -6,15 +6,20 @@ get another vector in other company (cosine down to 0.981 was seen), and padding
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.common.memory import return_freed
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MAX_TOKENS = 256
 
@@ -28,7 +33,6 @@ class Encoder:
 
     def __init__(self, model: Path, tokenizer: Path, *, threads: int = 1) -> None:
         import onnxruntime
-        from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -38,21 +42,15 @@ class Encoder:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # It would take bytes in its own format too, which `check_onnx` does not read.
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer = read_tokenizer(tokenizer)
+        with _one_line(model, "the encoder cannot be loaded"):
             # From bytes, not from the path: a graph in memory cannot name files beside it.
             self._session = onnxruntime.InferenceSession(
                 model.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
             self._session._model_bytes = None  # the class keeps them, only to be able to start anew
-        except BaseException as error:  # both libraries raise classes of their own
-            if not _foreign(error):
-                raise
-            raise ModelError(f"{model}: the encoder cannot be loaded ({_line(error)})") from error
         return_freed()  # parsing takes as much again as the weights
         self._path = model
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
         self._inputs = [node.name for node in self._session.get_inputs()]
         outputs = {node.name: node.shape for node in self._session.get_outputs()}
         unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}
@@ -68,12 +66,8 @@ class Encoder:
         Raises:
             ModelError: the libraries fail at this text, or the vector is not finite.
         """
-        try:
+        with _one_line(self._path, "the encoder fails at a text"):
             vector = self._run(text)
-        except BaseException as error:
-            if not _foreign(error):
-                raise
-            raise ModelError(f"{self._path}: the encoder fails at a text ({_line(error)})") from error
         if vector.shape != (self.width,) or not np.isfinite(vector).all():
             raise ModelError(f"{self._path}: the encoder makes a vector that is none of {self.width} finite numbers")
         return vector / max(float(np.linalg.norm(vector)), 1e-12)
@@ -90,8 +84,9 @@ class Encoder:
         return vector
 
     def tokens(self, text: str) -> tuple[int, bool]:
-        """How many tokens of a text are read, and whether there are more, which are cut off."""
-        encoding = self._tokenizer.encode(text)
+        """How many tokens of a text are read, and whether there are more, which are cut off. Raises ModelError."""
+        with _one_line(self._path, "the encoder fails at a text"):
+            encoding = self._tokenizer.encode(text)
         return len(encoding.ids), bool(encoding.overflowing)
 
     def encode_all(self, texts: Sequence[str], *, workers: int = 1) -> F32:
@@ -102,11 +97,27 @@ class Encoder:
             return np.stack(list(pool.map(self.encode, texts)))
 
 
-def _foreign(error: BaseException) -> bool:
-    """Whether an error is one of `tokenizers` or onnxruntime, not Ctrl-C: a panic in Rust is no Exception, and its
-    class cannot be imported."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The encoder's tokenizer, which cuts texts at MAX_TOKENS tokens. Raises ModelError."""
+    from tokenizers import Tokenizer
+
+    with _one_line(path, "the encoder's tokenizer cannot be loaded"):
+        found = Tokenizer.from_file(str(path))
+        found.no_padding()
+        found.enable_truncation(MAX_TOKENS)
+    return found
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+@contextmanager
+def _one_line(path: Path, what: str) -> Iterator[None]:
+    """What `tokenizers` and onnxruntime raise, classes of their own, is a ModelError of one line; Ctrl-C is not theirs.
+
+    A panic in Rust is no Exception, and its class cannot be imported.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise ModelError(f"{path}: {what} ({why})") from error

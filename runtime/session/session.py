@@ -1,8 +1,7 @@
 """Where the parts meet: an opened bundle that knows people, answers as them, and scores what they wrote.
 
-`open_bundle(path)` checks the bundle and loads what is small; the language model and the encoder are loaded when first
-needed. Nothing here writes to the bundle, and nothing leaves the machine unless the owner has people profiled by a
-model elsewhere.
+`open_bundle(path)` checks the bundle and loads what is small; language model and encoder are loaded when first needed.
+Nothing here writes to the bundle; nothing leaves the machine unless the owner has people profiled by a model elsewhere.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from copersona.runtime.profile.facets import FacetSchema
 from copersona.runtime.prompt.layout import Fixed, Layout, Prompt
 from copersona.runtime.prompt.prompt import fixed_prompt, request_prompt
 from copersona.runtime.session.answers import Answer, Asked, Score
+from copersona.runtime.session.first_load import load_apart_once
 from copersona.runtime.session.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
 from copersona.runtime.session.prefix_key import Ready, prefix_key
 from copersona.runtime.session.recall import recall
@@ -277,14 +277,15 @@ def open_bundle(
     profiler: ModelProfiler | None = None,
     sequences: int = 1,
     cache: CacheLimits | None = None,
+    trusted: bool = False,
 ) -> Session:
-    """Verify a bundle and open it; a thin one is assembled into the cache, once. `context` changes fields of
-    `ContextSettings` from what the bundle was trained with; people are profiled by statistics, or by the model of
-    `profiler`. `answer_many` answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings.
+    """Verify a bundle and open it; a thin one is assembled into the cache, once. The first time on this machine (with
+    `full` each time) it is loaded in a process of its own before; `trusted` leaves it out, for what you made. `context`
+    changes fields of `ContextSettings`; people are profiled by statistics, or by the model of `profiler`. `answer_many`
+    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings.
 
     Raises:
-        BundleError: a file is missing, cut, changed or not listed, or parts do not fit together; the message says
-            which.
+        BundleError: a file is not whole, parts do not fit together, or one fails at its first load; it says which.
         ValueError: a change of the context that is not known or out of range.
         ModelError: a context that leaves no room for an answer, or a thin bundle whose base is not on this device.
     """
@@ -294,7 +295,10 @@ def open_bundle(
         folder = whole_bundle(folder)
     bundle = Bundle(folder, full=full)
     try:
-        return Session(bundle, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache)
+        found = Session(bundle, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache)
+        if not trusted:
+            load_apart_once(bundle, again=full)
+        return found
     except BaseException:
         bundle.close()
         raise
