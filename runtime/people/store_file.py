@@ -21,6 +21,7 @@ from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import create_private
 from copersona.runtime.people.replacing import has_strays, settle, settle_locked
+from copersona.runtime.people.rewriting import rewrite
 from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key, is_sealed
 from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS, SCHEMA_VERSION
 
@@ -62,10 +63,16 @@ class StoreFile(Closing):
             self._db.close()
 
     def compact(self) -> bool:
-        """Rewrite the file without its free space; False where another process is using it just now."""
+        """Rewrite the file without its free space; False where another process is using it just now.
+
+        Raises:
+            PersonError: there is no room for what stays a second time, or the file cannot be written.
+        """
         with self._reading():
             try:
-                self._db.execute("VACUUM")
+                rewrite(self._db, self.path, self.key)
+            except OSError as error:
+                raise PersonError(f"{error.filename or self.path}: {error.strerror or error}") from None
             except self._sql.OperationalError as error:
                 if "locked" not in str(error):
                     raise
@@ -115,7 +122,7 @@ class StoreFile(Closing):
                 self._migrate()
 
     def _clear(self) -> None:
-        """Remove what a kill left of sealing or unsealing, with the file locked."""
+        """Remove what a kill left of sealing, unsealing or rewriting, with the file locked."""
         if has_strays(self.path):
             try:
                 with self._transaction():
