@@ -30,6 +30,7 @@ CALLS = {
     "aarch64": {"write": 64, "pwrite64": 68, "writev": 66, "pwritev": 70, "fsync": 82, "fdatasync": 83, "ftruncate": 46,
                 "renameat": 38, "renameat2": 276, "unlinkat": 35, "linkat": 37, "mkdirat": 34},
 }  # fmt: skip
+BY_DESCRIPTOR = ("write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "ftruncate")
 GROWS = ("write", "pwrite64", "writev", "pwritev", "link", "linkat", "mkdir", "mkdirat")
 """What a full disk refuses."""
 SECONDS = 600.0  # a process that takes longer hangs
@@ -117,14 +118,25 @@ def _attend(pid: int, listener: int, fault: Fault | None, begun: float) -> int:
                     fcntl.ioctl(listener, RECEIVE, told)
                 except OSError:  # it was killed meanwhile
                     continue
-                count += 1
-                identifier, _, _, number = struct.unpack("=QIIi", told[:20])
-                _answer(pid, listener, identifier, count, names[number], fault)
+                identifier, _, _, number, _, _, first = struct.unpack("=QIIiIQQ", told[:40])
+                name = names[number]
+                counts = name not in BY_DESCRIPTOR or _is_file(pid, first)
+                count += counts
+                _answer(pid, listener, identifier, count, name, fault if counts else None)
             elif ends in ready or listener in ready:
                 return count
     finally:
         os.close(listener)
         os.close(ends)
+
+
+def _is_file(pid: int, descriptor: int) -> bool:
+    """Whether a process has this file open on a disk: no pipe and no device."""
+    try:
+        path = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+    except OSError:  # gone, or no descriptor at all
+        return False
+    return path.startswith("/") and not path.startswith(("/dev/pts/", "/dev/null", "/dev/tty", "/proc/"))
 
 
 def _answer(pid: int, listener: int, identifier: int, count: int, name: str, fault: Fault | None) -> None:

@@ -54,9 +54,9 @@ def render(
             for chat in chats]  # fmt: skip
     asked = json.dumps({"template": template, "special": dict(special), "chats": rows, "seconds": seconds})
     try:
-        # -P: nothing of the folder that the command happens to run in is imported
+        # -P: nothing of the folder that the command happens to run in is imported; -B: nothing is written
         done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__], input=asked.encode(), capture_output=True, timeout=seconds + 5,
+            [sys.executable, "-BP", "-m", __name__], input=asked.encode(), capture_output=True, timeout=seconds + 5,
             env=_environment(), check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from copersona.runtime.common.errors import PersonError
+from copersona.runtime.people.held import let_go
 
 MARK = b"CoPp\x01"
 SALT = 16  # bytes at the head of the file: mark, logarithm of the cost, random ones
@@ -176,4 +177,4 @@ def _head(path: Path) -> bytes:
     try:
         return os.read(descriptor, SALT) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
-        os.close(descriptor)
+        let_go(descriptor)

@@ -20,6 +20,7 @@ from typing import Any
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import create_private
+from copersona.runtime.people.held import Held
 from copersona.runtime.people.replacing import has_strays, settle, settle_locked
 from copersona.runtime.people.rewriting import rewrite
 from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key, is_sealed
@@ -40,27 +41,27 @@ class StoreFile(Closing):
         """
         self.path = path
         self._lock = threading.RLock()
-        try:
-            create_private(self.path)
-            _check_journal(self.path.with_name(f"{self.path.name}-journal"))
-            settle(self.path)
-            self.key = find_key(self.path, passphrase)
-            self._sql = driver(self.key)
-            self._db = self._connect(busy_seconds)
-            self._opened = os.stat(self.path).st_ino
-        except OSError as error:
-            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
-        try:
+        with contextlib.ExitStack() as closing:
+            try:
+                create_private(self.path)
+                _check_journal(self.path.with_name(f"{self.path.name}-journal"))
+                settle(self.path)
+                self._held = closing.enter_context(Held(self.path))
+                self.key = find_key(self.path, passphrase)
+                self._sql = driver(self.key)
+                self._db = closing.enter_context(contextlib.closing(self._connect(busy_seconds)))
+                self._opened = os.stat(self.path).st_ino
+            except OSError as error:
+                raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
             self._open()
             self._clear()
-        except BaseException:
-            self._db.close()
-            raise
+            closing.pop_all()
 
     def close(self) -> None:
         """Close the file; closing twice is no error."""
         with self._lock:
             self._db.close()
+            self._held.close()
 
     def compact(self) -> bool:
         """Rewrite the file without its free space; False where another process is using it just now.
