@@ -74,6 +74,13 @@ def add_one() -> None:
         store.add([Interaction("person 0000000", f"A new text at {time.time_ns()}.", time=2e9)])
 
 
+def fill(lines: int, people: int) -> None:
+    draw = random.Random(lines)
+    rows = (json.loads(line(draw, number, people)) for number in range(lines))
+    with PeopleStore() as store:
+        store.add(Interaction(row["person"], row["output"], time=row["time"]) for row in rows)
+
+
 def reach(words: tuple[str, ...]) -> None:
     """The step that these words name, done in this process."""
     name, *given = words
@@ -81,6 +88,8 @@ def reach(words: tuple[str, ...]) -> None:
         open_person(Path(given[0]), given[1])
     elif name == "add":
         add_one()
+    elif name == "fill":
+        fill(*map(int, given))
     else:
         command(name, *given)
 
@@ -116,6 +125,14 @@ def one_store(lines: int, people: int, bundle: Path, whole: bool) -> None:
         measured("people forget", home, "people", "forget", f"person {people - 1:07d}")
 
 
+def forget_alone(lines: int, people: int) -> None:
+    """A store of so many lines that are kept as they are, and someone forgotten."""
+    with tempfile.TemporaryDirectory() as name:
+        measured("adding them through the library", Path(name), "fill", lines, people)
+        print(f"  the store {size(Path(name)) / 1e6:.0f} MB", flush=True)
+        measured("people forget", Path(name), "people", "forget", f"person {people - 1:07d}")
+
+
 def size(home: Path) -> int:
     return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
 
@@ -125,10 +142,14 @@ def size(home: Path) -> int:
 @click.option("--bundle", type=click.Path(path_type=Path, exists=True), default=Path("assets/demo/bundle"))
 @click.option("--people", type=int, multiple=True, help="People who share the lines, for each a store.")
 @click.option("--again/--no-again", default=True, help="Import the whole file a second time as well.")
-def main(lines: int, bundle: Path, people: tuple[int, ...], again: bool) -> None:
+@click.option("--forget", is_flag=True, help="Forgetting alone.")
+def main(lines: int, bundle: Path, people: tuple[int, ...], again: bool, forget: bool) -> None:
     """Measure stores of LINES texts: of one person, of 50, and of as many people as lines."""
     for count in people or (1, 50, lines):
-        one_store(lines, count, bundle, again)
+        if forget:
+            forget_alone(lines, count)
+        else:
+            one_store(lines, count, bundle, again)
 
 
 if __name__ == "__main__":

@@ -233,20 +233,29 @@ def _filter() -> bytes:
     return b"".join(struct.pack("=HBBI", *row) for row in [*rows, (RETURN, 0, 0, ALLOW)])
 
 
-def _start(parent: int, command: Sequence[str]) -> None:
-    raw = _filter()
+def install(raw: bytes) -> int:
+    """Have this filter over all that this thread does from here on, and what it starts: the descriptor that tells.
+    Raises OSError."""
     code = ctypes.create_string_buffer(raw, len(raw))
     program = ctypes.create_string_buffer(struct.pack("@HP", len(raw) // 8, ctypes.addressof(code)))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     number = ARCHITECTURES[platform.machine()][1]["seccomp"]
+    listener = int(libc.syscall(number, SET_FILTER, NEW_LISTENER, program))
+    if listener < 0:
+        raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+    return listener
+
+
+def _start(parent: int, command: Sequence[str]) -> None:
     os.dup2(parent, CHANNEL)
     os.close(parent)
     with socket.socket(fileno=CHANNEL) as channel:
-        listener = libc.syscall(number, SET_FILTER, NEW_LISTENER, program)
-        if listener < 0:
-            sys.exit(f"seccomp: {os.strerror(ctypes.get_errno())}")
+        try:
+            listener = install(_filter())
+        except OSError as error:
+            sys.exit(str(error))
         socket.send_fds(channel, [b"."], [listener])
     os.close(listener)
     os.execvp(command[0], command)

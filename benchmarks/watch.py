@@ -10,12 +10,15 @@ background of a process, it has the time to do. Ends with 1 when anything was se
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from syscalls import Seen, watched
@@ -71,8 +74,9 @@ STEPS = ("discover", "profile", "graph", "train", "convert", "bundle")
 class Way:
     """A way in: what is called, what it may write beside the store, and whether its input stays open.
 
-    An export is not `strict`: a socket that is made and never used is told and no fault. Its libraries make such to see
-    what the machine has (urllib3: whether it has IPv6). The server `listens`, which is no fault of it.
+    An `endpoint` (host:port) that the command was given may be connected to. An export is not `strict`: a socket that
+    is made and never used is told and no fault. Its libraries make such to see what the machine has (urllib3: whether
+    it has IPv6). The server `listens`, which is no fault of it.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Way:
     held: bool = False
     listens: bool = False
     strict: bool = True
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def run_watched(way: Way, home: Home, seconds: float) -> tuple[Seen, list[str]]:
     """What one way in asked for, and what of it is a fault, in words."""
     command = [sys.executable, "-c", way.code, str(seconds), *map(str, way.arguments)]
     seen = watched(command, environment=home.environment(), hold=seconds if way.held else 0.0, timeout=3600)
-    left = seen.left() if way.strict else [*seen.connections, *seen.lookups]
+    left = seen.left(way.endpoint) if way.strict else [*seen.connections, *seen.lookups]
     faults = [f"leaves: {one}" for one in left if not (way.listens and one.endswith(": waits for connections"))]
     faults += [f"writes: {path}" for path in seen.outside([home.store, home.scratch, *way.outputs])]
     faults += [f"left behind: {path}" for path in home.left_behind()]
@@ -148,6 +153,36 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("serve", ("serve", bundle, "--port", "0", "--threads", "1"), code=SERVER, strict=False, listens=True)
     yield Way("demo", ("demo", "--bundle", bundle, "--person", "Bex", *QUICK), held=True)
     yield Way("library", (bundle, people), code=LIBRARY)
+
+
+def asked_elsewhere(bundle: Path, address: str) -> Way:
+    """Someone profiled by a model at an address: it alone is connected to. They are in the store."""
+    model = ("--profile-endpoint", f"http://{address}/v1", "--profile-model", "none")
+    return Way("people show of a model at an address", ("people", "show", bundle, "Bex", *model), endpoint=address)
+
+
+class NoModel(BaseHTTPRequestHandler):
+    """An address of a language model that answers everyone in the same way, and with nothing of use."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        raw = json.dumps({"choices": [{"message": {"role": "assistant", "content": "{}"}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on standard error."""
+
+
+@contextlib.contextmanager
+def no_model() -> Iterator[str]:
+    """The address (host:port) of one, on this machine, while the block runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoModel) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def export_ways(work: Path, base: Path, encoder: Path) -> Iterator[Way]:
@@ -184,10 +219,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these, and what they need goes before them")
     asked = parser.parse_args()
     faulty = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, no_model() as address:
         work, home = Path(folder) / "work", Home(Path(folder).resolve() / "home")
         work.mkdir()
-        ways = [*runtime_ways(whole_bundle(asked.bundle.resolve()), work.resolve())]
+        bundle = whole_bundle(asked.bundle.resolve())
+        ways = [*runtime_ways(bundle, work.resolve()), asked_elsewhere(bundle, address)]
         if asked.base and asked.encoder:
             ways += export_ways(work.resolve(), asked.base.resolve(), asked.encoder.resolve())
         for way in ways:

@@ -94,8 +94,11 @@ class AnswersFile(Closing):
                 yield file.read(size)
 
     def _sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:  # which names no file
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def _begin(self, made_from: Mapping[str, Any], resume: bool) -> None:
         """Write the record of a new file, or compare that of an old one."""

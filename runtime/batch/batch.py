@@ -171,8 +171,8 @@ def _answer(
                 gone += 1
                 now = time.monotonic()
                 if now - written >= SYNC:
-                    file.add(waiting)
-                    waiting, written = [], now
+                    ready, waiting, written = waiting, [], now  # not twice where it fails
+                    file.add(ready)
                     tell(gone, f"{tokens / (now - start):.0f} tokens/s")
         finally:
             file.add(waiting)

@@ -40,9 +40,9 @@ bundle.add_command(bundle_sign)
 def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: bool) -> None:
     """Read every file of BUNDLE and check it against the manifest and the other parts.
 
-    Ends with 0 only when nothing is missing or changed, it answers, and a signature that is there is right. It is loaded
-    in a process of its own, within limits of time and memory, so that whatever its files do ends as one line here. A
-    thin bundle's parts are checked when it is assembled.
+    Ends with 0 only when nothing is missing or changed, it answers, and a signature that is there is right. It is
+    loaded in a process of its own, within limits of time and memory, so that whatever its files do ends as one line
+    here. A thin bundle's parts are checked when it is assembled.
 
     Whoever signs a bundle does it under a name. The first key seen under a name is kept on this device, and a bundle
     that is signed by another one is refused.

@@ -37,19 +37,18 @@ def create_private(path: Path) -> None:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_folder(path.parent)
-    if path.is_symlink():
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    status = os.lstat(path)  # not opened: closing it would take away the locks that this process has on it
+    if stat.S_ISLNK(status.st_mode):
         raise OSError("a link, expected the file itself; set COPERSONA_HOME to the folder that it leads to")
-    no_follow = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | no_follow, 0o600)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("no regular file")
-        if status.st_mode & 0o077:
-            with contextlib.suppress(OSError):  # a file system without modes
-                path.chmod(0o600)
-    finally:
-        os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("no regular file")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise OSError("this user may not read and write it")
+    if status.st_mode & 0o077:
+        with contextlib.suppress(OSError):  # a file system without modes
+            path.chmod(0o600)
 
 
 def _check_folder(folder: Path) -> None:

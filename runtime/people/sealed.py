@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from copersona.runtime.common.errors import PersonError
+from copersona.runtime.people.held import let_go
 
 MARK = b"CoPp\x01"
 SALT = 16  # bytes at the head of the file: mark, logarithm of the cost, random ones
@@ -148,10 +149,32 @@ def connect(path: Path, key: Key | None, *, busy_seconds: float = 5.0, readonly:
     return db
 
 
+def export(db: Any, target: Path, key: Key | None, *more: str) -> None:
+    """Everything behind a connection of SQLCipher's in another file, sealed by this key or plain; then `more`, where
+    the other file is `later`. The file is there, and empty; it counts when this returns. Raises SQLCipher's errors."""
+    db.execute("ATTACH DATABASE ? AS later KEY ?", (str(target), "" if key is None else key.sql))
+    try:
+        for setting in () if key is None else SETTINGS:
+            db.execute(setting.replace("PRAGMA ", "PRAGMA later."))
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+            db.execute(f"PRAGMA later.{pragma}")
+        db.execute("BEGIN")
+        db.execute("SELECT sqlcipher_export('later')")
+        for number in ("application_id", "user_version"):  # which are not of what it exports
+            db.execute(f"PRAGMA later.{number} = {db.execute(f'PRAGMA main.{number}').fetchone()[0]}")
+        for statement in more:
+            db.execute(statement)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        db.execute("DETACH DATABASE later")
+
+
 def _head(path: Path) -> bytes:
     """The first bytes of the file, none of an empty one or of what is no file."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         return os.read(descriptor, SALT) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
-        os.close(descriptor)
+        let_go(descriptor)

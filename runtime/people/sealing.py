@@ -8,9 +8,8 @@ from typing import Any
 
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.people.replacing import new_name, replace_file, wipe
-from copersona.runtime.people.sealed import SETTINGS, Key, Passphrase, check_packages, connect, new_key
+from copersona.runtime.people.sealed import Key, Passphrase, check_packages, connect, export, new_key
 from copersona.runtime.people.store import PeopleStore
-from copersona.runtime.people.tables import APPLICATION_ID, SCHEMA_VERSION
 
 SHORTEST = 8  # characters of a passphrase that is set
 
@@ -82,19 +81,8 @@ def _replace(path: Path, key: Key | None, later: Key | None) -> None:
 def _copy(db: Any, target: Path, later: Key | None) -> None:
     """Everything of the store in another file, compared and whole."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    db.execute("ATTACH DATABASE ? AS later KEY ?", (str(target), "" if later is None else later.sql))
-    for setting in () if later is None else SETTINGS:
-        db.execute(setting.replace("PRAGMA ", "PRAGMA later."))
-    for pragma in ("journal_mode = OFF", "synchronous = OFF"):  # it counts when it is whole and on the device
-        db.execute(f"PRAGMA later.{pragma}")
-    db.execute("BEGIN")
-    db.execute("SELECT sqlcipher_export('later')")
-    db.execute(f"PRAGMA later.application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA later.user_version = {SCHEMA_VERSION}")
-    db.execute("INSERT INTO later.pending DEFAULT VALUES")  # whoever opens it sweeps the states of before
-    db.execute("COMMIT")
+    export(db, target, later, "INSERT INTO later.pending DEFAULT VALUES")  # who opens it sweeps the states of before
     before = _counts(db, "main")
-    db.execute("DETACH DATABASE later")
     copy = _sqlcipher(target, later)
     try:
         after, found = _counts(copy, "main"), copy.execute("PRAGMA integrity_check(1)").fetchone()[0]

@@ -106,10 +106,14 @@ class PeopleStore(KeptConversations):
             self.close()
             raise
 
-    def add(self, interactions: Iterable[Interaction]) -> Added:
+    def add(
+        self, interactions: Iterable[Interaction], *, population: str = "", peers: Mapping[str, str] | None = None
+    ) -> Added:
         """Keep these interactions as they are, all or none; those that are there already are counted and left as they
         are, but for their item's title or words where they had none, or words of other people only. A history is kept
         by `Session.add`, which gives words to items without a title.
+
+        With them, or not at all, people are enrolled as `enrol` does; `peers` is read when all interactions were.
 
         Raises:
             PersonError: an interaction that cannot be kept (blank output, bad name, number that is not finite).
@@ -131,6 +135,7 @@ class PeopleStore(KeptConversations):
                     changed[kept.person] = True
                     named += 1
                 total += 1
+            self._enrol(population, peers or {})
         with self._files():  # what their prompts began with until now
             self.prefixes.forget_all(person for person, anything in changed.items() if anything)
         return Added(len(changed), new, total - new, named)
@@ -208,9 +213,8 @@ class PeopleStore(KeptConversations):
 
     def enrol(self, population: str, peers: Mapping[str, str]) -> None:
         """Remember the pseudonyms of people who are part of a population (its id): nobody is their own neighbour."""
-        rows = [(population, self._name(person), peer) for person, peer in peers.items()]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO enrolments (population, person, peer) VALUES (?, ?, ?)", rows)
+            self._enrol(population, peers)
 
     def carry_over(self, bundle_id: str, population: str) -> None:
         """Have those who were enrolled under a bundle's id, before populations had ids, enrolled under its population.
@@ -239,6 +243,10 @@ class PeopleStore(KeptConversations):
             return dict(self._db.execute("SELECT person, peer FROM enrolments WHERE population = ?", (population,)))
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _enrol(self, population: str, peers: Mapping[str, str]) -> None:
+        rows = [(population, self._name(person), peer) for person, peer in peers.items()]
+        self._db.executemany("INSERT OR REPLACE INTO enrolments (population, person, peer) VALUES (?, ?, ?)", rows)
 
     def _finish(self) -> tuple[str, tuple[str, ...]]:
         """Sweep and rewrite what is marked as pending: why it goes on being so, empty where it does not, and what was

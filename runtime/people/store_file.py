@@ -20,7 +20,9 @@ from typing import Any
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import create_private
+from copersona.runtime.people.held import Held
 from copersona.runtime.people.replacing import has_strays, settle, settle_locked
+from copersona.runtime.people.rewriting import rewrite
 from copersona.runtime.people.sealed import Key, Passphrase, connect, driver, find_key, is_sealed
 from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS, SCHEMA_VERSION
 
@@ -38,38 +40,40 @@ class StoreFile(Closing):
                 written, or by others too; or it is sealed, and the passphrase or what reads it is missing.
         """
         self.path = path
-        self._lock = _lock_of(path)
-        with self._lock:
-            self._begin(busy_seconds, passphrase)
-
-    def _begin(self, busy_seconds: float, passphrase: Passphrase | Key | None) -> None:
-        try:
-            create_private(self.path)
-            _check_journal(self.path.with_name(f"{self.path.name}-journal"))
-            settle(self.path)
-            self.key = find_key(self.path, passphrase)
-            self._sql = driver(self.key)
-            self._db = self._connect(busy_seconds)
-            self._opened = os.stat(self.path).st_ino
-        except OSError as error:
-            raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
-        try:
+        self._lock = threading.RLock()
+        with contextlib.ExitStack() as closing:
+            try:
+                create_private(self.path)
+                _check_journal(self.path.with_name(f"{self.path.name}-journal"))
+                settle(self.path)
+                self._held = closing.enter_context(Held(self.path))
+                self.key = find_key(self.path, passphrase)
+                self._sql = driver(self.key)
+                self._db = closing.enter_context(contextlib.closing(self._connect(busy_seconds)))
+                self._opened = os.stat(self.path).st_ino
+            except OSError as error:
+                raise PersonError(f"{self.path}: the people store cannot be opened ({error})") from None
             self._open()
             self._clear()
-        except BaseException:
-            self._db.close()
-            raise
+            closing.pop_all()
 
     def close(self) -> None:
         """Close the file; closing twice is no error."""
         with self._lock:
             self._db.close()
+            self._held.close()
 
     def compact(self) -> bool:
-        """Rewrite the file without its free space; False where another process is using it just now."""
+        """Rewrite the file without its free space; False where another process is using it just now.
+
+        Raises:
+            PersonError: there is no room for what stays a second time, or the file cannot be written.
+        """
         with self._reading():
             try:
-                self._db.execute("VACUUM")
+                rewrite(self._db, self.path, self.key)
+            except OSError as error:
+                raise PersonError(f"{error.filename or self.path}: {error.strerror or error}") from None
             except self._sql.OperationalError as error:
                 if "locked" not in str(error):
                     raise
@@ -119,7 +123,7 @@ class StoreFile(Closing):
                 self._migrate()
 
     def _clear(self) -> None:
-        """Remove what a kill left of sealing or unsealing, with the file locked."""
+        """Remove what a kill left of sealing, unsealing or rewriting, with the file locked."""
         if has_strays(self.path):
             try:
                 with self._transaction():
@@ -179,17 +183,6 @@ class StoreFile(Closing):
                 return PersonError(f"{self.path}: another process sealed or unsealed the store; open it again")
         what = " ".join(found.split())
         return PersonError(f"{self.path}: no people store, or a damaged one ({what}); move it away or restore a copy")
-
-
-_LOCKS: dict[str, threading.RLock] = {}
-_LOCKS_LOCK = threading.Lock()
-
-
-def _lock_of(path: Path) -> threading.RLock:
-    """One lock for all stores that this process has of a file: whoever closes a file, as looking at its head does,
-    drops every POSIX lock of the process on it, so nobody may while another thread is writing."""
-    with _LOCKS_LOCK:
-        return _LOCKS.setdefault(os.path.realpath(path), threading.RLock())
 
 
 def _check_journal(path: Path) -> None:

@@ -20,7 +20,7 @@ PRAGMAS = (
     "PRAGMA mmap_size=0",
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
-    "PRAGMA temp_store=MEMORY",  # rewriting the file must not leave a copy of it in a temporary folder
+    "PRAGMA temp_store=MEMORY",  # nothing of it in a folder for temporary files
     "PRAGMA synchronous=EXTRA",
 )
 

@@ -153,7 +153,8 @@ class Session(Closing):
         self, store: PeopleStore, interactions: Iterable[Interaction], *, enrolled: Mapping[str, str] | None = None
     ) -> Added:
         """Keep what people wrote in the store, all or none, as `copersona people import` does: items without a title
-        get words, and those who took part in training (`enrolled`: person to pseudonym) are remembered as such.
+        get words, and those who took part in training (`enrolled`: person to pseudonym) are remembered as such, in the
+        same step.
 
         Raises:
             HistoryError: what `interactions` raises, such as `read_history`; then nothing is kept.
@@ -166,9 +167,9 @@ class Session(Closing):
                 peers[one.person] = names[one.person]
             return self.bundle.name_item(one, enrolled=names)
 
-        added = store.add(map(named, interactions))
-        store.carry_over(self.manifest.bundle_id, self.manifest.population_id)
-        store.enrol(self.manifest.population_id, peers)
+        population = self.manifest.population_id
+        store.carry_over(self.manifest.bundle_id, population)
+        added = store.add(map(named, interactions), population=population, peers=peers)
         return replace(added, enrolled=len(peers))
 
     def prompt(self, request: str, known: Known | None) -> Prompt:

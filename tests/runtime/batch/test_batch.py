@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import signal
 import stat
@@ -160,6 +162,30 @@ def test_what_was_finished_is_kept_when_something_fails(
             generate_file(session, requests, answers, SHORT)
     assert [row["id"] for row in read(answers)] == made
     assert generate_file(session, requests, answers, SHORT, resume=True) == Generated(5, 4, 0)
+
+
+def test_a_device_that_fails_once_doubles_no_answer_and_is_named(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests, answers = write(tmp_path / "requests.jsonl", 4), tmp_path / "a.jsonl"
+    whole, failed = os.fsync, []
+
+    def fails(descriptor: int) -> None:
+        theirs = os.fstat(descriptor)
+        if not failed and theirs.st_size and answers.exists() and os.path.samestat(theirs, answers.stat()):
+            failed.append(descriptor)  # answers are written, and not known to be on the device
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        whole(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match=f"Input/output error: '{answers}'"):
+            generate_file(session, requests, answers, SHORT)
+    assert failed
+    found = [row["id"] for row in read(answers)]
+    assert len(found) == len(set(found))
+    assert generate_file(session, requests, answers, SHORT, resume=True).answered == 4 - len(found)
+    assert [row["id"] for row in read(answers)] == ["r0", "r1", "r2", "r3"]
 
 
 def test_promise_kill_loses_no_answer(tiny_bundle: Path, tmp_path: Path) -> None:

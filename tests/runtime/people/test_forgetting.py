@@ -22,6 +22,7 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.prefix_files import KeptStates, PrefixFiles
+from copersona.runtime.people.replacing import new_name
 from copersona.runtime.people.store import Forgotten, PeopleStore
 
 from .kinds import connect, readable, script
@@ -275,11 +276,16 @@ def test_a_link_in_the_place_of_the_journal_is_refused(tmp_path: Path, put: Call
 PEOPLE = (("mallory-secret", "canary"), ("ann", "keep"))
 KILLED = """
 import os, signal, sys
+from copersona.runtime.people import rewriting
 from copersona.runtime.people.store import PeopleStore
-path, statement = sys.argv[1:]
+path, step = sys.argv[1:]
+def die(*given):
+    os.kill(os.getpid(), signal.SIGKILL)
 store = PeopleStore(path)
 store._db.execute("PRAGMA secure_delete=OFF")  # as where pages were moved about: copies of rows are left
-store._db.set_trace_callback(lambda sql: sql.strip().startswith(statement) and os.kill(os.getpid(), signal.SIGKILL))
+store._db.set_trace_callback(lambda sql: sql.strip().startswith(step) and die())
+if hasattr(rewriting, step):
+    setattr(rewriting, step, die)
 store.forget("mallory-secret")
 """
 
@@ -304,23 +310,33 @@ def pending(path: Path) -> int:
         return int(db.execute("SELECT count(*) FROM pending").fetchone()[0])
 
 
-def killed_at(path: Path, statement: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", script(KILLED), str(path), statement], check=False)
+def killed_at(path: Path, step: str) -> None:
+    """Forget someone in a process that dies before this statement, or in the place of this part of the rewriting."""
+    ended = subprocess.run([sys.executable, "-c", script(KILLED), str(path), step], check=False)
     assert ended.returncode == -signal.SIGKILL
 
 
-def test_promise_forgetting_outlives_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", ["BEGIN EXCLUSIVE", "connect"])
+def test_promise_forgetting_outlives_a_kill(tmp_path: Path, step: str) -> None:
     path = tmp_path / "home" / "people.sqlite"
     filled(path)
-    killed_at(path, "VACUUM")
+    killed_at(path, step)
     assert traces(path) > 0
     assert pending(path) == 1
+    copy = new_name(path)
+    assert copy.exists() == (step == "connect")
+    if copy.exists():
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        content = readable(copy)
+        assert b"keep" in content
+        assert not any(trace in content for trace in (b"canary", b"mallory"))
     with PeopleStore(path) as store:
         assert [row.name for row in store.people()] == ["ann"]
         assert len(store.history("ann")) == 100
         store.check()
     assert traces(path) == 0
     assert pending(path) == 0
+    assert not copy.exists()
 
 
 @pytest.mark.parametrize(("statement", "gone"), [("COMMIT", False), ("DELETE FROM pending", True)])
@@ -361,6 +377,30 @@ def test_a_rewrite_that_another_process_is_in_the_way_of_is_made_up_for(store: P
         other.close()
     PeopleStore(store.path).close()
     assert pending(store.path) == 0
+
+
+MEASURED = """
+import sys
+from copersona.runtime.people.store import PeopleStore
+def most():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+with PeopleStore(sys.argv[1]) as store:
+    start = most()
+    assert store.compact()
+    print((most() - start) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says how much memory a process has had")
+def test_a_rewrite_does_not_hold_the_store_and_leaves_others_their_file(store: PeopleStore) -> None:
+    store.add(Interaction("ann", f"keep-{n} " * 500) for n in range(4_000))
+    before = store.path.stat()
+    call = [sys.executable, "-c", script(MEASURED), str(store.path)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < before.st_size * 0.75
+    assert store.path.stat().st_ino == before.st_ino
+    assert [row.interactions for row in store.people()] == [4_001, 1]  # another connection, open all the while
 
 
 def test_a_mark_that_is_set_during_a_rewrite_stays(store: PeopleStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,6 +243,21 @@ def test_siblings_share_the_persona_and_not_the_soft_prompt(
         assert "personalizer" not in vars(session.bundle)
 
 
+def test_nobody_is_kept_whose_enrolment_is_not(tiny_bundle: Path, store: PeopleStore) -> None:
+    """Between the two, someone who took part in training would be their own neighbour."""
+    history = [Interaction("zoe", text, time=float(n)) for n, text in enumerate(TEXTS)]
+    refused = "CREATE TEMP TRIGGER refused BEFORE INSERT ON enrolments BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    with open_bundle(tiny_bundle, threads=1) as session:
+        store._db.execute(refused)
+        with pytest.raises(PersonError, match="no room"):
+            session.add(store, history, enrolled={"zoe": "p-zoe"})
+        assert not store.knows("zoe")
+        store._db.execute("DROP TRIGGER refused")
+        assert session.add(store, history, enrolled={"zoe": "p-zoe", "tim": "p-tim"}).enrolled == 1
+        assert store.peer_of(session.manifest.population_id, "zoe") == "p-zoe"
+        assert store.peer_of(session.manifest.population_id, "tim") is None
+
+
 def test_commands_enrol_in_the_population(
     tiny_bundle: Path, sibling: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

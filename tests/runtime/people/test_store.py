@@ -258,6 +258,46 @@ def test_a_second_process_waits_then_gives_up(store: PeopleStore) -> None:
     assert len(store.people()) == 2
 
 
+TAKES = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from tests.runtime.people.kinds import connect
+from pathlib import Path
+db = connect(Path(sys.argv[1]))
+db.execute("PRAGMA busy_timeout=0")
+try:
+    db.execute("BEGIN IMMEDIATE")
+except Exception as error:
+    print(error)
+else:
+    print("nobody was writing")
+"""
+
+
+def test_who_looks_into_the_store_takes_no_lock_from_another_part_of_the_process(store: PeopleStore) -> None:
+    repository = str(Path(__file__).parents[3])
+    call = [sys.executable, "-c", script(TAKES), str(store.path), repository]
+    with store._transaction():
+        for _ in range(2):
+            with pytest.raises(PersonError, match="another process is writing"):
+                PeopleStore(store.path, busy_seconds=0.01).add([Interaction("ann", "meanwhile")])
+            done = subprocess.run(call, capture_output=True, text=True, check=False)
+            assert done.stdout == "database is locked\n", done.stderr
+    assert subprocess.run(call, capture_output=True, text=True, check=False).stdout == "nobody was writing\n"
+
+
+def test_a_store_that_was_opened_often_keeps_no_file_open(store: PeopleStore) -> None:
+    def opened() -> int:
+        return sum(os.path.realpath(path) == str(store.path.resolve()) for path in Path("/proc/self/fd").iterdir())
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("Linux says what a process has open")
+    for _ in range(5):
+        PeopleStore(store.path).close()
+    store.close()
+    assert opened() == 0
+
+
 def test_many_threads_and_connections(store: PeopleStore) -> None:
     with PeopleStore(store.path) as second, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: (store, second)[n % 2].add(said(f"p{n % 10}", f"text {n}", "shared")), range(40)))
