@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from copersona.runtime.common.errors import UnknownPerson
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.conversation import TooLong
 from copersona.runtime.serve.answering import answered, as_json
 from copersona.runtime.serve.chat_body import ChatBody, read_chat
 from copersona.runtime.serve.completion_body import read_completion
@@ -24,6 +25,8 @@ from copersona.runtime.serve.form import Form
 from copersona.runtime.serve.job import Job, Ready
 from copersona.runtime.serve.line import Line
 from copersona.runtime.serve.naming import ENCODER, HEADER, MODEL, PLAIN, model_of, person_of
+from copersona.runtime.serve.response_form import ResponseForm
+from copersona.runtime.serve.responses_body import read_responses
 from copersona.runtime.serve.side_tasks import is_side_task
 from copersona.runtime.serve.worker import Worker
 from copersona.runtime.session.conversing import converse, go_on
@@ -47,6 +50,7 @@ class Routes:
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{model:path}", self.model, methods=["GET"]),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/responses", self.responses, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
         ]
@@ -76,6 +80,20 @@ class Routes:
     async def chat(self, request: Request) -> Response:
         """An answer to a conversation, as a person or as nobody."""
         body = read_chat(read_body(await request.body()), said_by(request))
+        job, line, ours = await self._conversation(body)
+        form = Form("chat", body.model, self._fingerprint(), ours, body.sent.usage)
+        return await answered(self._worker, job, line, request, form, body.sent.stream)
+
+    async def responses(self, request: Request) -> Response:
+        """The same in the words of the newer API, of which nothing is kept either."""
+        body = read_responses(read_body(await request.body()), said_by(request))
+        job, line, ours = await self._conversation(body.chat, whole=body.whole)
+        form = ResponseForm(body.chat.model, body.told, ours)
+        return await answered(self._worker, job, line, request, form, body.chat.sent.stream)
+
+    async def _conversation(self, body: ChatBody, *, whole: bool = False) -> tuple[Job, Line, dict[str, Any]]:
+        """The job of an answer to a conversation, its line, and what is said of it under "copersona"; where it is to be
+        read `whole`, no turn is left out. Raises Fault."""
         person = await self._find(body.person)
         aside = is_side_task(body.messages)
         person = None if aside else person
@@ -84,12 +102,13 @@ class Routes:
         def prepare(session: Session, store: PeopleStore) -> Ready:
             known = None if person is None else session.person(store, person)
             turned = converse(session, body.messages, known, body.sampling, body.grammar)
+            if whole and turned.left_out:
+                raise TooLong(f"{turned.left_out} earlier turns do not fit, and truncation is disabled")
             receipt = turned.receipt if body.receipt else None
             return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
 
         job = Job(SIDE if aside else person, prepare, line.tell, body.stops)
-        form = Form("chat", body.model, self._fingerprint(), _ours(body, person, aside))
-        return await answered(self._worker, job, line, request, form, body.sent)
+        return job, line, _ours(body, person, aside)
 
     async def completion(self, request: Request) -> Response:
         """A text that the model goes on with, as nobody."""
@@ -97,8 +116,8 @@ class Routes:
         line = Line()
         job = Job(None, lambda session, _: Ready(*go_on(session, body.text, body.sampling)), line.tell, body.stops)
         ours = {"person": None, "seed": body.sampling.seed}
-        form = Form("completion", body.model, self._fingerprint(), ours)
-        return await answered(self._worker, job, line, request, form, body.sent)
+        form = Form("completion", body.model, self._fingerprint(), ours, body.sent.usage)
+        return await answered(self._worker, job, line, request, form, body.sent.stream)
 
     async def embeddings(self, request: Request) -> Response:
         """Vectors of texts, by the bundle's encoder, one text at a time."""
