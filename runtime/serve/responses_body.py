@@ -41,7 +41,7 @@ def read_responses(fields: Fields, header: dict[str, str | None]) -> ResponsesBo
     instructions = fields.text("instructions")
     form = fields.object("text")
     messages = _messages(fields)
-    if instructions is not None:
+    if instructions and instructions.strip():
         messages = (Message("system", instructions), *messages)
     chat = asked(fields, header, messages=messages, sampling=sampling, grammar=read_grammar(form, "format"))
     told = {
