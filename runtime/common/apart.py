@@ -67,8 +67,8 @@ def run_apart(module: str, body: Mapping[str, Any], *, seconds: float, memory: i
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment |= {**ADDED, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        # -P: nothing of the folder that the command happens to run in is imported
-        done = subprocess.run([sys.executable, "-P", "-m", module], input=text.encode(), capture_output=True,
+        # -P: nothing of the folder that the command happens to run in is imported; -B: nothing is written
+        done = subprocess.run([sys.executable, "-BP", "-m", module], input=text.encode(), capture_output=True,
                               timeout=PATIENCE * seconds + GRACE, env=environment, check=False)  # fmt: skip
     except subprocess.TimeoutExpired as error:
         return Ended(error.stdout or b"", None, "")

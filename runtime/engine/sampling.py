@@ -1,12 +1,20 @@
-"""How tokens are chosen: the settings, and one chain of llama.cpp's samplers for one sequence."""
+"""How tokens are chosen: the settings, and the sampler of one sequence."""
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from copersona.runtime.common.arrays import F32, I64
 from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.llama import complaint, library, no_complaint
+from copersona.runtime.engine.nucleus import nucleus
+
+TOKEN = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama.cpp's llama_token_data."""
 
 
 class Piece(NamedTuple):
@@ -43,7 +51,10 @@ class Sampling:
 
 
 class Sampler:
-    """A chain of samplers with its own random numbers; give it back with `close`.
+    """Chooses tokens within a grammar or without one, with random numbers of its own; give it back with `close`.
+
+    The nucleus is taken here: llama.cpp sorts the whole vocabulary for it. A grammar is asked about the token that was
+    drawn, and about all tokens only where it forbids that one: asking about all costs as much as a small model's step.
 
     Raises:
         ModelRefused: a grammar that cannot be read.
@@ -51,28 +62,61 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, vocab: Any, grammar: str | None = None) -> None:
         self._llama = llama = library()
-        parts = [] if grammar is None else [_grammar(vocab, grammar)]
+        self._sampling = sampling
+        self._grammar = None if grammar is None else _grammar(vocab, grammar)
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-        if sampling.temperature == 0:
-            parts += [llama.llama_sampler_init_greedy()]
-        else:
-            parts += [
-                llama.llama_sampler_init_top_p(sampling.top_p, 1),
-                llama.llama_sampler_init_temp(sampling.temperature),
-                llama.llama_sampler_init_dist(sampling.seed),
-            ]
-        for part in parts:
+        for part in (llama.llama_sampler_init_temp(sampling.temperature), llama.llama_sampler_init_dist(sampling.seed)):
             llama.llama_sampler_chain_add(self._chain, part)
 
-    def __call__(self, ctx: Any, row: int) -> int:
-        """The next token from the logits at this place of the last batch, which must be finite."""
-        return int(self._llama.llama_sampler_sample(self._chain, ctx, row))
+    def __call__(self, logits: F32) -> int:
+        """The next token from logits, (V,) float32, which must be finite.
+
+        Raises:
+            ModelRefused: the grammar allows none.
+        """
+        token = self._draw(logits)
+        if self._grammar is not None:
+            drawn = np.array([token])
+            if not np.isfinite(self._apply(self._grammar, drawn, logits[drawn]).logits).all():
+                token = self._draw(self._allowed(logits))
+            self._llama.llama_sampler_accept(self._grammar, token)
+        return token
 
     def close(self) -> None:
         """Give the memory back; closing twice is no error."""
-        if self._chain:
-            self._llama.llama_sampler_free(self._chain)
-            self._chain = None
+        for sampler in (self._grammar, self._chain):
+            if sampler:
+                self._llama.llama_sampler_free(sampler)
+        self._grammar = self._chain = None
+
+    def _draw(self, logits: F32) -> int:
+        if not self._sampling.temperature:
+            return int(logits.argmax())
+        ids = nucleus(logits, self._sampling.top_p)
+        return self._apply(self._chain, ids, logits[ids]).token
+
+    def _allowed(self, logits: F32) -> F32:
+        """The logits, minus infinity where the grammar allows no such token."""
+        found = self._apply(self._grammar, np.arange(len(logits)), logits).logits
+        if not np.isfinite(found).any():
+            raise ModelRefused("no token of this model goes on as the grammar wants it")
+        return found
+
+    def _apply(self, sampler: Any, ids: I64, logits: F32) -> _Applied:
+        rows = np.zeros(len(ids), TOKEN)
+        rows["id"], rows["logit"] = ids, logits
+        llama = self._llama
+        data = ctypes.cast(rows.ctypes.data, ctypes.POINTER(llama.llama_token_data))
+        array = llama.llama_token_data_array(data=data, size=len(rows), selected=-1, sorted=False)
+        llama.llama_sampler_apply(sampler, ctypes.byref(array))
+        return _Applied(int(rows["id"][array.selected]), rows["logit"])
+
+
+class _Applied(NamedTuple):
+    """What a sampler made of some tokens: the one that it chose, if it chooses, and their logits."""
+
+    token: int
+    logits: F32
 
 
 def _grammar(vocab: Any, grammar: str) -> Any:

@@ -83,9 +83,10 @@ class Generation:
         Raises:
             ModelRefused: the logits are not finite; llama.cpp's samplers end the process over these.
         """
-        if not np.isfinite(self._context.logits(row).sum()):
+        logits = self._context.logits(row)
+        if not np.isfinite(logits.sum()):
             raise ModelRefused(NOT_FINITE)
-        self.token = self._sampler(self._context.raw, row)
+        self.token = self._sampler(logits)
         if self._vocabulary.is_end(self.token):
             return None
         self._left -= 1

@@ -7,22 +7,31 @@ pings, so that nobody between here and the client gives up.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from copersona.runtime.serve.fault import Fault
-from copersona.runtime.serve.form import Form, encoded, line_of
+from copersona.runtime.serve.form import encoded
 from copersona.runtime.serve.job import Begun, Ended, Event, Job, Text
 from copersona.runtime.serve.line import Gone, Line, unless_gone, watched
-from copersona.runtime.serve.sampled import Sent
 from copersona.runtime.serve.worker import Worker
 
 PING = 15.0  # seconds of silence before a ping
 PATIENCE = 10.0  # seconds that a stream's status waits for the first token
 PINGED = b": ping\n\n"
+
+
+class Written(Protocol):
+    """How one answer is written for its client: as an object, or as the bytes of a stream in this order."""
+
+    def whole(self, text: str, begun: Begun, ended: Ended) -> dict[str, Any]: ...
+    def opening(self) -> bytes: ...
+    def more(self, text: str) -> bytes: ...
+    def closing(self, begun: Begun, ended: Ended) -> bytes: ...
+    def failure(self, fault: Fault) -> bytes: ...
 
 
 class Streamed(StreamingResponse):
@@ -41,19 +50,19 @@ class Streamed(StreamingResponse):
             await self._line.end()
 
 
-async def answered(worker: Worker, job: Job, line: Line, request: Request, form: Form, sent: Sent) -> Response:
+async def answered(worker: Worker, job: Job, line: Line, request: Request, form: Written, stream: bool) -> Response:
     """The response to a job that is handed to the worker here. Raises Fault where it is refused."""
     streams = False
     worker.submit(job)
     try:
         async with watched(request) as gone:
-            if not sent.stream:
+            if not stream:
                 return as_json(form.whole(*await _collected(lambda: unless_gone(line, gone))))
             first = await unless_gone(line, gone, PATIENCE)
         if isinstance(first, Fault):
             raise first
         streams = True
-        return Streamed(_chunks(line, form, sent, first), worker, job, line)
+        return Streamed(_chunks(line, form, first), worker, job, line)
     except Gone:
         return Response(status_code=499)  # nobody reads it
     finally:
@@ -75,26 +84,21 @@ async def _collected(coming: Callable[[], Awaitable[Event | None]]) -> tuple[str
     return "".join(parts), begun, event
 
 
-async def _chunks(line: Line, form: Form, sent: Sent, first: Event | None) -> AsyncIterator[bytes]:
-    more = {"usage": None} if sent.usage else {}
+async def _chunks(line: Line, form: Written, first: Event | None) -> AsyncIterator[bytes]:
     begun, event = Begun(0, 0), first
-    if (opening := form.first()) is not None:
-        yield line_of(opening | more)
+    yield form.opening()
     while not isinstance(event, Ended):
         if isinstance(event, Fault):
-            yield line_of(event.body())
+            yield form.failure(event)
             return
         if event is None:
             yield PINGED
         elif isinstance(event, Begun):
             begun = event
         else:
-            yield line_of(form.text(event.text) | more)
+            yield form.more(event.text)
         event = await line.next(PING)
-    yield line_of(form.last(begun, event) | more)
-    if sent.usage:
-        yield line_of(form.usage(begun, event))
-    yield b"data: [DONE]\n\n"
+    yield form.closing(begun, event)
 
 
 def as_json(body: dict[str, Any], status: int = 200) -> Response:

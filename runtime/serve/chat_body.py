@@ -42,27 +42,50 @@ class ChatBody:
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
     """The request in a body; `header` is what the header names. Raises Fault."""
+    refuse_unsupported(fields)
+    fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
+    goes_on = bool(fields.object("copersona").flag("continue"))
+    messages, begun = read_messages(fields, "messages", goes_on=goes_on)
+    return asked(
+        fields,
+        header,
+        messages=messages,
+        sampling=read_sampling(fields, MOST_TOKENS),
+        grammar=read_grammar(fields, "response_format"),
+        begun=begun,
+    )
+
+
+def asked(
+    fields: Fields,
+    header: dict[str, str | None],
+    *,
+    messages: tuple[Message, ...],
+    sampling: Sampling,
+    grammar: str | None,
+    begun: str = "",
+) -> ChatBody:
+    """These messages, and what requests of every kind say in the same fields. Raises Fault."""
     model = fields.text("model")
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
     ours.only("persona", "receipt", "continue", "recall", "conversation", "from")
+    if ours.flag("continue") and not begun:
+        raise Fault(400, "an answer is gone on with in chat completions alone", param=ours.path("continue"))
     personal = ours.flag("persona") is not False
     said = {name: fields.text(name) for name in ("user", "safety_identifier")}
     person = person_of(model, {**header, **said})
-    refuse_unsupported(fields)
-    fields.refuse(logprobs=False, top_logprobs=0, modalities=["text"], audio=None)
     _check_tools(fields)
-    messages, begun = _messages(fields, goes_on=bool(ours.flag("continue")))
     return ChatBody(
         model=model,
         messages=messages,
         person=person if personal else None,
         receipt=bool(ours.flag("receipt")),
-        sampling=read_sampling(fields, MOST_TOKENS),
+        sampling=sampling,
         stops=read_stops(fields),
         sent=read_sent(fields),
-        grammar=_grammar(fields),
+        grammar=grammar,
         begun=begun,
         recall=_recall(ours),
         keeping=read_keeping(ours, person, messages),
@@ -89,14 +112,15 @@ def _check_tools(fields: Fields) -> None:
             )  # fmt: skip
 
 
-def _messages(fields: Fields, *, goes_on: bool) -> tuple[tuple[Message, ...], str]:
-    """The messages up to the user's last one, and the answer that is to be gone on with."""
-    given = fields.items("messages", MOST_MESSAGES)
+def read_messages(fields: Fields, name: str, *, goes_on: bool = False) -> tuple[tuple[Message, ...], str]:
+    """The messages in a field up to the user's last one, and the answer behind it that is to be gone on with. Raises
+    Fault."""
+    given = fields.items(name, MOST_MESSAGES)
     if not given:
-        raise Fault(400, "messages is missing or empty", param="messages")
+        raise Fault(400, f"{name} is missing or empty", param=name)
     found = []
     for number, one in enumerate(given):
-        path = f"messages[{number}]"
+        path = f"{name}[{number}]"
         if not isinstance(one, dict):
             raise Fault(400, f"{path} is no object", param=path, code="invalid_type")
         message = Fields(one, path)
@@ -108,11 +132,11 @@ def _messages(fields: Fields, *, goes_on: bool) -> tuple[tuple[Message, ...], st
             found.append(Message(ROLES[role], text))
     begun = found.pop().content if goes_on and found and found[-1].role == "assistant" else ""
     if goes_on and not begun:
-        raise Fault(400, "there is no answer to go on with: the last message must be the assistant's", param="messages")
+        raise Fault(400, "there is no answer to go on with: the last message must be the assistant's", param=name)
     if found and found[-1].role == "system":  # some front ends ask so for a title
         found[-1] = Message("user", found[-1].content)
     if not found or found[-1].role != "user" or not found[-1].content.strip():
-        raise Fault(400, "the last message must be the user's, with a text", param="messages")
+        raise Fault(400, "the last message must be the user's, with a text", param=name)
     return tuple(found), begun
 
 
@@ -135,27 +159,29 @@ def _content(message: Fields) -> str:
     return "\n".join(texts)
 
 
-def _grammar(fields: Fields) -> str | None:
-    """What `response_format` wants as a grammar; a schema may stand in it or one level further down."""
-    form = fields.object("response_format")
-    if not fields.has("response_format"):
+def read_grammar(fields: Fields, name: str) -> str | None:
+    """The form of an answer that a field wants, as a grammar; a schema may stand in it or one level further down.
+    Raises Fault."""
+    form = fields.object(name)
+    if not fields.has(name):
         return None
     kind = form.text("type")
     if kind == "text":
         return None
     if kind not in ("json_object", "json_schema"):
-        raise Fault(400, f"response_format.type is {str(kind)[:30]!r}, expected text, json_object or json_schema",
-                    param="response_format.type")  # fmt: skip
+        what = f"{form.path('type')} is {str(kind)[:30]!r}, expected text, json_object or json_schema"
+        raise Fault(400, what, param=form.path("type"))
     nested = form.object("json_schema")
     schema = nested.raw("schema") if nested.has("schema") else form.raw("schema")
     if schema is None and kind == "json_schema":
         schema = form.raw("json_schema")
         if schema is None or nested.has("name"):
-            raise Fault(400, "response_format.json_schema.schema is missing", param="response_format.json_schema")
+            where = nested.path("schema") if name == "response_format" else form.path("schema")
+            raise Fault(400, f"{where} is missing", param=where.removesuffix(".schema"))
     try:
         grammar = schema_grammar(ANY_OBJECT if schema is None else schema)
         grammar.encode("utf-8")
     except (SchemaRefused, UnicodeEncodeError, RecursionError) as error:
         what = str(error) if isinstance(error, SchemaRefused) else "the schema is no text, or too deep"
-        raise Fault(400, what, param="response_format", code="invalid_json_schema") from None
+        raise Fault(400, what, param=fields.path(name), code="invalid_json_schema") from None
     return grammar

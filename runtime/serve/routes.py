@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from copersona.runtime.common.errors import UnknownPerson
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.conversation import TooLong
 from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import answered, as_json
 from copersona.runtime.serve.chat_body import ChatBody, read_chat
@@ -26,6 +27,8 @@ from copersona.runtime.serve.job import Job, Ready
 from copersona.runtime.serve.keeping import Keeper, Keeping, KeptLine
 from copersona.runtime.serve.line import Line
 from copersona.runtime.serve.naming import ENCODER, MODEL, PLAIN, model_of, person_of, said_by
+from copersona.runtime.serve.response_form import ResponseForm
+from copersona.runtime.serve.responses_body import read_responses
 from copersona.runtime.serve.side_tasks import is_side_task
 from copersona.runtime.serve.worker import Worker
 from copersona.runtime.session.conversing import converse, go_on
@@ -51,6 +54,7 @@ class Routes:
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{model:path}", self.model, methods=["GET"]),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/responses", self.responses, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
             *ConversationRoutes(self._worker).table(),
@@ -81,6 +85,20 @@ class Routes:
     async def chat(self, request: Request) -> Response:
         """An answer to a conversation, as a person or as nobody."""
         body = read_chat(read_body(await request.body()), said_by(request))
+        job, line, ours = await self._conversation(body)
+        form = Form("chat", body.model, self._fingerprint(), ours, body.sent.usage)
+        return await answered(self._worker, job, line, request, form, body.sent.stream)
+
+    async def responses(self, request: Request) -> Response:
+        """The same in the words of the newer API, of which nothing is kept either."""
+        body = read_responses(read_body(await request.body()), said_by(request))
+        job, line, ours = await self._conversation(body.chat, whole=body.whole)
+        form = ResponseForm(body.chat.model, body.told, ours)
+        return await answered(self._worker, job, line, request, form, body.chat.sent.stream)
+
+    async def _conversation(self, body: ChatBody, *, whole: bool = False) -> tuple[Job, Line, dict[str, Any]]:
+        """The job of an answer to a conversation, its line, and what is said of it under "copersona"; where it is to be
+        read `whole`, no turn is left out. Raises Fault."""
         person = await self._find(body.person)
         keeping = body.keeping
         aside = keeping is None and is_side_task(body.messages)
@@ -93,12 +111,12 @@ class Routes:
             earlier = [] if keeping is None else keeping.earlier(store)
             said, mode = [*earlier, *body.messages], body.recall or self._recall
             turned = converse(session, said, known, body.sampling, body.grammar, body.begun, mode)
+            if whole and turned.left_out:
+                raise TooLong(f"{turned.left_out} earlier turns do not fit, and truncation is disabled")
             receipt = turned.receipt if body.receipt or keeping is not None else None
             return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
 
-        job = Job(SIDE if aside else person, prepare, line.tell, body.stops)
-        form = Form("chat", body.model, self._fingerprint(), ours)
-        return await answered(self._worker, job, line, request, form, body.sent)
+        return Job(SIDE if aside else person, prepare, line.tell, body.stops), line, ours
 
     def _kept_line(self, keeping: Keeping, body: ChatBody, ours: dict[str, Any]) -> Line:
         bundle, said = self._worker.session.manifest.bundle_id, body.messages[-1].content
@@ -111,8 +129,8 @@ class Routes:
         line = Line()
         job = Job(None, lambda session, _: Ready(*go_on(session, body.text, body.sampling)), line.tell, body.stops)
         ours = {"person": None, "seed": body.sampling.seed}
-        form = Form("completion", body.model, self._fingerprint(), ours)
-        return await answered(self._worker, job, line, request, form, body.sent)
+        form = Form("completion", body.model, self._fingerprint(), ours, body.sent.usage)
+        return await answered(self._worker, job, line, request, form, body.sent.stream)
 
     async def embeddings(self, request: Request) -> Response:
         """Vectors of texts, by the bundle's encoder, one text at a time."""

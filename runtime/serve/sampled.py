@@ -23,9 +23,12 @@ class Sent:
     usage: bool
 
 
-def read_sampling(fields: Fields, max_tokens: int) -> Sampling:
-    """Temperature, nucleus, length (`max_tokens` where none is given) and seed (a random one). Raises Fault."""
-    given = fields.whole("max_completion_tokens", 1) or fields.whole("max_tokens", 1)
+def read_sampling(
+    fields: Fields, max_tokens: int, lengths: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
+) -> Sampling:
+    """Temperature, nucleus, length (of these fields, or `max_tokens` where none is given), seed (a random one).
+    Raises Fault."""
+    given = next((found for name in lengths if (found := fields.whole(name, 1))), None)
     temperature, top_p = fields.number("temperature", 0, 2), fields.number("top_p", 0, 1)
     seed = fields.whole("seed")
     return Sampling(

@@ -1,7 +1,7 @@
 """The one thread that owns the session: it loads it, admits who waits into the running batch, and tells what comes.
 
-Between two steps it takes in at most one new answer while others run, for reading its prompt holds them up, and ends
-those whose clients have left: their places are free in the next step.
+Between two steps it takes in as many new answers as run, one at least: reading their prompts holds up those that run,
+and few rows make a dear step. It ends those whose clients have left: their places are free in the next step.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ class Worker:
         for job in together.tags:
             if job.left:
                 together.stop(job)
-        if not together.full and (job_ := self._waiting.take(patiently=not len(together))) is not None:
+        for _ in range(max(len(together), 1)):
+            if together.full or (job_ := self._waiting.take(patiently=not len(together))) is None:
+                break
             self._begin(session, store, together, job_)
         try:
             for advance in together.step():

@@ -115,7 +115,7 @@ DEEP = 100_000
 def test_a_body_that_is_no_json_is_refused_by_every_route_that_reads_one(
     server: Running, raw: bytes, words: str
 ) -> None:
-    for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"):
         found = server.ask("POST", path, raw=raw)
         assert found.status == 400
         assert words in found.error["message"]

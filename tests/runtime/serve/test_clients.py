@@ -91,6 +91,60 @@ def test_openai_parses_an_answer_into_a_class(client: Any) -> None:
     pytest.fail("no answer had an end")
 
 
+RESPONSE: dict[str, Any] = {
+    "model": "copersona:ana", "input": "Hello.", "max_output_tokens": 12, "temperature": 1.0, "extra_body": {"seed": 3},
+}  # fmt: skip
+
+
+def test_openai_gets_a_response_whole_and_as_a_stream(client: Any) -> None:
+    chat = client.chat.completions.create(model="copersona:ana", **ASK)
+    whole = client.responses.create(**RESPONSE)
+    assert whole.output_text == chat.choices[0].message.content
+    assert whole.usage.output_tokens == chat.usage.completion_tokens
+    assert whole.model_extra["copersona"]["person"] == "ana"
+    events = list(client.responses.create(stream=True, **RESPONSE))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
+    assert events[-1].response.output_text == whole.output_text
+    with client.responses.stream(**RESPONSE) as stream:
+        texts = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
+    assert texts[-1] == whole.output_text
+
+
+def test_openai_goes_on_with_a_response_by_its_own_output(client: Any) -> None:
+    first = client.responses.create(**RESPONSE)
+    turns = [{"role": "user", "content": "Hello."}, *first.output, {"role": "user", "content": "And now?"}]
+    found = client.responses.create(**{**RESPONSE, "input": turns})
+    assert found.usage.input_tokens > first.usage.total_tokens
+    with pytest.raises(openai.BadRequestError, match="send the whole conversation") as refused:
+        client.responses.create(previous_response_id=first.id, **RESPONSE)
+    assert refused.value.param == "previous_response_id"
+
+
+def test_openai_parses_a_response_into_a_class(client: Any) -> None:
+    from pydantic import BaseModel
+
+    class Verdict(BaseModel):
+        kind: Literal["neck", "string"]
+        good: bool | None
+
+    asked = {**RESPONSE, "max_output_tokens": 60, "text_format": Verdict}
+    found = client.responses.parse(**asked)
+    assert isinstance(found.output_parsed, Verdict)
+    with client.responses.stream(**asked) as stream:
+        assert stream.get_final_response().output_parsed == found.output_parsed
+
+
+def test_openai_async_streams_a_response(server: Running, client: Any) -> None:
+    async def talk() -> str:
+        async with (
+            openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key=TOKEN) as made,
+            made.responses.stream(**RESPONSE) as stream,
+        ):
+            return "".join([event.delta async for event in stream if event.type == "response.output_text.delta"])
+
+    assert asyncio.run(talk()) == client.responses.create(**RESPONSE).output_text
+
+
 def test_openai_gets_vectors_in_its_own_packing_and_as_numbers(client: Any, server: Running) -> None:
     packed = client.embeddings.create(model="copersona-encoder", input=["good strings", "bad drum"])
     plain = client.embeddings.create(model="copersona-encoder", input="good strings", encoding_format="float")
