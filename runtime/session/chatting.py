@@ -6,7 +6,7 @@ What is typed is a request, never evidence. A chat belongs to a person; of one w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from copersona.runtime.chat.ask import Message
@@ -74,7 +74,7 @@ class Chats:
         one = Conversation(new_id(), self.person or "nobody", title, times[0], times[-1], len(self.messages))
         return one, tuple(self.messages)
 
-    def answer(self, said: str) -> Iterator[str]:
+    def answer(self, said: str) -> Generator[str, None, None]:
         """The answer to one more turn, in pieces. The turn is kept before the first one; closing this stops it.
 
         Raises:

@@ -176,7 +176,7 @@ store.begin_turn("ann", "not acknowledged", conversation=sys.argv[2])
 """
 
 
-def test_what_was_acknowledged_outlives_a_kill_and_the_rest_is_not_half_there(store: PeopleStore) -> None:
+def test_promise_kill_loses_no_message(store: PeopleStore) -> None:
     id_ = talk(store, "one", "1")
     ended = subprocess.run([sys.executable, "-c", script(KILLED), str(store.path), id_], check=False)
     assert ended.returncode == -signal.SIGKILL
