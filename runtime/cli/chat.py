@@ -64,7 +64,6 @@ def chat(
     copersona chat BUNDLE --person ana
     copersona chat BUNDLE --person ana --continue
     """
-    from copersona.runtime.cli.chat_lines import ChatLines
     from copersona.runtime.demo.data import demo_bundle
     from copersona.runtime.engine.sampling import Sampling
     from copersona.runtime.serve.served_bundle import served_bundle
@@ -72,25 +71,27 @@ def chat(
 
     if go_on and person is None:
         raise PersonError("--continue needs --person: nobody's chats are not kept")
+    sampling = Sampling(temperature, top_p, max_tokens, seed)
     chosen = served_bundle(folder, lambda: demo_bundle(None))
     with open_store() as store, open_session(chosen, threads, profile_by, context) as session:
         name = None if person is None else store.find(person)
-        sampling = Sampling(temperature, top_p, max_tokens, seed)
-        chats = Chats(session, store, sampling, name, keep=not keep_nothing)
-        store.end_left_turns()
-        lines = ChatLines(chats)
-        lines.say_what_is_kept()
-        if go_on:
-            lines.open_latest()
-        _say_notes(chats)
-        if not _run(chats, lines):
+        if not _talk(Chats(session, store, sampling, name, keep=not keep_nothing), go_on=go_on):
             raise SystemExit(1)
 
 
-def _say_notes(chats: Chats) -> None:
+def _talk(chats: Chats, *, go_on: bool) -> bool:
+    """What is said before the first turn, and all turns; whether they went well."""
+    from copersona.runtime.cli.chat_lines import ChatLines
+
+    chats.store.end_left_turns()
+    lines = ChatLines(chats)
+    lines.say_what_is_kept()
+    if go_on:
+        lines.open_latest()
     known = chats.known()
     if known is not None and known.name is not None:
         say_unserved_person(chats.session, known, known.name)
+    return _run(chats, lines)
 
 
 def _run(chats: Chats, lines: ChatLines) -> bool:
