@@ -89,7 +89,8 @@ class Routes:
         def prepare(session: Session, store: PeopleStore) -> Ready:
             known = None if person is None else session.person(store, person)
             earlier = [] if keeping is None else keeping.earlier(store)
-            turned = converse(session, [*earlier, *body.messages], known, body.sampling, body.grammar)
+            said = [*body.messages[:-1], *earlier, body.messages[-1]]  # instructions first
+            turned = converse(session, said, known, body.sampling, body.grammar)
             receipt = turned.receipt if body.receipt or keeping is not None else None
             return Ready(turned.wanted, turned.positions, turned.left_out, receipt)
 

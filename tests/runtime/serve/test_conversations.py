@@ -103,10 +103,15 @@ def test_turns_of_a_named_conversation_are_kept_with_their_receipts_and_stand_in
     assert second["text"] == server.text(model=ANA, messages=turns)  # as if a client had sent them all
 
 
-def test_instructions_are_of_one_request(server: Running) -> None:
-    turns = [{"role": "system", "content": "Be brief."}, *said("Hello.")]
-    found = server.chat(model=ANA, messages=turns, copersona={"conversation": "new"}).body
-    assert [role for role, _, _ in messages(server, found["copersona"]["conversation"])] == ["user", "assistant"]
+def test_instructions_are_of_one_request_and_stand_before_the_turns(server: Running) -> None:
+    brief = {"role": "system", "content": "Be brief."}
+    found = server.chat(model=ANA, messages=[brief, *said("One.")], copersona={"conversation": "new"}).body
+    id_ = found["copersona"]["conversation"]
+    kept = messages(server, id_)
+    assert [role for role, _, _ in kept] == ["user", "assistant"]
+    second = server.chat(model=ANA, messages=[brief, *said("Two.")], copersona={"conversation": id_}).body
+    turns = [brief, *said("One."), {"role": "assistant", "content": kept[1][1]}, *said("Two.")]
+    assert second["choices"][0]["message"]["content"] == server.text(model=ANA, messages=turns)
 
 
 def test_a_turn_may_be_answered_as_nobody_and_stays_the_persons(server: Running) -> None:
