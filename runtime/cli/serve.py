@@ -12,6 +12,7 @@ import click
 
 from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options
 from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ModelError
 
@@ -95,17 +96,17 @@ def serve(
 
 def run(open_served: Callable[[], Session], address: Address, token_file: Path | None, queue: int) -> None:
     """Serve until a signal says to stop, and say where and with which token."""
-    from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.serve.key import read_token, token_path
     from copersona.runtime.serve.listen import Serving
     from copersona.runtime.serve.worker import Worker
 
     path = token_path() if token_file is None else token_file
     token = read_token(path, make=token_file is None)
-    worker = Worker(open_served, lambda: PeopleStore(busy_seconds=2.0), most_waiting=queue)
-    serving = Serving(worker, address, token, lambda: say("ready", err=True))
-    host = "127.0.0.1" if address.host == "localhost" else address.host
-    say(f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/v1  loading; Ctrl-C stops", err=True)
-    say(f"token: {token}" if sys.stderr.isatty() else f"token: in {path}", err=True)  # not into a log
-    serving.run()
+    with open_store(busy_seconds=2.0) as store:  # here: a sealed one asks for its passphrase
+        worker = Worker(open_served, lambda: store, most_waiting=queue)
+        serving = Serving(worker, address, token, lambda: say("ready", err=True))
+        host = "127.0.0.1" if address.host == "localhost" else address.host
+        say(f"http://{f'[{host}]' if ':' in host else host}:{serving.port}/v1  loading; Ctrl-C stops", err=True)
+        say(f"token: {token}" if sys.stderr.isatty() else f"token: in {path}", err=True)  # not into a log
+        serving.run()
     say("stopped", err=True)
