@@ -48,6 +48,16 @@ def read_from(passphrase):
     return str(reader)
 sys.argv = [read_from("correct horse battery") if argument == "FD" else argument for argument in sys.argv]
 """  # before STAY
+TYPED = """
+import io, sys
+sys.stdin = io.StringIO("Write a review.\\nShorter, please.\\n/list\\n")
+"""  # before STAY
+LAST = """
+import sys
+from copersona.runtime.people.store import PeopleStore
+with PeopleStore() as store:
+    sys.argv.append(store.conversations(sys.argv[-1])[0].id)
+"""  # before STAY
 SERVER = """
 import os, signal, sys, threading
 from copersona.runtime.cli.main import main
@@ -138,6 +148,14 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("people show", ("people", "show", bundle, "Bex"))
     dense = ("--matched", "2", "--matcher", "dense", "--recent", "1")
     yield Way("ask", ("ask", bundle, "Write a review.", "--person", "Bex", *dense, *QUICK))
+    yield Way("chat", ("chat", bundle, "--person", "Bex", *QUICK), code=TYPED + STAY)
+    chats, kept = ("people", "chats"), work / "chats.json"
+    kept.write_text(json.dumps({"format": "copersona-conversations", "version": 1, "conversations": []}))
+    yield Way("people chats list", (*chats, "list", "Bex"))
+    yield Way("people chats search", (*chats, "search", "Bex", "write"))
+    yield Way("people chats export", (*chats, "export", "Bex"))
+    yield Way("people chats import", (*chats, "import", "Bex", kept))
+    yield Way("people chats delete", (*chats, "delete", "Bex"), code=LAST + STAY)
     yield Way("generate", ("generate", bundle, requests, answers, *QUICK), [work])
     yield Way("people forget", ("people", "forget", "Bex"))
     yield Way("people seal", ("people", "seal", "--new-passphrase-fd", "FD"), code=SEAL + STAY)

@@ -70,7 +70,7 @@ def commands(group: click.Group, before: str = "") -> Iterator[str]:
     context = click.Context(group)
     for name in group.list_commands(context):
         if (command := group.get_command(context, name)) is not None:
-            yield from commands(command, f"{name} ") if isinstance(command, click.Group) else [before + name]
+            yield from commands(command, f"{before}{name} ") if isinstance(command, click.Group) else [before + name]
 
 
 # -- the watch itself -----------------------------------------------------------------------------------------------

@@ -152,6 +152,20 @@ def recall_option(default: RecallMode) -> Callable[[Callable[P, T]], Callable[P,
     )
 
 
+def sampling_options(function: Callable[P, T]) -> Callable[P, T]:
+    """The options of a Sampling."""
+
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Same seed, same answer."),
+        click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
+        click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
+        click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
+        THREADS,
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def open_session(
     folder: Path,
     threads: int | None = None,
@@ -224,7 +238,12 @@ def known_person(session: Session, person: str) -> Known:
     """The persona of a person of the store."""
     with open_store() as store:
         known = session.person(store, person)
+    say_unserved_person(session, known, person)
+    return known
+
+
+def say_unserved_person(session: Session, known: Known, person: str) -> None:
+    """The lines of `say_unserved` for one person, who is profiled by statistics."""
     if not known.persona.profile.by:
         script, code = session.personas.unserved(known.history), session.personas.foreign(known.history)
         say_unserved(session, {person: script} if script else {}, {person: code} if code else {})
-    return known

@@ -1,4 +1,4 @@
-"""The `copersona` command: ask, generate, serve, people, bundle, doctor; `export` joins when its extra is installed.
+"""The `copersona` command: ask, chat, generate, serve, people, bundle, doctor; `export` joins where it is installed.
 
 Answers go to stdout, everything else to stderr. Exit code 0 only when the work was done; 1 with one line for an error
 that was foreseen, 2 for a wrong call.
@@ -7,17 +7,16 @@ that was foreseen, 2 for a wrong call.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 
 from copersona.runtime.cli.bundle import bundle
+from copersona.runtime.cli.chat import chat
 from copersona.runtime.cli.commands import (
     AS_JSON,
     BUNDLE,
-    THREADS,
     Commands,
     ProfileBy,
     foreseen,
@@ -25,6 +24,7 @@ from copersona.runtime.cli.commands import (
     open_session,
     profile_options,
     recall_option,
+    sampling_options,
 )
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
@@ -37,9 +37,6 @@ from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.common.terminal import in_line
 from copersona.runtime.prompt.settings import RecallMode
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="copersona")
@@ -51,27 +48,17 @@ def main(context: click.Context, passphrase_fd: int | None, keyring: bool) -> No
     \b
     copersona people import BUNDLE history.jsonl      keep what a person wrote, here and nowhere else
     copersona ask BUNDLE --person ana "request"       answer as that person would
+    copersona chat BUNDLE --person ana                the same in a conversation
     copersona export run reviews.jsonl ...            make a bundle of your own (needs the export extra)
     """
     context.obj = Source(passphrase_fd, keyring)
 
 
 main.add_command(bundle)
+main.add_command(chat)
 main.add_command(demo)
 main.add_command(people)
 main.add_command(serve)
-
-
-def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
-    for option in (
-        click.option("--seed", default=0, show_default=True, help="Same seed, same answer."),
-        click.option("--max-tokens", default=256, show_default=True, help="Longest answer, in tokens."),
-        click.option("--top-p", default=0.95, show_default=True, help="Nucleus sampling."),
-        click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token each time."),
-        THREADS,
-    ):  # fmt: skip
-        function = option(function)
-    return function
 
 
 @main.command()
@@ -90,7 +77,7 @@ def _sampling_options(function: Callable[P, T]) -> Callable[P, T]:
 )
 @recall_option("always")
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
-@_sampling_options
+@sampling_options
 @profile_options
 @context_options(default="as trained")
 @AS_JSON
@@ -144,7 +131,7 @@ def ask(
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
 @click.option("--resume", is_flag=True, help="Go on with ANSWERS where an earlier call stopped or was killed.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
-@_sampling_options
+@sampling_options
 @profile_options
 @context_options(default="as trained")
 @foreseen

@@ -61,11 +61,11 @@ def source() -> Source:
     return found if isinstance(found, Source) else Source()
 
 
-def open_store() -> PeopleStore:
+def open_store(busy_seconds: float = 10.0) -> PeopleStore:
     """The people store of this device; a sealed one asks for its passphrase. Raises PersonError."""
     from copersona.runtime.people.store import PeopleStore
 
-    return PeopleStore(passphrase=asking())
+    return PeopleStore(busy_seconds=busy_seconds, passphrase=asking())
 
 
 def asking() -> Passphrase:

@@ -23,6 +23,7 @@ from copersona.runtime.cli.commands import (
     say_unserved,
 )
 from copersona.runtime.cli.passphrase import open_store
+from copersona.runtime.cli.people_chats import people_chats
 from copersona.runtime.cli.seal import people_seal, people_unseal
 from copersona.runtime.cli.streams import say, say_json, say_json_list
 from copersona.runtime.common.terminal import in_line
@@ -48,6 +49,7 @@ def people() -> None:
     """
 
 
+people.add_command(people_chats)
 people.add_command(people_seal)
 people.add_command(people_unseal)
 

@@ -21,9 +21,19 @@ def read_request(given: str, *, escapes: bool) -> str:
     """
     try:
         text = _from_stdin() if given == "-" else given.replace("\\n", "\n") if escapes else given
-        text.encode("utf-8")
     except UnicodeDecodeError as error:
         raise HistoryError(f"stdin: byte {error.start + 1} is not UTF-8, expected the request as text") from None
+    return check_request(text)
+
+
+def check_request(text: str) -> str:
+    """A request as it may be asked, without what shows nothing.
+
+    Raises:
+        HistoryError: it is blank, too long, or no text.
+    """
+    try:
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise HistoryError(f"the request is no text: half a character at character {error.start + 1}") from None
     if len(text) > LONGEST:

@@ -14,6 +14,7 @@ import click
 
 from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options, recall_option
 from copersona.runtime.cli.context_options import context_options
+from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ModelError
 
@@ -111,31 +112,30 @@ def run(
     opens: bool = False,
 ) -> None:
     """Serve until a signal says to stop, and say where and with which token."""
-    from copersona.runtime.people.store import PeopleStore
     from copersona.runtime.serve.key import read_token, token_path
     from copersona.runtime.serve.listen import Serving
     from copersona.runtime.serve.worker import Worker
 
     path = token_path() if token_file is None else token_file
     token = read_token(path, make=token_file is None)
-    worker = Worker(open_served, lambda: PeopleStore(busy_seconds=2.0), most_waiting=queue)
 
     def ready() -> None:
         say("ready", err=True)
         if opens:
             open_page(page)
 
-    serving = Serving(worker, address, token, ready, recall=recall)
-    host = "127.0.0.1" if address.host == "localhost" else address.host
-    site = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
-    page = f"{site}/#token={quote(token, safe='')}"
-    say(f"{site}/v1  loading; Ctrl-C stops", err=True)
-    if sys.stderr.isatty():  # not into a log
-        say(f"token: {token}", err=True)
-        say(f"page: {page}", err=True)
-    else:
-        say(f"token: in {path}", err=True)
-    serving.run()
+    with open_store(busy_seconds=2.0) as store:  # here: a sealed one asks for its passphrase
+        serving = Serving(Worker(open_served, lambda: store, most_waiting=queue), address, token, ready, recall=recall)
+        host = "127.0.0.1" if address.host == "localhost" else address.host
+        site = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
+        page = f"{site}/#token={quote(token, safe='')}"
+        say(f"{site}/v1  loading; Ctrl-C stops", err=True)
+        shown = (
+            (f"token: {token}", f"page: {page}") if sys.stderr.isatty() else (f"token: in {path}",)
+        )  # not into a log
+        for line in shown:
+            say(line, err=True)
+        serving.run()
     say("stopped", err=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ Whole: TypeAlias = tuple[Conversation, tuple[KeptMessage, ...]]
 
 def conversation_json(one: Conversation, messages: Iterable[KeptMessage]) -> dict[str, Any]:
     """A conversation as JSON has it; the numbers of its messages belong to the store and are left out."""
-    rows = []
+    rows = list[dict[str, Any]]()
     for message in messages:
         row = asdict(message)
         del row["number"]
@@ -67,7 +67,7 @@ def read_export(text: str, person: str, where: str = "the conversations") -> lis
             raise ValueError(f'expected an object with "format": "{FORMAT}"')
         if body.get("version") != VERSION:
             raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {VERSION}")
-        rows = _are(list, body.get("conversations"), "conversations")
+        rows: list[Any] = _is(list, body.get("conversations"), "conversations")
         return [_conversation(row, person, f"conversations[{n}]") for n, row in enumerate(rows)]
     except RecursionError:
         raise HistoryError(f"{where}: nested too deeply") from None
@@ -83,22 +83,22 @@ def read_export_file(path: Path, person: str) -> list[Whole]:
         raise HistoryError(f"{path}: byte {error.start + 1} is not UTF-8") from None
 
 
-def _conversation(row: object, person: str, at: str) -> Whole:
-    row = _are(dict, row, at)
+def _conversation(given: object, person: str, at: str) -> Whole:
+    row: dict[str, Any] = _is(dict, given, at)
     id_ = _line(row.get("id"), f"{at}.id")
     if not ID.fullmatch(id_):
         raise ValueError(f"{at}.id is {id_[:40]!r}, expected 32 hexadecimal digits")
-    rows = _are(list, row.get("messages"), f"{at}.messages")
+    rows: list[Any] = _is(list, row.get("messages"), f"{at}.messages")
     if len(rows) > MOST_MESSAGES:
         raise ValueError(f"{at}.messages has {len(rows):,}, at most {MOST_MESSAGES:,}")
     messages = tuple(_message(one, f"{at}.messages[{n}]") for n, one in enumerate(rows))
-    times = [_time(row.get(name), f"{at}.{name}") for name in ("created", "changed")]
+    created, changed = (_time(row.get(name), f"{at}.{name}") for name in ("created", "changed"))
     title = _line(row.get("title"), f"{at}.title")
-    return Conversation(id_, person, title, *times, len(messages)), messages
+    return Conversation(id_, person, title, created, changed, len(messages)), messages
 
 
-def _message(row: object, at: str) -> KeptMessage:
-    row = _are(dict, row, at)
+def _message(given: object, at: str) -> KeptMessage:
+    row: dict[str, Any] = _is(dict, given, at)
     role: Role = _one_of(get_args(Role), row.get("role"), f"{at}.role")
     state: State = _one_of(get_args(State), row.get("state"), f"{at}.state")
     receipt = row.get("receipt")
@@ -107,14 +107,13 @@ def _message(row: object, at: str) -> KeptMessage:
         text=_text(row.get("text"), f"{at}.text", LONGEST_TEXT),
         time=_time(row.get("time"), f"{at}.time"),
         state="stopped" if state == "writing" else state,
-        persona=_are(bool, row.get("persona"), f"{at}.persona"),
+        persona=_is(bool, row.get("persona"), f"{at}.persona"),
         bundle=_line(row.get("bundle"), f"{at}.bundle"),
-        receipt=None if receipt is None else json.dumps(_are(dict, receipt, f"{at}.receipt"), ensure_ascii=False),
+        receipt=None if receipt is None else json.dumps(_is(dict, receipt, f"{at}.receipt"), ensure_ascii=False),
     )
 
 
-def _are(kind: Callable[..., T], value: Any, at: str) -> T:
-    assert isinstance(kind, type)
+def _is(kind: type[T], value: object, at: str) -> T:
     if not isinstance(value, kind):
         raise ValueError(f"{at} is not of type {kind.__name__}")
     return value
@@ -127,7 +126,7 @@ def _one_of(known: tuple[Any, ...], value: object, at: str) -> Any:
 
 
 def _text(value: object, at: str, most: int) -> str:
-    text = _are(str, value, at)
+    text = _is(str, value, at)
     if len(text) > most:
         raise ValueError(f"{at} has {len(text):,} characters, at most {most:,}")
     try:

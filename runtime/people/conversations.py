@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import secrets
 import time
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from copersona.runtime.chat.ask import Message
+from copersona.runtime.common.composed import composed
 from copersona.runtime.common.errors import UnknownConversation
 from copersona.runtime.common.terminal import one_line
 from copersona.runtime.people import conversation_tables as tables
@@ -234,7 +234,7 @@ def _whole(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+    return composed(text).casefold()
 
 
 def _piece(text: str, words: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from copersona.runtime.common.errors import UnknownConversation
 from copersona.runtime.people.conversation_files import (
     LONGEST_LINE,
     Whole,
@@ -127,8 +128,13 @@ class ConversationRoutes:
 
 
 def _all(store: PeopleStore, found: list[Conversation]) -> Iterator[Whole]:
-    """Each with its messages, read when it is wanted; what is deleted meanwhile ends it."""
-    return (store.conversation(one.person, one.id) for one in found)
+    """Each with its messages, read when it is wanted; what is deleted meanwhile is left out."""
+    for one in found:
+        try:
+            whole = store.conversation(one.person, one.id)
+        except UnknownConversation:
+            continue
+        yield whole
 
 
 def _row(one: Conversation) -> dict[str, Any]:

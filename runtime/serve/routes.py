@@ -109,7 +109,7 @@ class Routes:
         def prepare(session: Session, store: PeopleStore) -> Ready:
             known = None if person is None else session.person(store, person)
             earlier = [] if keeping is None else keeping.earlier(store)
-            said, mode = [*earlier, *body.messages], body.recall or self._recall
+            said, mode = [*body.messages[:-1], *earlier, body.messages[-1]], body.recall or self._recall
             turned = converse(session, said, known, body.sampling, body.grammar, body.begun, mode)
             if whole and turned.left_out:
                 raise TooLong(f"{turned.left_out} earlier turns do not fit, and truncation is disabled")

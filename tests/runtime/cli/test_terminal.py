@@ -29,7 +29,7 @@ ALL = " ".join(text for text in SEQUENCES.values() if "\0" not in text) + " " + 
 RAW = os.fsdecode(b"\x9b31m\xe2\x80\xae")  # bytes of a file's name that are no text, and half of them are
 PERSON = f"zoe {NAME}"
 DRIVER = """
-import json, sys
+import io, json, sys
 from copersona.runtime.cli import main
 from copersona.runtime.engine import engine
 
@@ -40,6 +40,8 @@ def generate(*arguments, **more):
         yield piece._replace(text=said if number == 0 else piece.text)
 engine.Engine.generate = generate
 for command in json.loads(sys.argv[2]):
+    if command[-1].startswith("<"):  # what it reads
+        sys.stdin = io.StringIO(command.pop()[1:])
     try:
         main.main(command, prog_name="copersona")
     except SystemExit as error:
@@ -145,6 +147,14 @@ def test_promise_terminal_obeys_nothing(hostile: Path, texts: Path, tmp_path: Pa
     requests.write_text("\n".join(map(json.dumps, asked)))
     quick = ["--max-tokens", "4", "--threads", "1"]
     review = f"Write a review. {ALL}"
+    one = ALL.replace("\n", " ")
+    some = "".join(f"Write. {one[start : start + 200]}\n" for start in range(0, len(one), 200))
+    chatted = f"{some}/list\n/open 1\n/search write\n/open {one}\n/export\n/{one}\n/help\n"
+    kept = tmp_path / "kept.json"
+    message = {"role": "user", "text": f"said: {ALL}", "time": 1, "state": "whole", "persona": True, "bundle": "",
+               "receipt": None}  # fmt: skip
+    titled = {"id": "0" * 32, "title": "titled: " + ALL[:150], "created": 1, "changed": 2, "messages": [message]}
+    kept.write_text(json.dumps({"format": "copersona-conversations", "version": 1, "conversations": [titled]}))
     rows: list[tuple[tuple[str, ...], int, str]] = [
         (("people", "import", bundle, str(texts)), 1, "error: "),
         (("people", "import", bundle, str(texts), "--skip-bad"), 0, "skipped: "),
@@ -178,6 +188,24 @@ def test_promise_terminal_obeys_nothing(hostile: Path, texts: Path, tmp_path: Pa
         (("demo", "--bundle", bundle, "--once", "--request", review, "--person", "Bex", *quick), 0, "The model says: "),
         (("demo", "--bundle", bundle, "--once", "--person", ALL), 1, "error: "),
         (("demo", "--bundle", none), 1, "error: "),
+        (("chat", bundle, "--person", PERSON, *quick, f"<{chatted}"), 1, "going on with: "),
+        (("chat", bundle, "--person", PERSON, "--continue", *quick, "</delete\n/open 1\n"), 1, "deleted"),
+        (("chat", bundle, "--person", PERSON, "--keep-nothing", *quick, f"<{some}/export\n"), 0, "# Write. "),
+        (("chat", bundle, "--person", ALL), 1, "error: "),
+        (("chat", none, "--person", PERSON), 1, "error: "),
+        (("chat", bundle, *quick, f"<{some}/person {one}\n/export {none}\n/{one}\n"), 1, "with nobody: "),
+        (("people", "chats", "import", PERSON, str(kept)), 0, "1 new chats"),
+        (("people", "chats", "import", PERSON, str(texts)), 1, "error: "),
+        (("people", "chats", "list", PERSON), 0, "titled: "),
+        (("people", "chats", "list", PERSON, "--json"), 0, '"title": '),
+        (("people", "chats", "list", ALL), 1, "error: "),
+        (("people", "chats", "search", PERSON, "said"), 0, "said: "),
+        (("people", "chats", "search", PERSON, "said", "--json"), 0, '"piece": '),
+        (("people", "chats", "export", PERSON), 0, '"title": '),
+        (("people", "chats", "export", PERSON, "--markdown"), 0, "# titled: "),
+        (("people", "chats", "export", PERSON, ALL), 1, "error: "),
+        (("people", "chats", "delete", PERSON, ALL), 1, "error: "),
+        (("people", "chats", "delete", PERSON, "0" * 32), 0, "deleted"),
         (("people", "forget", ALL), 1, "error: "),
         (("people", "forget", PERSON), 0, "forgotten"),
         (("export", "prepare", str(texts), "--out", f"{out}.kept"), 1, "error: "),
@@ -194,7 +222,8 @@ def test_promise_terminal_obeys_nothing(hostile: Path, texts: Path, tmp_path: Pa
     done = on_a_terminal([command for command, *_ in rows], said, COPERSONA_HOME=str(home), TERM="dumb")
     for (command, code, wanted), (shown, found) in zip(rows, done, strict=True):
         assert found == code, (command[:2], shown)
-        lines = command[0] in ("ask", "demo") and code == 0  # an answer may have lines of its own
+        answers = command[0] in ("ask", "demo", "chat") or command[1:3] == ("chats", "export")
+        lines = answers and "error: all is lost" in shown and not wanted.startswith("error")  # they may have their own
         check(shown.replace("\nerror: all is lost", "") if lines else shown, wanted)
 
 

@@ -176,7 +176,7 @@ store.begin_turn("ann", "not acknowledged", conversation=sys.argv[2])
 """
 
 
-def test_what_was_acknowledged_outlives_a_kill_and_the_rest_is_not_half_there(store: PeopleStore) -> None:
+def test_promise_kill_loses_no_message(store: PeopleStore) -> None:
     id_ = talk(store, "one", "1")
     ended = subprocess.run([sys.executable, "-c", script(KILLED), str(store.path), id_], check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -313,3 +313,30 @@ def test_a_second_store_of_one_process_drops_no_lock_of_the_first(store: PeopleS
             said = subprocess.run(code, capture_output=True, text=True, check=True).stdout
         assert said == "locked\n"
         second.result(20)
+
+
+def test_sealing_takes_conversations_along_and_gives_no_number_twice(tmp_path: Path) -> None:
+    pytest.importorskip("sqlcipher3")
+    pytest.importorskip("cryptography")
+    from copersona.runtime.people import sealing
+
+    from .kinds import PASS, is_sealed_run
+
+    if is_sealed_run():
+        pytest.skip("begins with a plain store")
+    path = tmp_path / "home" / "people.sqlite"
+    with PeopleStore(path) as store:
+        store.add([Interaction("ann", "one")])
+        id_ = talk(store, "a", "b")
+        last = store.begin_turn("ann", "c", conversation=id_)
+        store.begin_turn("ann", "d", conversation=id_, instead=last.said)
+        before = store.conversation("ann", id_)
+        most = before[1][-1].number
+        store.delete_conversation("ann", talk(store, "gone", "gone"))
+    sealing.seal(path, PASS)
+    with PeopleStore(path, passphrase=PASS) as store:
+        assert store.conversation("ann", id_) == before
+    sealing.unseal(path, PASS)
+    with PeopleStore(path) as store:
+        assert store.conversation("ann", id_) == before
+        assert store.begin_turn("ann", "e").said > most + 2

@@ -103,10 +103,31 @@ def test_turns_of_a_named_conversation_are_kept_with_their_receipts_and_stand_in
     assert second["text"] == server.text(model=ANA, messages=turns)  # as if a client had sent them all
 
 
-def test_instructions_are_of_one_request(server: Running) -> None:
-    turns = [{"role": "system", "content": "Be brief."}, *said("Hello.")]
-    found = server.chat(model=ANA, messages=turns, copersona={"conversation": "new"}).body
-    assert [role for role, _, _ in messages(server, found["copersona"]["conversation"])] == ["user", "assistant"]
+def test_openais_own_client_is_told_where_its_turn_is_kept(server: Running) -> None:
+    openai = pytest.importorskip("openai", reason="the client is not installed")
+    turn: Any = {"model": ANA, "max_tokens": 4, "seed": 1}
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key=TOKEN, max_retries=0) as client:
+        create = client.chat.completions.create
+        ours: Any = {"copersona": {"conversation": "new"}}
+        chunks = list(create(messages=said("One."), stream=True, extra_body=ours, **turn))
+        told = chunks[0].model_extra["copersona"]
+        ours = {"copersona": {"conversation": told["conversation"]}}
+        whole = create(messages=said("Two."), extra_body=ours, **turn)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    kept = messages(server, told["conversation"])
+    assert [one[1] for one in kept] == ["One.", text, "Two.", whole.choices[0].message.content]
+    assert whole.model_extra["copersona"]["conversation"] == told["conversation"]
+
+
+def test_instructions_are_of_one_request_and_stand_before_the_turns(server: Running) -> None:
+    brief = {"role": "system", "content": "Be brief."}
+    found = server.chat(model=ANA, messages=[brief, *said("One.")], copersona={"conversation": "new"}).body
+    id_ = found["copersona"]["conversation"]
+    kept = messages(server, id_)
+    assert [role for role, _, _ in kept] == ["user", "assistant"]
+    second = server.chat(model=ANA, messages=[brief, *said("Two.")], copersona={"conversation": id_}).body
+    turns = [brief, *said("One."), {"role": "assistant", "content": kept[1][1]}, *said("Two.")]
+    assert second["choices"][0]["message"]["content"] == server.text(model=ANA, messages=turns)
 
 
 def test_a_turn_may_be_answered_as_nobody_and_stays_the_persons(server: Running) -> None:
