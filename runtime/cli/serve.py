@@ -130,11 +130,8 @@ def run(
         site = f"http://{f'[{host}]' if ':' in host else host}:{serving.port}"
         page = f"{site}/#token={quote(token, safe='')}"
         say(f"{site}/v1  loading; Ctrl-C stops", err=True)
-        shown = (
-            (f"token: {token}", f"page: {page}") if sys.stderr.isatty() else (f"token: in {path}",)
-        )  # not into a log
-        for line in shown:
-            say(line, err=True)
+        secret = f"token: {token}\npage: {page}" if sys.stderr.isatty() else f"token: in {path}"  # not into a log
+        say(secret, err=True)
         serving.run()
     say("stopped", err=True)
 

@@ -205,14 +205,9 @@ class Session(Closing):
         return Wanted(self.nobody if known is None else known.soft, prompt.tokens, sampling, prefix)
 
     def answer(
-        self,
-        request: str,
-        known: Known | None,
-        sampling: Sampling | None = None,
-        *,
-        person: str | None = None,
+        self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None,
         mode: RecallMode = "always",
-    ) -> Answer:
+    ) -> Answer:  # fmt: skip
         """Answer a request as a person, or as nobody. `person` is the name that the receipt bears, by default the one
         that the person has in the store; `mode` says when they are recalled.
 
@@ -248,9 +243,8 @@ class Session(Closing):
             yield (one, prompt), self.wanted(prompt, one.known, one.sampling, keep=False)
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
-        """Bits that the model needs for `output` after the request, as a person or as nobody.
-
-        What does not fit the context is not counted, neither its bits nor its bytes.
+        """Bits that the model needs for `output` after the request, as a person or as nobody. What does not fit the
+        context is not counted, neither its bits nor its bytes.
 
         Raises:
             ModelError: the prompt leaves no room for a single token of it.

@@ -136,7 +136,8 @@ def test_what_changes_nothing_is_passed_over(server: Running) -> None:
         "store": False, "background": False, "tools": [{"type": "function", "name": "x"}], "tool_choice": "auto",
         "include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}, "service_tier": "auto",
         "parallel_tool_calls": True, "prompt_cache_key": "x", "truncation": "auto", "top_logprobs": 0,
-        "stream_options": {"include_obfuscation": False}, "instructions": " ", "text": {"verbosity": "low"}, "of_another_year": [1, 2],
+        "stream_options": {"include_obfuscation": False}, "instructions": " ", "text": {"verbosity": "low"},
+        "of_another_year": [1, 2],
     }  # fmt: skip
     assert text_of(ask(server, **idle).body) == text_of(ask(server).body)
 
