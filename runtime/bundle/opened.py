@@ -104,11 +104,9 @@ class Bundle(Closing):
         return manifest_turns(self.manifest, vocabulary)
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """ISO codes of the languages that facets by statistics and the encoder serve alike; empty where that is not
-        known, or any."""
-        said = languages(self.manifest)
-        return tuple(code for code in said["facets"] if not said["encoder"] or code in said["encoder"])
+    def languages(self) -> Languages:
+        """The languages that facets by statistics and the encoder serve."""
+        return languages(self.manifest)
 
     @property
     def context_length(self) -> int:
