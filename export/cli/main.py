@@ -95,7 +95,7 @@ export.add_command(unpack_command)
 @click.option(
     "--until",
     type=click.Choice(["discover", "profile", "graph", "train", "convert"]),
-    help="Stop after this step: to edit facets.json, or to measure the graph alone. Without it the same command goes on.",
+    help="Stop after this step, to edit facets.json or to measure the graph alone; without it the command goes on.",
 )
 @model_choice
 @context_options()

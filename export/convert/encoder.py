@@ -25,6 +25,9 @@ from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 from copersona.runtime.profile.language import plain_code
 
+MORE = ([], ["Normalize"], ["Dense"], ["Dense", "Normalize"])
+"""What may stand behind transformer and pooling, by the last part of the class of a module."""
+
 
 def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
     """Write `model` (int8 ONNX with pooling in its graph) and `tokenizer` from a sentence-transformers folder.
@@ -113,12 +116,7 @@ def check_encoder(source: Path) -> None:
         )
     modules = _json(source / "modules.json")
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in (
-        [],
-        ["Dense"],
-        ["Normalize"],
-        ["Dense", "Normalize"],
-    ):
+    if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in MORE:
         raise ExportError(
             f"{source}: its modules are {kinds}, expected Transformer, Pooling and perhaps Dense and Normalize"
         )

@@ -27,6 +27,7 @@ from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, 
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
+from copersona.runtime.profile.language import Languages
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
 

@@ -9,8 +9,8 @@ from copersona.runtime.profile.language import LOOKED_AT, TEXTS, Languages, lang
 
 
 class ForeignTally:
-    """Which of the people whose texts pass by write in a language that not all parts of a bundle serve, as codes. `most`
-    people are looked at, the first ones, and `passed_over` says whether there were more."""
+    """Which of the people whose texts pass by write in a language that not every part of a bundle serves, as codes.
+    `most` people are looked at, the first ones, and `passed_over` says whether there were more."""
 
     def __init__(self, languages: Languages, most: int = 10_000) -> None:
         self._unserved, self._needed, self.most = languages.unserved, bool(languages.named()), most
