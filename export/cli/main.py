@@ -94,7 +94,7 @@ export.add_command(unpack_command)
 )
 @click.option(
     "--until",
-    type=click.Choice(["discover", "profile", "graph", "train", "convert"]),
+    type=click.Choice(["encoder", "discover", "profile", "graph", "train", "convert"]),
     help="Stop after this step, to edit facets.json or to measure the graph alone; without it the command goes on.",
 )
 @model_choice

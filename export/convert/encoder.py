@@ -22,6 +22,7 @@ from copersona.export.common.hub import model_name
 from copersona.export.convert.weight_files import check_weight_files
 from copersona.runtime.common.errors import BundleError, ExportError
 from copersona.runtime.filecheck.onnx_check import check_onnx
+from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 from copersona.runtime.profile.language import plain_code
 
@@ -63,7 +64,7 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
         with replacing(tokenizer) as part:
             part.write_bytes((folder / "tokenizer.json").read_bytes())
     try:
-        check_onnx(model)
+        check_tokenizer(tokenizer, check_onnx(model).rows)
     except BundleError as error:
         raise ExportError(f"{source}: an encoder that no bundle may hold ({error}); use another encoder") from None
 
