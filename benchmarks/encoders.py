@@ -3,7 +3,7 @@
     copersona export run HISTORIES --base BASE --encoder ENCODER --out RUN --until graph
     python benchmarks/encoders.py RUN [RUN ...] [--sentences N] [--json OUT]
 
-* megabytes of what stands in a bundle and depends on the encoder; float16 for peers and anchors, as a thin bundle has them
+* megabytes of what depends on the encoder in a bundle; peers and anchors in float16, as a thin bundle has them
 * cosine of the int8 encoder against sentence-transformers, sentences of the first run one at a time
 * the same sentences a second of CPU time, one thread, the encoders in turn sentence by sentence
 * same-person AUC of each facet and of all together, as the step `discover` found it
