@@ -25,7 +25,7 @@ NAMES = {
     "ao": "attention.output.dense", "aln": "attention.output.LayerNorm", "fi": "intermediate.dense",
     "fo": "output.dense", "oln": "output.LayerNorm",
 }  # fmt: skip
-CARD = "---\nlicense: mit\nlanguage: [multilingual, ar, de, en, es, fr, hi, ja, ko, ru, th, zh]\n---\n# E5 in four bits\n"
+CARD = "---\nlicense: mit\nlanguage: [multilingual, ar, de, en, es, fr, hi, ja, ko, ru, th, zh]\n---\n# E5\n"
 
 
 class File(NamedTuple):

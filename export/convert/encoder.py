@@ -172,7 +172,7 @@ def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> 
 
 def encoder_languages(source: Path) -> tuple[str, ...]:
     """Codes of the languages that the folder's model card names, as `language_of` tells them; none where it names none,
-    or "multilingual" alone."""
+    or only "multilingual"."""
     from huggingface_hub import ModelCard
 
     card = source / "README.md"
@@ -182,11 +182,12 @@ def encoder_languages(source: Path) -> tuple[str, ...]:
         said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict()
     except (ValueError, TypeError, UnicodeDecodeError):  # a card that is not written as cards are
         return ()
-    named: list[Any] = []
+    codes: list[str] = []
     for key in ("language", "language_bcp47"):  # some name Chinese under the second alone
-        named += [said[key]] if isinstance(said.get(key), str) else said.get(key) or ()
-    codes = dict.fromkeys(plain_code("no" if code is False else str(code)) for code in named)  # YAML reads no as false
-    return tuple(code for code in codes if code != "multilingual")
+        found = said.get(key)
+        tags = found if isinstance(found, list) else [] if found is None else [found]
+        codes += [plain_code("no" if tag is False else str(tag)) for tag in tags]  # YAML reads no as false
+    return tuple(code for code in dict.fromkeys(codes) if len(code) in (2, 3) and code.isalpha())
 
 
 def encoder_name(source: Path) -> str:

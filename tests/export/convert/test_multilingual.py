@@ -192,6 +192,8 @@ def test_what_a_card_and_a_population_say_of_languages_are_the_same_codes(tmp_pa
     assert said("language: multilingual") == said("license: mit") == ()
     assert said("language:\n- multilingual\n- pt-BR\n- no\n- zh-cn\n- zh-tw\n- pt") == ("pt", "no", "zh")
     assert said("language: [de]\nlanguage_bcp47: zh_CN") == ("de", "zh")
+    assert said("language: no") == ("no",)
+    assert said("language: 5") == said("language:\n  en: fr") == said("language: [many languages, '']") == ()
     assert {code: language_of([text * 6]) for code, text in TEXTS.items()} == {code: code for code in TEXTS}
     assert language_of(["Jeg gikk til markedet i morges og kjøpte to epler. Brødet var varmt. " * 4]) == "no"
     people = [[TEXTS["th"]] * 3] * 8 + [[TEXTS["en"]] * 3] * 5 + [[SPANISH] * 3] + [["ok"]] * 9
