@@ -38,6 +38,7 @@ GERMAN = "Heute Morgen ging ich zum Markt und kaufte zwei Äpfel, Brot und Käse
 CARD = "---\nlanguage: [multilingual, ar, en, hi, th, es]\nlanguage_bcp47: [zh-cn, zh-tw]\n---\n# An encoder\n"
 WIDE = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {"\u3000": " ", "ﷺ": "صلى الله عليه وسلم"}
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+LOUD = {"initializer_range": 0.1}  # by 0.02, as they are by default, all texts are nearly the same vector
 
 
 def lines() -> list[str]:
@@ -95,21 +96,21 @@ def pieces(folder: Path) -> int:
 def labse(folder: Path) -> None:
     from transformers import BertConfig, BertModel
 
-    BertModel(BertConfig(vocab_size=word_pieces(folder), **SIZES)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=word_pieces(folder), **SIZES, **LOUD)).save_pretrained(folder)
 
 
 def distiluse(folder: Path) -> None:
     from transformers import DistilBertConfig, DistilBertModel
 
     sizes = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
-    DistilBertModel(DistilBertConfig(vocab_size=word_pieces(folder), **sizes)).save_pretrained(folder)
+    DistilBertModel(DistilBertConfig(vocab_size=word_pieces(folder), **sizes, **LOUD)).save_pretrained(folder)
 
 
 def e5(folder: Path) -> None:
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     config = XLMRobertaConfig(
-        vocab_size=pieces(folder), **SIZES, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1
+        vocab_size=pieces(folder), **SIZES, **LOUD, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1
     )
     XLMRobertaModel(config).save_pretrained(folder)
 
@@ -166,7 +167,7 @@ def test_a_multilingual_encoder_goes_from_its_folder_to_answers(
     )
     with open_bundle(bundle) as session:
         vectors = np.stack([session.bundle.encoder.encode(text) for text in TEXTS.values()])
-    assert float((vectors @ vectors.T - np.eye(len(TEXTS))).max()) < 0.999  # no two are all unknown tokens
+    assert float((vectors @ vectors.T - np.eye(len(TEXTS))).max()) < 0.995  # no two are all unknown tokens
 
     people |= {"es": [f"{n} {SPANISH}" for n in range(6)], "de": [f"{n} {GERMAN}" for n in range(6)]}
     history = tmp_path / "history.jsonl"
