@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ SPANISH = "Esta mañana fui al mercado y compré dos manzanas, pan y queso. El p
 GERMAN = "Heute Morgen ging ich zum Markt und kaufte zwei Äpfel, Brot und Käse. Das Brot war warm, ich aß es sofort. "
 CARD = "---\nlanguage: [multilingual, ar, en, hi, th, es]\nlanguage_bcp47: [zh-cn, zh-tw]\n---\n# An encoder\n"
 WIDE = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {"\u3000": " ", "ﷺ": "صلى الله عليه وسلم"}
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 LOUD = {"initializer_range": 0.1}  # by 0.02, as they are by default, all texts are nearly the same vector
 
@@ -47,19 +48,20 @@ def lines() -> list[str]:
     return ["".join(draw.permutation(list(text))) + text for text in TEXTS.values() for _ in range(20)]
 
 
-def word_pieces(folder: Path) -> int:
+def word_pieces(folder: Path, inputs: Sequence[str] = INPUTS) -> int:
     """Multilingual WordPiece as BERT has it, cased; the number of its tokens."""
     from tokenizers import BertWordPieceTokenizer
+    from tokenizers.processors import BertProcessing
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
     tokenizer.train_from_iterator(lines(), vocab_size=900, min_frequency=1, show_progress=False)
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     ids = [(names[kind], tokenizer.token_to_id(names[kind])) for kind in ("sep_token", "cls_token")]
-    from tokenizers.processors import BertProcessing
-
     tokenizer._tokenizer.post_processor = BertProcessing(*ids)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, **names).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer, **names, model_input_names=list(inputs)
+    ).save_pretrained(folder)
     return int(tokenizer.get_vocab_size())
 
 
@@ -86,9 +88,7 @@ def pieces(folder: Path) -> int:
     tokenizer.post_processor = around
     names = {"bos_token": "<s>", "cls_token": "<s>", "sep_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>",
              "pad_token": "<pad>", "mask_token": "<mask>"}  # fmt: skip
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **names, model_input_names=["input_ids", "attention_mask"]
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names, model_input_names=list(INPUTS[:2]))
     fast.save_pretrained(folder)
     return len(fast)
 
@@ -103,7 +103,9 @@ def distiluse(folder: Path) -> None:
     from transformers import DistilBertConfig, DistilBertModel
 
     sizes = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
-    DistilBertModel(DistilBertConfig(vocab_size=word_pieces(folder), **sizes, **LOUD)).save_pretrained(folder)
+    DistilBertModel(DistilBertConfig(vocab_size=word_pieces(folder, INPUTS[:2]), **sizes, **LOUD)).save_pretrained(
+        folder
+    )
 
 
 def e5(folder: Path) -> None:
