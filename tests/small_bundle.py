@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from copersona.runtime.bundle.manifest import Shapes
 from copersona.runtime.bundle.verify import write_manifest
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.engine.turns import chatml, turns_json
+from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.persona.graph import APPLICATION_ID, TABLES
 from copersona.runtime.persona.personalizer import tensor_shapes
 from copersona.runtime.profile.facets import FacetProfile, FacetSchema, Reliability, profile_to_json, read_schema
@@ -57,16 +59,17 @@ def tokenizer() -> dict[str, object]:
     }  # fmt: skip
 
 
-def small_bundle(out: Path, model: Path, facets: Path) -> Path:
-    """The bundle, with a model and facets that are given."""
+def small_bundle(
+    out: Path, model: Path, facets: Path, *, encoder: Path | None = None, languages: Mapping[str, Sequence[str]] = {}
+) -> Path:
+    """The bundle, with a model and facets that are given; with `encoder`, a folder, one that the export wrote."""
     out.mkdir(parents=True)
     random, schema = np.random.default_rng(0), read_schema(facets)
-    width = ENCODER + len(schema.features)
+    _write_encoder(out, encoder)
+    width = check_onnx(out / "encoder.onnx").width + len(schema.features)
     shutil.copyfile(facets, out / "facets.json")
     shutil.copyfile(model, out / "model.gguf")
     (out / "README.md").write_text("# A small bundle of random weights, for tests\n")
-    (out / "encoder.onnx").write_bytes(mean_encoder(ROWS, ENCODER))
-    (out / "encoder_tokenizer.json").write_text(json.dumps(tokenizer()))
     peers = random.normal(0, 1, (len(schema), PEERS, width)).astype(np.float32)
     np.save(out / "peers.npy", peers / np.linalg.norm(peers, axis=-1, keepdims=True))
     np.save(out / "anchors.npy", (peers / np.linalg.norm(peers, axis=-1, keepdims=True))[0])
@@ -82,8 +85,18 @@ def small_bundle(out: Path, model: Path, facets: Path) -> Path:
         "context": {"budget": 256, "recent": 2, "peers": 3}, "context_length": 512, "turns": turns, "base": "random",
         "encoder": "random", "profiler": 1, "parity": {"a check": 0.5},
     }  # fmt: skip
+    settings |= {"languages": languages} if languages else {}
     write_manifest(out, ROLES, Shapes(len(schema), PEERS, width, 5, SOFT, hidden), settings)
     return out
+
+
+def _write_encoder(out: Path, folder: Path | None) -> None:
+    if folder is None:
+        (out / "encoder.onnx").write_bytes(mean_encoder(ROWS, ENCODER))
+        (out / "encoder_tokenizer.json").write_text(json.dumps(tokenizer()))
+        return
+    for name in ("encoder.onnx", "encoder_tokenizer.json"):
+        shutil.copyfile(folder / name, out / name)
 
 
 def _write_graph(path: Path, schema: FacetSchema) -> None:

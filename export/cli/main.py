@@ -92,6 +92,11 @@ export.add_command(unpack_command)
 @click.option(
     "--limit-people", type=click.IntRange(24), help="Use only so many people, chosen by hash, to try things out."
 )
+@click.option(
+    "--until",
+    type=click.Choice(["encoder", "discover", "profile", "graph", "train", "convert"]),
+    help="Stop after this step, to edit facets.json or to measure the graph alone; without it the command goes on.",
+)
 @model_choice
 @context_options()
 @click.option(
@@ -99,7 +104,7 @@ export.add_command(unpack_command)
 )
 @AS_JSON
 @foreseen
-def run(out: Path, as_json: bool, **options: Any) -> None:
+def run(out: Path, until: str | None, as_json: bool, **options: Any) -> None:
     """Do all steps: prepare, encoder, discover, profile, graph, train, convert, bundle.
 
     HISTORIES are files of what people wrote. What is done already and not stale is skipped; a step that was interrupted
@@ -112,7 +117,8 @@ def run(out: Path, as_json: bool, **options: Any) -> None:
     work = Run(out, run_settings(**options))
     out.mkdir(parents=True, exist_ok=True)
     work.save_settings()
-    _execute(work, tuple(STEPS), as_json)
+    steps = tuple(STEPS)
+    _execute(work, steps[: steps.index(until) + 1] if until else steps, as_json)
 
 
 def _execute(work: Any, steps: tuple[str, ...], as_json: bool) -> None:

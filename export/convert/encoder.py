@@ -22,7 +22,12 @@ from copersona.export.common.hub import model_name
 from copersona.export.convert.weight_files import check_weight_files
 from copersona.runtime.common.errors import BundleError, ExportError
 from copersona.runtime.filecheck.onnx_check import check_onnx
+from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
+from copersona.runtime.profile.language import plain_code
+
+MORE = ([], ["Normalize"], ["Dense"], ["Dense", "Normalize"])
+"""What may stand behind transformer and pooling, by the last part of the class of a module."""
 
 
 def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
@@ -59,7 +64,7 @@ def convert_encoder(source: Path, model: Path, tokenizer: Path) -> None:
         with replacing(tokenizer) as part:
             part.write_bytes((folder / "tokenizer.json").read_bytes())
     try:
-        check_onnx(model)
+        check_tokenizer(tokenizer, check_onnx(model).rows)
     except BundleError as error:
         raise ExportError(f"{source}: an encoder that no bundle may hold ({error}); use another encoder") from None
 
@@ -112,8 +117,10 @@ def check_encoder(source: Path) -> None:
         )
     modules = _json(source / "modules.json")
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ExportError(f"{source}: its modules are {kinds}, expected Transformer, Pooling and perhaps Normalize")
+    if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in MORE:
+        raise ExportError(
+            f"{source}: its modules are {kinds}, expected Transformer, Pooling and perhaps Dense and Normalize"
+        )
     pooling = _pooling(_json(source / modules[1]["path"] / "config.json"))
     if pooling not in ("mean", "cls"):
         raise ExportError(f"{source}: pools by {pooling}, supported are mean or cls; use another encoder")
@@ -139,13 +146,14 @@ def _json(path: Path) -> Any:
 
 
 def _sensitive(model: Path) -> list[str]:
-    """Feed-forward output products of the first half of the layers, by their names in BERT-like graphs."""
+    """Feed-forward output products of the first half of the layers, by their names in graphs like BERT's and
+    DistilBERT's."""
     import onnx
 
     names = [
         node.name for node in onnx.load(str(model), load_external_data=False).graph.node if node.op_type == "MatMul"
     ]
-    outputs = [name for name in names if "/output/dense/" in name and "/attention/" not in name]
+    outputs = [n for n in names if ("/output/dense/" in n and "/attention/" not in n) or "/ffn/lin2/" in n]
     return outputs[: len(outputs) // 2]
 
 
@@ -163,18 +171,23 @@ def encoder_parity(source: Path, encoder: Encoder, sentences: Sequence[str]) -> 
 
 
 def encoder_languages(source: Path) -> tuple[str, ...]:
-    """ISO codes of the languages that the folder's model card names; none where it names none."""
+    """Codes of the languages that the folder's model card names, as `language_of` tells them; none where it names none,
+    or only "multilingual"."""
     from huggingface_hub import ModelCard
 
     card = source / "README.md"
     if not card.is_file():
         return ()
     try:
-        said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict().get("language")
+        said = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict()
     except (ValueError, TypeError, UnicodeDecodeError):  # a card that is not written as cards are
         return ()
-    named = [said] if isinstance(said, str) else list(said or ())
-    return tuple(str(code) for code in named)
+    codes: list[str] = []
+    for key in ("language", "language_bcp47"):  # some name Chinese under the second alone
+        found = said.get(key)
+        tags = found if isinstance(found, list) else [] if found is None else [found]
+        codes += [plain_code("no" if tag is False else str(tag)) for tag in tags]  # YAML reads no as false
+    return tuple(code for code in dict.fromkeys(codes) if len(code) in (2, 3) and code.isalpha())
 
 
 def encoder_name(source: Path) -> str:

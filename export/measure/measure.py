@@ -51,14 +51,16 @@ def measure_run(
     concerns the bundle alone, in `measured-<its id>.json`.
 
     Raises:
-        ExportError: a name that is not known, no bundle in the run folder, or one of another population.
+        ExportError: a name that is not known, no bundle in the run folder (or no graph, where that is enough), or one
+            of another population.
     """
     known = MEASUREMENTS if bundle is None else OF_BUNDLES
     unknown = set(only) - set(known)
     if unknown:
         raise ExportError(f"unknown measurements {sorted(unknown)}; known: {', '.join(known)}")
-    if not (run.path("bundle") / "manifest.json").is_file():
-        raise ExportError(f"{run.folder}: holds no bundle yet; run the export to its end first")
+    last = "graph" if only and set(only) <= set(OF_GRAPH) else "bundle"
+    if not run.path({"graph": "arrays.safetensors", "bundle": "bundle/manifest.json"}[last]).is_file():
+        raise ExportError(f"{run.folder}: holds no {last} yet; run the export to this step first")
     path = run.path("measured.json") if bundle is None else _choose(run, bundle)
     figures: Figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name in only or known:
@@ -257,6 +259,9 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "whose answer": whose_answer,
 }
 
+
+OF_GRAPH = ("steps", "same person")
+"""Those that a run tells before anything is trained."""
 
 OF_BUNDLES = {
     name: MEASUREMENTS[name] for name in ("bits per byte", "whose answer", "neighbours from text", "runtime process")

@@ -172,15 +172,19 @@ def check_neighbors(run: Run, count: int = 1000) -> Agreement:
 
 def check_encoder(run: Run, count: int) -> Agreement:
     """The shipped encoder against sentence-transformers, one sentence at a time."""
-    texts = [item.output for p in run.people for item in run.training_histories[p]]
-    found = [s for text in texts for s in sentences_of(text)]
-    step = max(len(found) // count, 1)
-    figures = encoder_parity(Path(run.settings.encoder), run.encoder, found[::step][:count])
+    figures = encoder_parity(Path(run.settings.encoder), run.encoder, sample_sentences(run, count))
     return {
         "encoder mean cosine": figures["mean"],
         "encoder least cosine": figures["min"],
         "sentences": figures["sentences"],
     }
+
+
+def sample_sentences(run: Run, count: int) -> list[str]:
+    """Sentences of training people, spread over all of them."""
+    texts = [item.output for p in run.people for item in run.training_histories[p]]
+    found = [s for text in texts for s in sentences_of(text)]
+    return found[:: max(len(found) // count, 1)][:count]
 
 
 def all_checks(run: Run, *, sentences: int = 100) -> Agreement:

@@ -33,9 +33,10 @@ from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.hashes import file_sha256
 from copersona.runtime.engine.engine import build_info
 from copersona.runtime.engine.turns import turns_json
+from copersona.runtime.history.interactions import clean_text, outputs
 from copersona.runtime.persona.neighbors import PER_FACET, THRESHOLD
 from copersona.runtime.profile.claims import PROMPT as PROFILES_PROMPT
-from copersona.runtime.profile.language import ENGLISH
+from copersona.runtime.profile.language import measured_languages
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
 PROBED = 64  # tokens of the probe of a thin bundle
@@ -153,7 +154,7 @@ def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
         "base": model_name(Path(run.settings.base)),
         "encoder": encoder_name(Path(run.settings.encoder)),
         "languages": {
-            "facets": [ENGLISH] if run.settings.profiles_model is None else [],
+            "facets": list(_written_in(run)) if run.settings.profiles_model is None else [],
             "encoder": list(encoder_languages(Path(run.settings.encoder))),
         },
         "profiler": PROFILER_VERSION,
@@ -162,6 +163,12 @@ def manifest_settings(run: Run, figures: Agreement) -> dict[str, Any]:
         "parity": figures,
         "licences": {"note": "as of the base model, the encoder and the histories that it was made from"},
     }
+
+
+def _written_in(run: Run) -> tuple[str, ...]:
+    """The languages of the training people, which measured facets are measured in."""
+    texts = (outputs(run.training_histories[person]) for person in run.people)
+    return measured_languages(map(clean_text, row) for row in texts)
 
 
 def made_by(settings: RunSettings) -> dict[str, str]:

@@ -27,6 +27,7 @@ from copersona.runtime.persona.personalizer import PersonaInputs, Personalizer, 
 from copersona.runtime.profile.encoder import Encoder
 from copersona.runtime.profile.facets import FacetSchema, Reliability, read_schema
 from copersona.runtime.profile.items import pick_words
+from copersona.runtime.profile.language import Languages
 from copersona.runtime.prompt.relevance import Examples
 from copersona.runtime.prompt.settings import ContextSettings, changed, check_room, read_context
 
@@ -112,11 +113,9 @@ class Bundle(Closing):
         return manifest_turns(self.manifest, vocabulary)
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """ISO codes of the languages that facets by statistics and the encoder serve alike; empty where that is not
-        known, or any."""
-        said = languages(self.manifest)
-        return tuple(code for code in said["facets"] if not said["encoder"] or code in said["encoder"])
+    def languages(self) -> Languages:
+        """The languages that facets by statistics and the encoder serve."""
+        return languages(self.manifest)
 
     @property
     def context_length(self) -> int:

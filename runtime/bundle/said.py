@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest
 from copersona.runtime.common.errors import BundleError
 from copersona.runtime.filecheck.values import line, lines, mapped, number, whole
-from copersona.runtime.profile.language import ENGLISH
+from copersona.runtime.profile.language import ENGLISH, Languages
 from copersona.runtime.prompt.settings import read_context
 
 DEFAULT_CONTEXT = 2_048
@@ -42,9 +42,8 @@ def check_settings(manifest: Manifest) -> None:
         raise BundleError(f"{MANIFEST}: context settings are not known here ({error}); update copersona") from None
 
 
-def languages(manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """ISO codes of the languages that its parts serve, none where that is not known or any; English where the manifest
-    is of before they were named.
+def languages(manifest: Manifest) -> Languages:
+    """The languages that its parts serve; English where the manifest is of before they were named.
 
     Raises:
         BundleError: they are not said as they must be.
@@ -52,7 +51,7 @@ def languages(manifest: Manifest) -> dict[str, tuple[str, ...]]:
     said = manifest.settings.get("languages", {"facets": [ENGLISH], "encoder": [ENGLISH]})
     try:
         found = mapped("languages", said)
-        return {name: lines(f"languages of {name}", found.get(name, []), 500, 40) for name in ("facets", "encoder")}
+        return Languages(*(lines(f"languages of {n}", found.get(n, []), 500, 40) for n in ("facets", "encoder")))
     except ValueError as error:
         raise BundleError(f"{MANIFEST}: {error}; {AGAIN}") from None
 

@@ -123,6 +123,8 @@ def _shown(
     manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None, signed: str
 ) -> Iterator[str]:
     """The lines of `bundle show`."""
+    from dataclasses import asdict
+
     from copersona.runtime.bundle.said import languages
 
     shapes, architecture = manifest.shapes, manifest.settings.get("architecture")
@@ -132,7 +134,7 @@ def _shown(
     if thin is not None:
         yield f"thin, to be assembled with {thin.base}"
     yield f"model {in_line(manifest.settings.get('base'))}, encoder {in_line(manifest.settings.get('encoder'))}"
-    served = (f"{part} {', '.join(codes) or 'any'}" for part, codes in languages(manifest).items())
+    served = (f"{part} {', '.join(codes) or 'any'}" for part, codes in asdict(languages(manifest)).items())
     yield f"languages: {in_line('; '.join(served))}"
     soft = f"{shapes.soft_tokens} soft tokens of {shapes.hidden}" if manifest.trained else "no soft prompt"
     yield f"{shapes.peers:,} peers, {shapes.facets} facets, {soft}"

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -16,6 +15,7 @@ import click
 
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say, say_error, speak_plainly
+from copersona.runtime.cli.unserved import say_unserved
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 from copersona.runtime.common.terminal import in_line, printable
 from copersona.runtime.common.threads import MAX_THREADS
@@ -98,7 +98,6 @@ def foreseen(function: Callable[P, T]) -> Callable[P, T]:
 
 
 STOPPED = 130  # exit code of a command that Ctrl-C ended, as shells have it
-NAMED = 3  # people named in one line
 
 BUNDLE = click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
 THREADS = click.option(
@@ -204,34 +203,6 @@ def _profiler(by: ProfileBy) -> ModelProfiler | None:
     from copersona.runtime.chat.endpoint import Endpoint  # here: only who asks someone needs HTTP
 
     return ModelProfiler(Ledger(Endpoint(by.endpoint or "", by.model or "", key_env=by.key_env), Memory()))
-
-
-def say_unserved(session: Session, scripts: Mapping[str, str], languages: Mapping[str, str], among: str = "") -> None:
-    """A line on stderr each where measured facets cannot speak to the scripts, or to the languages, that people write
-    in, both by name; who is among the first is left out of the second, and `among` says who was asked for it."""
-    from copersona.runtime.profile.served import script_name
-
-    if scripts:
-        measured = ", ".join(map(script_name, session.schema.scripts))
-        say(
-            f"note: {_named(scripts)}: the facets of this bundle are measured in {measured}, so what is "
-            "written in another script gives no facets by statistics; own texts are found and shown all the same",
-            err=True,
-        )
-    if foreign := {name: code for name, code in languages.items() if name not in scripts}:
-        served = ", ".join(session.bundle.languages)
-        say(
-            f"note: {among}{_named(foreign)}: the measured facets and the encoder of this bundle are made for "
-            f"{served}, so of another language lengths and punctuation are all that facets tell; own texts are found "
-            "and shown all the same",
-            err=True,
-        )
-
-
-def _named(found: Mapping[str, str]) -> str:
-    names = [f"{name} ({what})" for name, what in islice(found.items(), NAMED)]
-    more = [f"{len(found) - NAMED:,} more"] if len(found) > NAMED else []
-    return ", ".join([*names, *more])
 
 
 def known_person(session: Session, person: str) -> Known:

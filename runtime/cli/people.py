@@ -20,12 +20,12 @@ from copersona.runtime.cli.commands import (
     known_person,
     open_session,
     profile_options,
-    say_unserved,
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.people_chats import people_chats
 from copersona.runtime.cli.seal import people_seal, people_unseal
 from copersona.runtime.cli.streams import say, say_json, say_json_list
+from copersona.runtime.cli.unserved import say_unserved
 from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:

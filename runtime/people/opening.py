@@ -58,10 +58,12 @@ class Personas:
         return unserved_script([clean_text(one.output) for one in history[-RECENT:]], self._bundle.schema.scripts)
 
     def foreign(self, history: History) -> str:
-        """The code of the language that a history is in, where facets and encoder are made for others; else empty."""
+        """The code of the language that a history is in, where facets or encoder are made for others; else empty."""
         languages = self._bundle.languages
-        code = language_of(clean_text(text) for text in outputs(history[:TEXTS])) if languages else ""
-        return "" if code in languages else code
+        if not languages.named():
+            return ""
+        code = language_of(clean_text(text) for text in outputs(history[:TEXTS]))
+        return code if code and languages.unserved(code) else ""
 
     def of_history(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
         """A person of whom there is a history, oldest first, and no store. `pseudonym` is their own peer if they took
