@@ -18,7 +18,7 @@ from copersona.runtime.importing.source import Source
 
 EVERY = 256  # records between two words on how far it is
 MAX_GIVEN = 4_000  # characters of what was answered that are kept
-TYPED = "typed to an assistant"
+TYPED = "typed to an assistant (--prompts takes what is long)"
 TYPED_SHORT = "typed to an assistant, short"
 TYPED_LONG = "typed to an assistant, so long that it may be pasted"
 PROMPT_LEAST, PROMPT_MOST = 200, 3_000  # characters of own prose that was typed to an assistant

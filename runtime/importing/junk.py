@@ -11,8 +11,7 @@ from collections import OrderedDict
 from statistics import median
 
 import numpy as np
-
-from copersona.runtime.common.arrays import I64
+from numpy.typing import NDArray
 
 SHORT, LYRICS, SIGNS, MACHINE, TWICE = (
     "a word or two",
@@ -65,13 +64,13 @@ def junk(text: str) -> str:
     return ""
 
 
+U64 = NDArray[np.uint64]
 SHINGLE = 3  # words
 HASHES, BANDS = 32, 8
 ALIKE = 0.7  # share of the hashes that agree: about that of the shingles
 REMEMBERED = 50_000  # texts that a later one is held against
-_DRAW = np.random.default_rng(20)
-_FACTORS = _DRAW.integers(1, 1 << 31, HASHES, dtype=np.int64) | 1
-_TERMS = _DRAW.integers(0, 1 << 31, HASHES, dtype=np.int64)
+SEEDS = np.random.default_rng(20).integers(0, 1 << 63, HASHES, dtype=np.uint64)
+MIX, MIX_AGAIN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of splitmix64
 
 
 class NearDuplicates:
@@ -79,7 +78,7 @@ class NearDuplicates:
     bands (Broder 1997)."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[I64, tuple[int, ...]]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[U64, tuple[int, ...]]] = OrderedDict()
         self._bands: dict[int, int] = {}
         self._next = 0
 
@@ -101,15 +100,16 @@ class NearDuplicates:
         return False
 
 
-def _marks(text: str) -> I64:
+def _marks(text: str) -> U64:
     """(HASHES,) least hashes over the runs of SHINGLE words."""
     words = [word.casefold() for word in WORD.findall(text)] or [text.strip()]
     if PACKED.search(text):
         words = list("".join(words))
     runs = {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
-    hashes = np.fromiter((zlib.crc32(run.encode("utf-8", "surrogatepass")) >> 1 for run in runs), np.int64, len(runs))
-    found = np.full(HASHES, np.iinfo(np.int64).max)
+    hashes = np.fromiter((zlib.crc32(run.encode("utf-8", "surrogatepass")) for run in runs), np.uint64, len(runs))
+    found = np.full(HASHES, np.iinfo(np.uint64).max, dtype=np.uint64)
     for start in range(0, len(hashes), 4096):
-        mixed = (hashes[start : start + 4096, None] * _FACTORS + _TERMS) & ((1 << 62) - 1)
-        found = np.minimum(found, ((mixed >> 20) ^ (mixed & 0xFFFFF)).min(axis=0))
-    return found
+        mixed = (hashes[start : start + 4096, None] ^ SEEDS) * MIX
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_AGAIN
+        found = np.minimum(found, mixed.min(axis=0))
+    return found >> np.uint64(32)

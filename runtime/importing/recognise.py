@@ -10,10 +10,15 @@ from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.importing.export import Export
 from copersona.runtime.importing.formats.chatgpt import CHATGPT
+from copersona.runtime.importing.formats.claude import CLAUDE
+from copersona.runtime.importing.formats.markdown import MARKDOWN
+from copersona.runtime.importing.formats.mbox import MBOX
+from copersona.runtime.importing.formats.telegram import TELEGRAM
+from copersona.runtime.importing.formats.whatsapp import WHATSAPP
 from copersona.runtime.importing.records import Format, Given, Who, key
 from copersona.runtime.importing.source import Source
 
-FORMATS: dict[str, Format] = {one.name: one for one in (CHATGPT,)}
+FORMATS: dict[str, Format] = {one.name: one for one in (CHATGPT, CLAUDE, MBOX, WHATSAPP, TELEGRAM, MARKDOWN)}
 NAMED = 8  # people of an export who are named where it is not said who is meant
 
 
@@ -60,6 +65,8 @@ def _format(source: Source, format: str) -> tuple[Format, Sequence[str]]:
     found = recognised(source)
     if not found:
         raise HistoryError(f"{source.path}: no export that is known ({', '.join(FORMATS)})")
+    if len(found) > 1:  # notes may lie beside anything
+        found = [pair for pair in found if pair[0] is not MARKDOWN]
     if len(found) > 1:
         names = ", ".join(one.name for one, _ in found)
         raise HistoryError(f"{source.path}: holds {len(found)} exports ({names}); say which with --format")

@@ -42,7 +42,8 @@ class Source:
             self.is_folder = stat.S_ISDIR(os.stat(path).st_mode)
             if not self.is_folder and not stat.S_ISREG(os.stat(path).st_mode):
                 raise HistoryError(f"{path}: a pipe or a device, which can be read only once; write it to a file first")
-            self._sizes = self._folder() if self.is_folder else self._archive() or self._one()
+            packed = None if self.is_folder else self._archive()
+            self._sizes = self._folder() if self.is_folder else self._one() if packed is None else packed
         self.names = tuple(sorted(self._sizes))
 
     def __enter__(self) -> Source:
