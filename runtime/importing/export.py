@@ -108,10 +108,10 @@ class Export:
             return Left(f"cannot be kept: {error}"[:100], text)
 
     def _kept(self, record: Own, text: str) -> Interaction:
-        asked = ASKED if record.typed else record.given[:MAX_GIVEN]
+        asked = ASKED if record.typed else record.given[:MAX_GIVEN] or None
         return replace(
             Interaction(self.person, text, asked, record.time, record.item, record.title, record.rating),
-            words=(record.title,) if record.item and record.title else (),
+            words=(record.product,) if record.product else (),
         )
 
 

@@ -9,16 +9,24 @@ from pathlib import Path
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.importing.export import Export
+from copersona.runtime.importing.formats.amazon import AMAZON
 from copersona.runtime.importing.formats.chatgpt import CHATGPT
 from copersona.runtime.importing.formats.claude import CLAUDE
+from copersona.runtime.importing.formats.discord import DISCORD
+from copersona.runtime.importing.formats.keep import KEEP
 from copersona.runtime.importing.formats.markdown import MARKDOWN
+from copersona.runtime.importing.formats.mastodon import MASTODON
 from copersona.runtime.importing.formats.mbox import MBOX
+from copersona.runtime.importing.formats.reddit import REDDIT
+from copersona.runtime.importing.formats.slack import SLACK
 from copersona.runtime.importing.formats.telegram import TELEGRAM
 from copersona.runtime.importing.formats.whatsapp import WHATSAPP
+from copersona.runtime.importing.formats.x import X
 from copersona.runtime.importing.records import Format, Given, Who, key
 from copersona.runtime.importing.source import Source
 
-FORMATS: dict[str, Format] = {one.name: one for one in (CHATGPT, CLAUDE, MBOX, WHATSAPP, TELEGRAM, MARKDOWN)}
+ALL = (CHATGPT, CLAUDE, MBOX, WHATSAPP, TELEGRAM, SLACK, DISCORD, REDDIT, MASTODON, X, KEEP, AMAZON, MARKDOWN)
+FORMATS: dict[str, Format] = {one.name: one for one in ALL}
 NAMED = 8  # people of an export who are named where it is not said who is meant
 
 

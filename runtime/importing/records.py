@@ -12,7 +12,8 @@ from copersona.runtime.importing.source import Source
 
 
 class Own(NamedTuple):
-    """A text that the person wrote, with what it answered or the kind of text that it is (`given`).
+    """A text that the person wrote, with what it answered or the kind of text that it is (`given`; empty for a review,
+    whose request is made of item, title and rating). `product` is the item's name.
 
     `typed` to an assistant: it says what they asked, not how they write.
     """
@@ -23,6 +24,7 @@ class Own(NamedTuple):
     item: str | None = None
     title: str | None = None
     rating: float | None = None
+    product: str | None = None
     typed: bool = False
 
 

@@ -95,9 +95,9 @@ def markdown() -> Iterator[Variant]:
     other = author.other
     notes = {
         "vault/2023-05-07 Walk.md": f"# {author.own(5)}\n\n{author.own()}\n\n> {other()}\n\n```\n{other()}\n```\n",
-        "vault/Front.md": f"---\ncreated: 2022-01-02\ntags:\n- a\n---\n{author.own()}\n[[Other note|{author.own(4)}]]\n",
+        "vault/Front.md": f"---\ncreated: 2022-01-02\ntags: a\n---\n{author.own()}\n[[Other|{author.own(4)}]]\n",
         "vault/List.md": f"- [ ] {author.own(4)}\n- [x] {author.own(4)}\n    - {author.own(4)}\n\n    {other()}\n",
-        "vault/Links.md": f"{author.own()} [{author.own(3)}](https://example.com/{other(1)[:4]}) ![[{other()}]]\n",
+        "vault/Links.md": f"{author.own()} [{author.own(3)}](https://example.com/a_(b)) ![[{other()}]]\n",
         "vault/Table.md": f"{author.own()}\n\n| {other()} | b |\n|---|\n%% {other()} %%\n<!-- {other()} -->\n",
         "vault/Clipped.md": f"---\nsource: https://example.com\n---\n{other()}",
         "vault/Clippings/Page.md": other(),
@@ -106,7 +106,7 @@ def markdown() -> Iterator[Variant]:
         "vault/Copied/Poem.md": other(),
         "vault/.obsidian/x.md": other(),
         "vault/.trash/y.md": other(),
-        "vault/Windows.md": f"---\r\ntitle: x\r\n---\r\n{author.own()}\r\n",
+        "vault/Windows.md": f"---\r\ntitle: x\r\ntags:\r\n- a\r\n---\r\n{author.own()}\r\n",
         "vault/empty.md": "",
         "vault/picture.png": "",
     }

@@ -26,6 +26,7 @@ from .reading import lay, read
 from .test_importers import VARIANTS
 from .variants import Variant, dump
 
+EXAMPLES = int(os.environ.get("COPERSONA_FUZZ", "6"))  # broken exports of each format; many for a long run
 ONE_EACH = list({one.format: one for one in VARIANTS if one.marks}.values())
 
 
@@ -180,7 +181,7 @@ def test_two_exports_in_one_folder_are_not_guessed_between(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("variant", ONE_EACH, ids=lambda one: one.format)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_broken_in_an_export_it_is_read_or_refused(
     variant: Variant, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
