@@ -65,9 +65,9 @@ def junk(text: str) -> str:
 
 
 U64 = NDArray[np.uint64]
-SHINGLE = 3  # words
-HASHES, BANDS = 32, 8
-ALIKE = 0.7  # share of the hashes that agree: about that of the shingles
+SHINGLE = 2  # words
+HASHES, BANDS = 24, 8
+ALIKE = 0.55  # share of the hashes that agree: about that of the shingles
 REMEMBERED = 50_000  # texts that a later one is held against
 SEEDS = np.random.default_rng(20).integers(0, 1 << 63, HASHES, dtype=np.uint64)
 MIX, MIX_AGAIN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of splitmix64
