@@ -41,6 +41,7 @@ ATTACHED = 20  # one of so many has a file
 TIME = 1_500_000_000
 CHANGED = (0.05, 0.1, 0.2, 0.4)  # shares of the words of a text that are changed
 MEGABYTE = 1_000_000
+CUT = 40  # bytes that the end of a cut export lacks
 
 
 def said(draw: random.Random, words: int) -> str:
@@ -139,28 +140,29 @@ def main() -> None:
 @click.option("--bundle", type=click.Path(path_type=Path, exists=True), default=Path("assets/demo/bundle"))
 def sizes(mbox: int, chatgpt: int, bundle: Path) -> None:
     """Import large exports, whole and cut."""
-    makers = (("all.mbox", mails(mbox * MEGABYTE), ("--me", "ana@example.org", "--person", "ana")),
-              ("conversations.json", conversations(chatgpt * MEGABYTE), ("--person", "ana", "--prompts")))  # fmt: skip
-    for name, parts, told in makers:
+    makers = (
+        ("all.mbox", mails, mbox, ("--me", "ana@example.org", "--person", "ana")),
+        ("conversations.json", conversations, chatgpt, ("--person", "ana", "--prompts")),
+    )
+    for name, make, size, told in makers:
         with tempfile.TemporaryDirectory() as folder:
             home, path = Path(folder) / "home", Path(folder) / name
+            given = ("people", "import", bundle, path, *told)
             with path.open("w", encoding="utf-8") as file:
-                file.writelines(parts)
+                file.writelines(make(size * MEGABYTE))
             print(f"{name}: {path.stat().st_size / 1e6:,.0f} MB")
-            if name.endswith(".json"):
-                os.truncate(path, (whole := path.stat().st_size) - 40)
-                status = measured("  cut, import", home, "people", "import", bundle, path, *told)
-                print(f"    status {status}, {kept(home)} texts kept")
-                with path.open("a", encoding="utf-8") as file:
-                    file.write("")
-                os.truncate(path, whole - 40)
-                continue_with = conversations(chatgpt * MEGABYTE)
-                with path.open("w", encoding="utf-8") as file:
-                    file.writelines(continue_with)
-            measured("  dry run", home, "people", "import", bundle, path, *told, "--dry-run")
-            measured("  import", home, "people", "import", bundle, path, *told)
-            measured("  import again", home, "people", "import", bundle, path, *told)
+            one = Path(folder) / "one.jsonl"
+            one.write_text('{"person": "bob", "output": "It hums."}\n', encoding="utf-8")
+            measured("  one text, and the bundle checked", home, "people", "import", bundle, one)
+            measured("  dry run", home, *given, "--dry-run")
+            measured("  import", home, *given)
+            measured("  import again", home, *given)
             print(f"    {kept(home):,} texts kept")
+            if name.endswith(".json"):
+                os.truncate(path, path.stat().st_size - CUT)
+                measured("  forgotten", home, "people", "forget", "ana")
+                status = measured("  import of what was cut", home, *given)
+                print(f"    status {status}, {kept(home):,} texts kept")
 
 
 def written(data: Path) -> Iterator[tuple[str, str]]:

@@ -183,8 +183,8 @@ zip as you downloaded it; nothing is unpacked to disk, and nothing leaves the ma
 in it and said (`--format NAME` names it). `--dry-run` keeps nothing and shows how many texts there are, the first
 ones, their span of time, and how many records gave none, by reason.
 
-**Only what you wrote is evidence**; what it answers is kept as its input, up to {MAX_GIVEN:,} characters. Who you are is
-told by the export, or inferred in a chat of two, or asked for: `--me` takes a name or an address, and may stand as
+**Only what you wrote is evidence**; what it answers is kept as its input, up to {MAX_GIVEN:,} characters. Who you are
+is told by the export, or inferred in a chat of two, or asked for: `--me` takes a name or an address, and may stand as
 often as you have some. `--person` names the person to keep; without it the first `--me` does, or the export.
 
 **What you typed to an assistant** says what you asked, not how you write. It is left out; `--prompts` takes prose of

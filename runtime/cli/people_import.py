@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
@@ -128,7 +128,7 @@ def _import_export(
     _say_found(export, as_json, _counts(added, export.tally))
 
 
-def _add(folder: Path, interactions: Iterator[Interaction], names: dict[str, str]) -> Added:
+def _add(folder: Path, interactions: Generator[Interaction, None, None], names: dict[str, str]) -> Added:
     """Keep them, and say of whom neither facets nor encoder can speak."""
     from copersona.runtime.profile.foreign import ForeignTally
     from copersona.runtime.profile.served import UnservedTally
@@ -136,14 +136,14 @@ def _add(folder: Path, interactions: Iterator[Interaction], names: dict[str, str
 
     with open_bundle(folder) as session, open_store() as store:
         scripts, languages = UnservedTally(session.schema.scripts), ForeignTally(session.bundle.languages)
-        with closing(interactions):  # type: ignore[type-var]  # so that a progress bar ends before an error is said
+        with closing(interactions):  # so that a progress bar ends before an error is said
             passing = map(languages.passing, map(scripts.passing, interactions))
             added = session.add(store, passing, enrolled=names)
         _say_unserved(session, store, scripts, languages)
     return added
 
 
-def _shown(export: Export) -> Iterator[Interaction]:
+def _shown(export: Export) -> Generator[Interaction, None, None]:
     """The export's interactions, while stderr shows how much of it is read."""
     from copersona.runtime.common.progress import meter
     from copersona.runtime.history.importers import SHOWN

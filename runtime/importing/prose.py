@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
+
+from copersona.runtime.history.markup import plain
 
 FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 INLINE_FENCE = re.compile(r"```.*?```", re.DOTALL)
@@ -16,16 +17,14 @@ GAPS = re.compile(r"\n{3,}")
 ONLY_CODE, ONLY_QUOTE, ONLY_LINK = "only code", "only quoted lines", "only a link"
 
 
-def prose(text: str, *, quotes: bool = True) -> tuple[str, str]:
-    """The text's own prose and, where that is empty, the reason. With `quotes`, lines that begin with > are left out.
+def prose(text: str) -> tuple[str, str]:
+    """The text's own prose and, where that is empty, the reason. Lines that begin with > are left out.
 
     Links go and their words stay; a line that had nothing else goes.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     reason = ""
     for found, cut in ((ONLY_CODE, without_code), (ONLY_QUOTE, without_quotes), (ONLY_LINK, without_links)):
-        if found == ONLY_QUOTE and not quotes:
-            continue
         rest = cut(text).strip()
         if not rest and text.strip():
             reason = found
@@ -60,55 +59,31 @@ def without_links(text: str) -> str:
 
 
 BLOCKS = frozenset("p div br li ul ol tr table h1 h2 h3 h4 h5 h6 pre hr section article header footer dd dt".split())
-SILENT = frozenset(("script", "style", "head", "title", "template"))
-EMPTY_TAGS = frozenset(("br", "hr", "img", "meta", "link", "input", "area", "base", "col", "wbr", "source"))
-MAX_DEEP = 200  # open tags that are followed
-
-
-class _Shown(HTMLParser):
-    """Text as it is shown; a blockquote's lines begin with >."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._silent: list[str] = []
-        self._quote = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        quoting = tag == "blockquote" or "gmail_quote" in (given.get("class") or "")
-        if tag in SILENT or quoting or self._silent:
-            if tag not in EMPTY_TAGS and len(self._silent) < MAX_DEEP and (self._silent or tag in SILENT):
-                self._silent.append(tag)
-            elif quoting:
-                self._quote += tag == "blockquote"
-                self.parts.append("\n")
-        elif tag in BLOCKS:
-            self.parts.append("\n\n" if tag == "p" else "\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._silent:
-            if tag in self._silent:
-                while self._silent.pop() != tag:
-                    pass
-        elif tag == "blockquote" and self._quote:
-            self._quote -= 1
-            self.parts.append("\n")
-        elif tag in BLOCKS and tag != "br":
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            data = re.sub(r"[ \t\r\n]+", " ", data)
-            if self._quote and data.strip():
-                data = f"\n> {data.strip()}"
-            self.parts.append(data)
+SILENT = re.compile(r"<(script|style|title|template)\b[^<>]{0,4000}>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+TAG = re.compile(r"<!--.*?(?:-->|\Z)|<(/?)([A-Za-z][A-Za-z0-9]{0,20})\b[^<>]{0,8000}>|<[!?][^<>]{0,8000}>", re.DOTALL)
+SPACES = re.compile(r"[ \t\r\n]+")
 
 
 def shown(html: str) -> str:
-    """The text that a reader of a piece of HTML sees, blocks on lines of their own, what is quoted behind a >."""
-    reader = _Shown()
-    reader.feed(html)
-    reader.close()
-    lines = [line.strip() for line in "".join(reader.parts).replace("\xa0", " ").split("\n")]
-    return GAPS.sub("\n\n", "\n".join(lines)).strip()
+    """The text that a reader of a piece of HTML sees, blocks on lines of their own, what is quoted behind a >.
+
+    In time that is in proportion, whatever is in it: the standard library's parser takes long, or ends, over some.
+    """
+    html = SILENT.sub("", html)
+    parts: list[str] = []
+    quote = end = 0
+    for tag in TAG.finditer(html):
+        parts.append(_data(html[end : tag.start()], quote))
+        end, name = tag.end(), (tag[2] or "").lower()
+        if name == "blockquote":
+            quote = max(0, quote + (-1 if tag[1] else 1))
+            parts.append("\n")
+        elif name in BLOCKS:
+            parts.append("\n\n" if name == "p" and not tag[1] else "\n")
+    parts.append(_data(html[end:], quote))
+    return GAPS.sub("\n\n", "\n".join(line.strip() for line in "".join(parts).split("\n"))).strip()
+
+
+def _data(text: str, quote: int) -> str:
+    text = plain(SPACES.sub(" ", text))
+    return f"\n> {text.strip()}" if quote and text.strip() else text

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from copersona.runtime.importing.dates import in_name
 from copersona.runtime.importing.json_files import time_of
 from copersona.runtime.importing.lines import whole_text
+from copersona.runtime.importing.prose import without_code
 from copersona.runtime.importing.records import EMPTY, Format, Given, Left, Own, Record
 from copersona.runtime.importing.source import Source
 
@@ -24,17 +25,17 @@ SOURCES = ("source", "url", "link", "author", "publisher")
 TIMES = ("created", "date", "date created", "created_at", "creation date", "updated", "modified")
 FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 FIELD = re.compile(r"^([A-Za-z_][\w \-]{0,40}):[ \t]*(.*)$")
+ITEM = re.compile(r"[ \t]{0,3}(?:[-*+]|\d{1,3}[.)])[ \t]")
 LEFT_OUT = (
     (re.compile(r"%%.*?%%", re.DOTALL), ""),  # comments
-    (re.compile(r"<!--.*?-->", re.DOTALL), ""),
+    (re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL), ""),
     (re.compile(r"\$\$.*?\$\$", re.DOTALL), ""),
     (re.compile(r"!\[\[[^\[\]\n]{0,300}\]\]"), ""),  # embedded notes and pictures
     (re.compile(r"\[\[[^\[\]\n|]{0,300}\|([^\[\]\n]{0,300})\]\]"), r"\1"),
     (re.compile(r"\[\[([^\[\]\n|]{0,300})\]\]"), r"\1"),
     (re.compile(r"\[\^[^\]\n]{1,40}\]:?"), ""),
     (re.compile(r"^[ \t]*\|.*$", re.MULTILINE), ""),  # tables
-    (re.compile(r"^(?: {4}|\t)(?![-*+ \t]|\d+\.).*$", re.MULTILINE), ""),  # indented code, not lists
-    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE), r"\1"),
+    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+", re.MULTILINE), ""),
     (re.compile(r"^([ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.MULTILINE), r"\1"),
     (re.compile(r"</?[A-Za-z][^<>\n]{0,300}>"), ""),
     (re.compile(r"(\*\*|__|==|~~)(?=\S)([^\n]{1,500}?)(?<=\S)\1"), r"\2"),
@@ -72,7 +73,7 @@ def _record(source: Source, name: str, text: str, given: Given) -> Record:
     if "<%" in text or "{{date" in text or "{{title" in text:
         return Left(TEMPLATE, name)
     body = text[front.end() :] if front else text
-    body = re.sub(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[ \t]*$|\Z)", "", body, flags=re.MULTILINE | re.DOTALL)
+    body = _without_indented(without_code(body))
     for pattern, kept in LEFT_OUT:
         body = pattern.sub(kept, body)
     if not body.strip():
@@ -81,6 +82,23 @@ def _record(source: Source, name: str, text: str, given: Given) -> Record:
     when = next((time for one in TIMES if (time := time_of(fields.get(one, ""), given.zone)) is not None), None)
     when = when if when is not None else in_name(title, given.zone)
     return Own(body.strip(), f"Write a note: {title}", source.changed(name) if when is None else when)
+
+
+def _without_indented(text: str) -> str:
+    """Without code that is set in by four blanks, behind a blank line; what belongs to a list is none."""
+    kept: list[str] = []
+    blank, in_list, code = True, False, False
+    for line in text.split("\n"):
+        if not line.strip():
+            blank = True
+        elif line.startswith(("    ", "\t")):
+            code = not in_list and (code or blank)
+            blank = False
+        else:
+            code, blank, in_list = False, False, bool(ITEM.match(line))
+        if not code:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _fields(front: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ from copersona.runtime.importing.source import Source
 BEGINS = re.compile(rb"From \S.{0,200}\d\d:\d\d")
 ESCAPED = re.compile(rb"^>+From ")
 MAX_LINE = 1 << 20
-MAX_HEADERS = 1 << 19  # bytes
+MAX_HEADERS, MAX_HEADER = 1 << 17, 1 << 13  # bytes of all, characters of one
 MAX_MAIL = 32 << 20  # bytes; Gmail sends 25 MB
 MAX_DEEP = 20  # parts inside parts
 SPAM = frozenset(("spam", "trash", "papierkorb", "junk"))
@@ -175,7 +175,7 @@ def _decoded(headers: Message, name: str) -> str:
 
 def _text(value: object) -> str:
     """A header as text, its lines joined."""
-    joined = re.sub(r"\r?\n[ \t]*", " ", str(value))
+    joined = re.sub(r"\r?\n[ \t]*", " ", str(value)[:MAX_HEADER])
     parts = []
     for part, charset in decode_header(joined):
         if isinstance(part, str):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from html import unescape
 from typing import Any
 
+from copersona.runtime.history.markup import plain
 from copersona.runtime.importing.json_files import text_at, time_of, values
 from copersona.runtime.importing.records import (
     ATTACHMENT,
@@ -29,10 +29,10 @@ from copersona.runtime.importing.talk import Talk
 DAY = re.compile(r"(?:^|/)[^/]+/\d{4}-\d\d-\d\d\.json$")
 USERS = re.compile(r"(?:^|/)(?:org_)?users\.json$")
 WRITTEN = frozenset((None, "", "thread_broadcast", "me_message", "file_share", "reply_broadcast"))
-PERSON = re.compile(r"<@(\w+)(?:\|([^>]*))?>")
-CHANNEL = re.compile(r"<#\w+\|([^>]*)>|<!(\w+)[^>]*>")
-NAMED_LINK = re.compile(r"<(?:https?|ftp|mailto|tel):[^|>]*\|([^>]*)>")
-BARE_LINK = re.compile(r"<(?:https?|ftp|mailto|tel):[^|>]*>")
+PERSON = re.compile(r"<@(\w{1,40})(?:\|([^>]{0,200}))?>")
+CHANNEL = re.compile(r"<#\w{1,40}\|([^>]{0,200})>|<!(\w{1,40})[^>]{0,200}>")
+NAMED_LINK = re.compile(r"<(?:https?|ftp|mailto|tel):[^|>]{0,2000}\|([^>]{0,2000})>")
+BARE_LINK = re.compile(r"<(?:https?|ftp|mailto|tel):[^|>]{0,2000}>")
 
 Names = Mapping[str, tuple[str, ...]]
 """Of each user's id: the name that is shown, and others."""
@@ -117,7 +117,7 @@ def _plain(text: str, names: Names) -> str:
     """What the marks stand for: people by name, links by their words."""
     text = PERSON.sub(lambda found: f"@{found[2] or _shown(found[1], names)}", text)
     text = CHANNEL.sub(lambda found: f"#{found[1]}" if found[1] else f"@{found[2]}", text)
-    return unescape(BARE_LINK.sub("", NAMED_LINK.sub(r"\1", text))).strip()
+    return plain(BARE_LINK.sub("", NAMED_LINK.sub(r"\1", text))).strip()
 
 
 SLACK = Format(

@@ -61,6 +61,7 @@ GONE = re.compile(
     r"Dit bericht is verwijderd|U hebt dit bericht verwijderd|null)\.?",
     re.IGNORECASE,
 )
+MARK = 80  # characters at a message's end in which a mark stands
 EDITED = re.compile(r"\s*<[^<>\n]{5,60}>$")  # "<This message was edited>", in any language
 FORWARDED = "\u21aa"
 
@@ -128,7 +129,7 @@ def _record(one: Message, time: float | None, given: Given, talk: Talk) -> Recor
         return Left(BOTS, one.text)
     if time is None:
         return Left(UNREADABLE, one.text)
-    text = EDITED.sub("", one.text).strip() if not OMITTED.fullmatch(one.text) else one.text
+    text = _unmarked(one.text)
     mine = given.is_me(one.name)
     if GONE.fullmatch(text):
         return Left(DELETED if mine else OTHERS, one.text)
@@ -143,6 +144,13 @@ def _record(one: Message, time: float | None, given: Given, talk: Talk) -> Recor
     if text.startswith(FORWARDED):
         return Left("forwarded or shared, not written", text)
     return Own(text, talk.answered(time), time)
+
+
+def _unmarked(text: str) -> str:
+    """Without the mark of a message that was changed."""
+    if OMITTED.fullmatch(text):
+        return text
+    return f"{text[:-MARK]}{EDITED.sub('', text[-MARK:])}".strip()
 
 
 def _plain(line: str) -> str:

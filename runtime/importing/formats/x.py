@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from html import unescape
 from typing import Any
 
 from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.history.markup import plain
 from copersona.runtime.importing.json_files import first_text, script_values, text_at, time_of, value_at
 from copersona.runtime.importing.records import (
     EMPTY,
@@ -84,7 +84,7 @@ def _tweet(one: Any) -> Record:
 
 def _plain(text: str) -> str:
     """Without entities, and the names that a reply begins with."""
-    return ADDRESSED.sub("", unescape(text)).strip()
+    return ADDRESSED.sub("", plain(text)).strip()
 
 
 def _time(value: Any) -> float | None:

@@ -96,7 +96,8 @@ def markdown() -> Iterator[Variant]:
     notes = {
         "vault/2023-05-07 Walk.md": f"# {author.own(5)}\n\n{author.own()}\n\n> {other()}\n\n```\n{other()}\n```\n",
         "vault/Front.md": f"---\ncreated: 2022-01-02\ntags: a\n---\n{author.own()}\n[[Other|{author.own(4)}]]\n",
-        "vault/List.md": f"- [ ] {author.own(4)}\n- [x] {author.own(4)}\n    - {author.own(4)}\n\n    {other()}\n",
+        "vault/List.md": f"- [ ] {author.own(4)}\n- [x] {author.own(4)}\n    - {author.own(4)}\n\n    {author.own()}",
+        "vault/Code.md": f"{author.own()}\n\n    {other()}\n\n    {other()}\n{author.own()}\n",
         "vault/Links.md": f"{author.own()} [{author.own(3)}](https://example.com/a_(b)) ![[{other()}]]\n",
         "vault/Table.md": f"{author.own()}\n\n| {other()} | b |\n|---|\n%% {other()} %%\n<!-- {other()} -->\n",
         "vault/Clipped.md": f"---\nsource: https://example.com\n---\n{other()}",
