@@ -73,6 +73,15 @@ def _values(window: Window, where: str, into: frozenset[str], path: str) -> Iter
             )
 
 
+def name_in(source: Source, name: str, *keys: str) -> str | None:
+    """The text at these keys of a small file that says whose an export is; None where it cannot be read."""
+    try:
+        found = [value for path, value in values(source, name, frozenset()) if not path]
+    except HistoryError:
+        return None
+    return text_at(found[0], *keys) if found else None
+
+
 def text_at(fields: Any, *keys: str) -> str | None:
     """The text at these keys, one inside the other; None where there is none."""
     found = value_at(fields, *keys)

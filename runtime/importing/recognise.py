@@ -105,6 +105,12 @@ def names(me: Sequence[str]) -> frozenset[str]:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a path is read as an export though no format was named: a folder, a zip, or a file that is recognised."""
+    """Whether a path is read as an export though no format was named: a folder, a zip, or a file that is recognised.
+
+    Raises:
+        HistoryError: a tar archive, or what cannot be read at all.
+    """
+    if str(path).endswith((".tar", ".tgz", ".tar.gz", ".tar.xz")):
+        raise HistoryError(f"{path}: a tar archive, which is not read; unpack it and give the folder")
     with Source(path) as source:
         return not source.is_file or bool(recognised(source))

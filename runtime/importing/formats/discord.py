@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from copersona.runtime.importing.json_files import text_at, time_of, value_at, values
+from copersona.runtime.importing.json_files import name_in, text_at, time_of, value_at, values
 from copersona.runtime.importing.records import (
     ATTACHMENT,
     EMPTY,
@@ -43,11 +43,8 @@ def _fits(source: Source, name: str) -> bool:
 
 def who(source: Source, files: Sequence[str], given: Given) -> Who:
     """The account's name, from account/user.json."""
-    name = None
-    for place in source.names:
-        if ACCOUNT.search(place):
-            found = {path: value for path, value in values(source, place)}
-            name = text_at(found, "username") or name
+    found = (name_in(source, place, "username") for place in source.names if ACCOUNT.search(place))
+    name = next((one for one in found if one), None)
     return Who(Counter(), frozenset({"account"}), name)
 
 

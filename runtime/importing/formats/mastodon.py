@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from copersona.runtime.importing.json_files import text_at, time_of, value_at, values
+from copersona.runtime.importing.json_files import name_in, text_at, time_of, value_at, values
 from copersona.runtime.importing.prose import shown
 from copersona.runtime.importing.records import (
     ATTACHMENT,
@@ -36,11 +36,7 @@ def who(source: Source, files: Sequence[str], given: Given) -> Who:
     """The account's name, from the archive's actor.json."""
     place = files[0].rpartition("/")[0]
     actor = f"{place}/actor.json" if place else "actor.json"
-    name = None
-    if actor in source.names:
-        for path, value in values(source, actor):
-            if path == "preferredUsername" and isinstance(value, str):
-                name = value
+    name = name_in(source, actor, "preferredUsername") if actor in source.names else None
     return Who(Counter(), frozenset({"actor"}), name)
 
 

@@ -33,6 +33,7 @@ from copersona.runtime.importing.source import Source
 
 BEGINS = re.compile(rb"From \S.{0,200}\d\d:\d\d")
 ESCAPED = re.compile(rb"^>+From ")
+HIDDEN = re.compile(r"(?:^|/)\.")
 MAX_LINE = 1 << 20
 MAX_HEADERS, MAX_HEADER = 1 << 17, 1 << 13  # bytes of all, characters of one
 MAX_MAIL = 32 << 20  # bytes; Gmail sends 25 MB
@@ -60,7 +61,8 @@ def files(source: Source) -> list[str]:
     return [
         name
         for name in source.names
-        if (name.endswith(".mbox") or "." not in name.rsplit("/", 1)[-1] or source.is_file)
+        if not HIDDEN.search(name)
+        and (name.endswith(".mbox") or "." not in name.rsplit("/", 1)[-1] or source.is_file)
         and BEGINS.match(source.head(name).lstrip())
     ]
 

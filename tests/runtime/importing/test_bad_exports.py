@@ -18,7 +18,7 @@ from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.history import jsonlines
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.importing import source as sources
-from copersona.runtime.importing.recognise import FORMATS, names, open_export
+from copersona.runtime.importing.recognise import FORMATS, is_export, names, open_export
 from copersona.runtime.importing.records import Given
 from copersona.runtime.importing.source import Source
 
@@ -159,6 +159,22 @@ def test_an_empty_folder_a_missing_file_and_a_pipe_are_named(tmp_path: Path) -> 
     assert "no such file" in problem(tmp_path / "none.zip")
     os.mkfifo(tmp_path / "pipe")
     assert "a pipe or a device" in problem(tmp_path / "pipe")
+
+
+def test_a_tar_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "takeout.tgz"
+    path.write_bytes(b"\x1f\x8b")
+    with pytest.raises(HistoryError, match="unpack it and give the folder"):
+        is_export(path)
+
+
+def test_an_export_whose_own_name_cannot_be_read_is_read_with_a_name_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "outbox.json").write_bytes(dump({"orderedItems": []}))
+    (tmp_path / "actor.json").write_bytes(b"{")
+    with Source(tmp_path) as source:
+        assert open_export(source, person="ana").person == "ana"
+        with pytest.raises(HistoryError, match="--person"):
+            open_export(source)
 
 
 def test_who_is_meant_is_asked_with_the_names_there_are(tmp_path: Path) -> None:
