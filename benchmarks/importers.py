@@ -138,23 +138,28 @@ def main() -> None:
 @click.option("--mbox", type=int, default=2000, help="Megabytes of mail.")
 @click.option("--chatgpt", type=int, default=500, help="Megabytes of conversations.")
 @click.option("--bundle", type=click.Path(path_type=Path, exists=True), default=Path("assets/demo/bundle"))
-def sizes(mbox: int, chatgpt: int, bundle: Path) -> None:
-    """Import large exports, whole and cut."""
+@click.option("--only-read", is_flag=True, help="Read them, keep nothing, and no bundle is opened.")
+def sizes(mbox: int, chatgpt: int, bundle: Path, only_read: bool) -> None:
+    """Import large exports, whole and cut; of 0 megabytes, none."""
     makers = (
         ("all.mbox", mails, mbox, ("--me", "ana@example.org", "--person", "ana")),
         ("conversations.json", conversations, chatgpt, ("--person", "ana", "--prompts")),
     )
     for name, make, size, told in makers:
+        if not size:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             home, path = Path(folder) / "home", Path(folder) / name
             given = ("people", "import", bundle, path, *told)
             with path.open("w", encoding="utf-8") as file:
                 file.writelines(make(size * MEGABYTE))
             print(f"{name}: {path.stat().st_size / 1e6:,.0f} MB")
+            measured("  dry run", home, *given, "--dry-run")
+            if only_read:
+                continue
             one = Path(folder) / "one.jsonl"
             one.write_text('{"person": "bob", "output": "It hums."}\n', encoding="utf-8")
             measured("  one text, and the bundle checked", home, "people", "import", bundle, one)
-            measured("  dry run", home, *given, "--dry-run")
             measured("  import", home, *given)
             measured("  import again", home, *given)
             print(f"    {kept(home):,} texts kept")

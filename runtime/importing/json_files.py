@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -12,7 +12,6 @@ from copersona.runtime.history.checks import MAX_TIME
 from copersona.runtime.history.jsonlines import MAX_LINES, Window
 from copersona.runtime.importing.source import Source
 
-Fields = Mapping[str, Any]
 TO_ARRAY = 4096  # characters, at most, before an array in a script
 
 

@@ -31,7 +31,6 @@ INTO = frozenset(
 )  # fmt: skip
 CODE = frozenset(("code", "pre"))
 MEDIA = ("photo", "file", "media_type", "sticker_emoji", "contact_information", "location_information", "poll")
-MARKS = (b'"messages"', b'"chats"')
 
 
 def files(source: Source) -> list[str]:
@@ -101,9 +100,7 @@ def _record(message: Mapping[str, Any], given: Given, talk: Talk) -> Record:
     if not mine:
         talk.heard(text, time)
         return Left(OTHERS, text)
-    if message.get("forwarded_from") is not None or message.get("forwarded_from_id") is not None:
-        return Left(FORWARD, text)
-    if "forwarded_from" in message:  # of an account that is deleted
+    if "forwarded_from" in message or "forwarded_from_id" in message:  # null where the account is deleted
         return Left(FORWARD, text)
     if message.get("via_bot") is not None:
         return Left(BOTS, text)

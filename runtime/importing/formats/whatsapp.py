@@ -63,7 +63,6 @@ GONE = re.compile(
 )
 MARK = 80  # characters at a message's end in which a mark stands
 EDITED = re.compile(r"\s*<[^<>\n]{5,60}>$")  # "<This message was edited>", in any language
-FORWARDED = "\u21aa"
 
 
 class Message(NamedTuple):
@@ -141,8 +140,6 @@ def _record(one: Message, time: float | None, given: Given, talk: Talk) -> Recor
     if not mine:
         talk.heard(text, time)
         return Left(OTHERS, text)
-    if text.startswith(FORWARDED):
-        return Left("forwarded or shared, not written", text)
     return Own(text, talk.answered(time), time)
 
 
@@ -206,8 +203,9 @@ WHATSAPP = Format(
     name="whatsapp",
     title="WhatsApp",
     get="the zip or text file of a chat's menu, More, Export chat",
-    own="your messages; what others wrote before them is what they answer",
-    left="others' messages, lines of the program, what was omitted, attached, deleted or forwarded",
+    own="your messages; what others wrote before them is what they answer. What you forwarded is not marked in such an "
+    "export, and counts as yours",
+    left="others' messages, lines of the program, what was omitted, attached or deleted",
     files=files,
     read=read,
     who=who,
