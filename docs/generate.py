@@ -1,4 +1,4 @@
-"""Makes the pages that come from the code: commands.md, api.md and the picture of the house.
+"""Makes the pages that come from the code: commands.md, api.md, importers.md and the picture of the house.
 
 python docs/generate.py            write what changed
 python docs/generate.py --check    end with 1 and name what is stale
@@ -19,6 +19,10 @@ import click
 
 from copersona import runtime
 from copersona.runtime.cli.main import main as root
+from copersona.runtime.importing.export import MAX_GIVEN, PROMPT_LEAST, PROMPT_MOST
+from copersona.runtime.importing.junk import MIN_WORDS, REMEMBERED
+from copersona.runtime.importing.recognise import FORMATS
+from copersona.runtime.importing.source import MAX_FILES
 
 DOCS = Path(__file__).resolve().parent
 RUNTIME = DOCS.parent / "runtime"
@@ -41,7 +45,8 @@ ORDER = order()
 
 def pages() -> dict[Path, str]:
     """Each page's path and what it must hold."""
-    return {DOCS / "commands.md": commands(), DOCS / "api.md": api(), DOCS / "house.svg": house()}
+    made = {"commands.md": commands, "api.md": api, "importers.md": importers, "house.svg": house}
+    return {DOCS / name: page() for name, page in made.items()}
 
 
 def stale() -> list[Path]:
@@ -168,6 +173,45 @@ def prose(text: str) -> str:
         else:
             lines.append(f"  {line.strip()}" if raising and line.strip() else line)
     return "\n".join(lines)
+
+
+# -- importers --------------------------------------------------------------------------------------------------------
+
+IMPORTING = f"""\
+`copersona people import BUNDLE PATH` reads what other programs give you of your own data. PATH is the file, folder or
+zip as you downloaded it; nothing is unpacked to disk, and nothing leaves the machine. What it is of is told by what is
+in it and said (`--format NAME` names it). `--dry-run` keeps nothing and shows how many texts there are, the first
+ones, their span of time, and how many records gave none, by reason.
+
+**Only what you wrote is evidence**; what it answers is kept as its input, up to {MAX_GIVEN:,} characters. Who you are
+is told by the export, or inferred in a chat of two, or asked for: `--me` takes a name or an address, and may stand as
+often as you have some. `--person` names the person to keep; without it the first `--me` does, or the export.
+
+**What you typed to an assistant** says what you asked, not how you write. It is left out; `--prompts` takes prose of
+{PROMPT_LEAST} to {PROMPT_MOST:,} characters, without code, quotes and what stands behind a colon, and it supports a
+facet weakly at most.
+
+**Left out of every text**: code between fences, lines that begin with >, links. **Left out as texts**, unless
+`--keep-junk` is given: fewer than {MIN_WORDS} words, notices that a machine writes, texts of which more than half are
+numbers and signs, lines that repeat as lyrics do, and what is nearly the same as one of the {REMEMBERED:,} texts
+before it. What these rules leave out of what people wrote is measured ([measured.md](measured.md#importing)).
+
+**Times**: which figure of 3/4/2023 is the day is inferred from all dates of the export; if they may be read both ways
+it is refused until `--dates day-first` or `--dates month-first` settles it. A time without a zone is UTC, or in
+`--zone`.
+
+It is all or none, and importing the same again changes nothing. A record that cannot be read is counted and the next
+one is read; a file that is cut, damaged or too large (as in [formats.md](formats.md), and at most {MAX_FILES:,}
+files) ends the import in one line. Links in folders, and names in a zip that lead outside, are passed over and
+counted."""
+
+
+def importers() -> str:
+    """What is read of each program's export."""
+    rows = "\n".join(f"| {one.title} | `{one.name}` | {one.get} |" for one in FORMATS.values())
+    table = f"| program | `--format` | what to give |\n| --- | --- | --- |\n{rows}"
+    parts = [f"## {one.title}\n\n* **Yours**: {one.own}.\n* **Left out**: {one.left}." for one in FORMATS.values()]
+    return "\n\n".join(["# Your own exports", MADE, IMPORTING, table, *parts]) + "\n"
 
 
 # -- the picture ------------------------------------------------------------------------------------------------------

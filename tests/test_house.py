@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = (
-    "common", "history", "filecheck", "engine", "chat", "profile", "persona", "prompt", "bundle", "assemble", "people",
-    "session", "batch", "serve", "demo", "cli",
+    "common", "history", "importing", "filecheck", "engine", "chat", "profile", "persona", "prompt", "bundle",
+    "assemble", "people", "session", "batch", "serve", "demo", "cli",
 )  # fmt: skip
 EXPORT = (
     "common", "data", "population", "discovery", "convert", "training", "run", "measure", "steps",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +21,15 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.people_chats import people_chats
+from copersona.runtime.cli.people_import import people_import
 from copersona.runtime.cli.seal import people_seal, people_unseal
 from copersona.runtime.cli.streams import say, say_json, say_json_list
-from copersona.runtime.cli.unserved import say_unserved
 from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
-    from copersona.runtime.history.reading import Reading
     from copersona.runtime.people.known import Known
-    from copersona.runtime.people.store import PeopleStore
-    from copersona.runtime.profile.foreign import ForeignTally
-    from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import Session
 
-SAID_BAD = 1000  # bad records that are named
 SHOWN = 50  # people of a list on a terminal
 
 
@@ -50,102 +43,9 @@ def people() -> None:
 
 
 people.add_command(people_chats)
+people.add_command(people_import)
 people.add_command(people_seal)
 people.add_command(people_unseal)
-
-
-@people.command("import")
-@BUNDLE
-@click.argument("history", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "format_",
-    default="jsonl",
-    show_default=True,
-    help="jsonl (our own), amazon2014, amazon2023, dpl, lamp, longlamp.",
-)
-@click.option(
-    "--enrolled-as",
-    type=click.Path(path_type=Path),
-    help="JSON file {person: pseudonym} of people who took part in training (pseudonyms.json of the run folder).",
-)
-@click.option("--metadata", type=click.Path(path_type=Path), help="Item titles, as in `export run` (amazon2014).")
-@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be read, and say which (the first 1,000).")
-@AS_JSON
-@foreseen
-def people_import(
-    folder: Path,
-    history: Path,
-    format_: str,
-    enrolled_as: Path | None,
-    metadata: Path | None,
-    skip_bad: bool,
-    as_json: bool,
-) -> None:
-    """Keep the interactions of HISTORY, all or none; importing a file twice changes nothing.
-
-    BUNDLE gives words to items that have no title.
-    """
-    from copersona.runtime.history.importers import stream_history
-    from copersona.runtime.profile.foreign import ForeignTally
-    from copersona.runtime.profile.served import UnservedTally
-    from copersona.runtime.session.session import open_bundle
-
-    reading = stream_history([history], format_, skip_bad=skip_bad, metadata=metadata, named=SAID_BAD, shown=True)
-    names = read_enrolment(enrolled_as) if enrolled_as else {}
-    with open_bundle(folder) as session, open_store() as store:
-        scripts, languages = UnservedTally(session.schema.scripts), ForeignTally(session.bundle.languages)
-        with closing(iter(reading)) as interactions:  # so that a progress bar ends before an error is said
-            passing = map(languages.passing, map(scripts.passing, interactions))
-            added = session.add(store, passing, enrolled=names)
-        _say_unserved(session, store, scripts, languages)
-    _say_what_was_odd(reading)
-    if as_json:
-        body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
-        body |= {"enrolled": added.enrolled, "marks": reading.tally.marks, "hidden": reading.tally.hidden}
-        say_json({**body, "empty": reading.skipped_empty, "bad": reading.bad_records})
-        return
-    named = f" ({added.named} of them with their item's name from now on)" if added.named else ""
-    say(
-        f"{added.people} people: {added.new} new interactions, {added.repeated} known already{named}, "
-        f"{reading.skipped_empty} without text left out, {reading.bad_records} bad lines, {added.enrolled} enrolled"
-    )
-
-
-def _say_unserved(session: Session, store: PeopleStore, scripts: UnservedTally, languages: ForeignTally) -> None:
-    def texts(name: str) -> int:
-        return store.written(name).interactions
-
-    among = f"of the first {languages.most:,} people, " if languages.passed_over else ""
-    say_unserved(session, scripts.found(texts), languages.found(texts), among)
-
-
-def _say_what_was_odd(reading: Reading) -> None:
-    """On stderr, a line for each record that was left out, and one for each kind of text that no one wrote by hand."""
-    for line in reading.bad:
-        say(f"skipped: {in_line(line)}", err=True)
-    if reading.bad_records > len(reading.bad):
-        say(f"skipped: {reading.bad_records - len(reading.bad):,} more", err=True)
-    if marks := reading.tally.marks:
-        say(f"note: of {marks:,} texts, marks behind the thirtieth on one letter are left out", err=True)
-    if hidden := reading.tally.hidden:
-        what = "characters that show nothing (tags, text direction); they are kept, and no model reads them"
-        say(f"note: {hidden:,} texts hold {what}", err=True)
-
-
-def read_enrolment(path: Path) -> dict[str, str]:
-    """The map of people to pseudonyms. Raises HistoryError."""
-    from copersona.runtime.common.errors import HistoryError
-
-    if path.exists() and not path.is_file():
-        raise HistoryError(f"{path}: a folder, a pipe or a device; expected a file")
-    try:
-        body = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym ({error})") from None
-    if not isinstance(body, dict) or not all(isinstance(v, str) for v in body.values()):
-        raise HistoryError(f"{path}: expected a JSON object of person to pseudonym")
-    return body
 
 
 @people.command("list")

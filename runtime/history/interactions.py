@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from copersona.runtime.common.composed import bounded_marks, composed
 from copersona.runtime.common.hidden import without_hidden
 
+ASKED = "Write to an assistant."
+"""The input of what someone typed to an assistant: it says what they asked, so that it is weak evidence at most."""
 MAX_TEXT = 200_000  # characters of one field; what is longer is refused by the importers, never cut silently
 
 

@@ -65,7 +65,10 @@ def read_records(path: Path | str) -> Iterator[Record]:
     """
     if starts_array(path):
         with opened(str(path)) as file:
-            yield from _array(str(path), file)
+            window = Window(str(path), file)
+            yield from array_records(str(path), window)
+            if window.peek():
+                raise HistoryError(f"{path}: there is text after the end of the array")
         return
     for number, value in read_objects(path):
         yield f"{path}:{number}", value
@@ -111,17 +114,23 @@ def listed(bad: list[str], problem: str, path: Path | str) -> None:
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[BufferedReader]:
     """The file as a stream of uncompressed bytes that starts like text. Raises HistoryError, also while it is read."""
-    with contextlib.ExitStack() as stack:
-        try:
-            yield _open(path, stack)
-        except FileNotFoundError:
-            raise HistoryError(f"{path}: there is no such file") from None
-        except IsADirectoryError:
-            raise HistoryError(f"{path}: this is a folder, expected a file") from None
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise HistoryError(f"{path}: the compressed file is cut or damaged ({error})") from None
-        except OSError as error:
-            raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from None
+    with readable(path), contextlib.ExitStack() as stack:
+        yield _open(path, stack)
+
+
+@contextlib.contextmanager
+def readable(path: str) -> Iterator[None]:
+    """What goes wrong with a file that is read, compressed or not, as HistoryError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise HistoryError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise HistoryError(f"{path}: this is a folder, expected a file") from None
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise HistoryError(f"{path}: the compressed file is cut or damaged ({error})") from None
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
@@ -190,8 +199,8 @@ _JSON = json.JSONDecoder(parse_constant=_no_constant)  # once: `json.loads` make
 # -- arrays ---------------------------------------------------------------------------------------------------------
 
 
-def _array(path: str, file: BufferedReader) -> Iterator[Record]:
-    window = _Window(path, file)
+def array_records(path: str, window: Window) -> Iterator[Record]:
+    """The objects of the array whose [ is next in the window. Raises HistoryError where it is broken at a record."""
     window.next()
     if window.peek() == "]":
         window.next()
@@ -208,11 +217,9 @@ def _array(path: str, file: BufferedReader) -> Iterator[Record]:
             follows = window.next()
         if follows != "]":
             raise HistoryError(f"{where}: expected a comma or the end of the array after it, found {follows!r}")
-    if window.peek():
-        raise HistoryError(f"{path}: there is text after the end of the array")
 
 
-class _Window:
+class Window:
     """The part of a file's text that is being parsed. Numbers that are none (NaN, too many digits) become NaN or
     infinity here, so that only their record is refused, by whoever reads them."""
 

@@ -24,6 +24,7 @@ from copersona.runtime.people.persona_cache import (
 )
 from copersona.runtime.people.vectors import Vectors
 from copersona.runtime.persona.persona import Persona, make_persona
+from copersona.runtime.profile.asked import evidence, with_asked
 from copersona.runtime.profile.facets import Profile
 from copersona.runtime.profile.language import TEXTS, language_of
 from copersona.runtime.profile.profiler import RECENT, profile_history
@@ -117,7 +118,8 @@ class Personas:
 
     def _persona(self, history: History, pseudonym: str | None, replies: Replies | None) -> Persona:
         bundle = self._bundle
-        profile = self._profile(outputs(history), replies)
+        own, asked = evidence(history)
+        profile = with_asked(self._profile(own, replies), asked, bundle.schema)
         own_row = bundle.graph.row(pseudonym)
         return make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=self._context.peers)
 
