@@ -72,19 +72,19 @@ def test_after_a_kill_it_starts_again_with_the_same_token(random_bundle: Path, t
         assert b"copersona:ana" in get(port, "/v1/models", token)[1]
 
 
-def test_a_sealed_store_is_served_by_its_passphrase(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_sealed_store_is_served_by_its_passphrase(random_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("sqlcipher3")
     pytest.importorskip("cryptography")
     from copersona.runtime.people.sealing import seal
 
     add_people(tmp_path)
     seal(tmp_path / "people.sqlite", "correct horse battery")
-    assert "the people store is sealed" in refused(str(tiny_bundle), "--port", "0", home=tmp_path)
+    assert "the people store is sealed" in refused(str(random_bundle), "--port", "0", home=tmp_path)
     reader, writer = os.pipe()
     os.write(writer, b"correct horse battery\n")
     os.close(writer)
     code = "from copersona.runtime.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "--passphrase-fd", str(reader), "serve", str(tiny_bundle), "--port", "0"]
+    command = [sys.executable, "-c", code, "--passphrase-fd", str(reader), "serve", str(random_bundle), "--port", "0"]
     environment = {**os.environ, "COPERSONA_HOME": str(tmp_path), "COPERSONA_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, pass_fds=[reader])
     try:
