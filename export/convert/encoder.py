@@ -26,7 +26,7 @@ from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
 from copersona.runtime.profile.encoder import MAX_TOKENS, Encoder
 from copersona.runtime.profile.language import plain_code
 
-MORE = ([], ["Normalize"], ["Dense"], ["Dense", "Normalize"])
+MORE: tuple[list[str], ...] = ([], ["Normalize"], ["Dense"], ["Dense", "Normalize"])
 """What may stand behind transformer and pooling, by the last part of the class of a module."""
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen, say_unserved
+from copersona.runtime.cli.commands import AS_JSON, BUNDLE, foreseen
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say, say_json
+from copersona.runtime.cli.unserved import say_unserved
 from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:

@@ -214,7 +214,7 @@ class Session(Closing):
         Raises:
             ModelError: the prompt leaves no room for an answer.
         """
-        sampling, person = sampling or Sampling(), person or (known and known.name)
+        sampling, person = sampling or Sampling(), person or (known.name if known else None)
         known, why = recall(self, request, known, mode)
         prompt = self.prompt(request, known)
         wanted = self.wanted(prompt, known, sampling)
