@@ -22,7 +22,7 @@ from copersona.runtime.common.terminal import in_line
 class CoPersonaError(Exception):
     """Base of all errors raised on purpose. Its message is one line, whatever stands in the names that it repeats."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str = "") -> None:
         super().__init__(in_line(message))
 
 

@@ -233,7 +233,8 @@ class Session(Closing):
             if isinstance(found, ModelRefused):
                 yield one, found
                 continue
-            args = (self, one.request, prompt, one.known, one.sampling, one.person)
+            _, why = recall(self, one.request, one.known, "always")
+            args = (self, one.request, prompt, one.known, one.sampling, one.person, why)
             receipt = functools.partial(make_receipt, *args)
             yield one, Answer([piece.text for piece in found], receipt, prompt.request_cut).finish()
 

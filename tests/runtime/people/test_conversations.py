@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -284,35 +283,6 @@ def test_nobody_of_that_name_keeps_nothing(store: PeopleStore) -> None:
     ):
         with pytest.raises(UnknownPerson, match="zoe"):
             use()
-
-
-LOCKED = """
-import sys
-from copersona.runtime.common.errors import PersonError
-from copersona.runtime.people.store import PeopleStore
-with PeopleStore(sys.argv[1], busy_seconds=0.1) as store:
-    try:
-        store.begin_turn("ann", "x")
-    except PersonError as error:
-        print("locked" if "another process" in str(error) else error)
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX belong to the process")
-def test_a_second_store_of_one_process_drops_no_lock_of_the_first(store: PeopleStore) -> None:
-    """Whoever closes a file drops all POSIX locks that the process has on it."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        with store._transaction():
-            store._db.execute("UPDATE people SET added = added")
-            second = pool.submit(lambda: PeopleStore(store.path, busy_seconds=5.0).close())
-            with pytest.raises(TimeoutError):
-                second.result(0.3)  # it waits
-            code = [sys.executable, "-c", script(LOCKED), str(store.path)]
-            said = subprocess.run(code, capture_output=True, text=True, check=True).stdout
-        assert said == "locked\n"
-        second.result(20)
 
 
 def test_sealing_takes_conversations_along_and_gives_no_number_twice(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from .running import TOKEN, Running
 
+pytestmark = pytest.mark.twice  # their packages are in the full environment alone
 HELLO = [{"role": "user", "content": "Hello."}]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from copersona.runtime.serve.job import Job
 
 from .browsing import NARROW, WIDE, Visit, chromium, visit
 from .running import TOKEN, Running
@@ -51,13 +54,13 @@ def test_what_is_sent_is_the_conversation_as_it_stands(seen: Visit) -> None:
     assert all("conversation" not in body["copersona"] for body in bodies)
     roles = [message["role"] for message in bodies[1]["messages"]]
     assert roles in (["user", "assistant", "user"], ["user", "user"])  # an answer without a letter is left out
-    seen.page.click(".turn.user >> nth=0 >> text=Edit")
+    seen.page.click(".turn.user >> nth=0 >> button:text-is('Edit')")
     seen.page.fill("textarea.edit", "Other.")
     seen.page.press("textarea.edit", "Enter")
     seen.answered()
     assert [message["content"] for message in bodies[2]["messages"]] == ["Other."]
     assert seen.texts("user") == ["Other."]
-    seen.page.click(".turn.answer >> text=Again")
+    seen.page.click(".turn.answer .acts button:text-is('Again')")
     seen.answered()
     assert bodies[3]["messages"] == bodies[2]["messages"]
     assert len(seen.texts("answer")) == 1
@@ -67,7 +70,16 @@ def test_what_is_sent_is_the_conversation_as_it_stands(seen: Visit) -> None:
     assert seen.texts("user") == ["Other."]
 
 
-def test_stop_stops_and_what_stands_can_be_gone_on_with(seen: Visit, server: Running) -> None:
+def test_stop_stops_and_what_stands_can_be_gone_on_with(
+    seen: Visit, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Job.take
+
+    def slowly(self: Job, piece: Any) -> bool:
+        time.sleep(0.02)  # so that there is something to stop
+        return take(self, piece)
+
+    monkeypatch.setattr(Job, "take", slowly)
     seen.become("bo")
     seen.page.fill("#say", "Write very much.")
     seen.page.press("#say", "Enter")
@@ -79,7 +91,7 @@ def test_stop_stops_and_what_stands_can_be_gone_on_with(seen: Visit, server: Run
     assert server.worker.running == 0, "the model goes on"
     bodies: list[Any] = []
     seen.page.on("request", lambda one: bodies.append(json.loads(one.post_data)) if "chat/com" in one.url else None)
-    seen.page.click("text=Continue")
+    seen.page.click(".acts button:text-is('Continue')")
     seen.page.wait_for_timeout(500)
     if seen.page.locator("#send.stop").count():
         seen.page.click("#send")
@@ -109,7 +121,7 @@ def test_the_persona_is_shown_with_evidence_and_without_names_of_others(seen: Vi
 def test_why_an_answer_reads_so(seen: Visit) -> None:
     seen.become("bo")
     seen.say("Something about strings")
-    seen.page.click("article >> text=Why this answer")
+    seen.page.click("article .acts button:text-is('Why this answer')")
     seen.page.wait_for_selector("#why-texts .text")
     why = seen.page.inner_text("#why-view")
     assert "Answered as bo" in why
@@ -130,7 +142,7 @@ def test_conversations_are_kept_found_changed_and_deleted(seen: Visit, server: R
     said = [one.text for one in store.conversation("Zoë", kept.id)[1]]
     assert said[0::2] == ["A question about violins.", "Another, about bows."]
     assert said[1::2] == [one.text for one in store.conversation("Zoë", kept.id)[1] if one.role == "assistant"]
-    seen.page.click(".turn.user >> nth=1 >> text=Edit")
+    seen.page.click(".turn.user >> nth=1 >> button:text-is('Edit')")
     seen.page.fill("textarea.edit", "Rather about strings.")
     seen.page.press("textarea.edit", "Enter")
     seen.answered()
@@ -213,7 +225,7 @@ def test_a_fault_is_said_where_it_happened(seen: Visit) -> None:
     seen.say("Hello.")
     assert seen.page.inner_text(".turn.answer .fault") == "too many requests are waiting"
     seen.page.unroute("**/v1/chat/completions")
-    seen.page.click(".turn.answer >> text=Again")
+    seen.page.click(".turn.answer .acts button:text-is('Again')")
     seen.answered()
     assert seen.page.locator(".fault").count() == 0
     seen.wrong.clear()  # the browser itself reports the 429
@@ -247,7 +259,7 @@ def test_every_view_can_be_used_by_everyone(browser: Any, server: Running, size:
         check("greeting")
         seen.say("Good morning.")
         check("conversation")
-        seen.page.click("article >> text=Why this answer")
+        seen.page.click("article .acts button:text-is('Why this answer')")
         seen.page.wait_for_selector("#why-texts .text")
         check("why")
         seen.page.click("#tab-persona")
