@@ -195,7 +195,9 @@ export class Chat {
 
 function greeting(room) {
   const name = room.person;
-  const line = name === null
+  const line = !room.names.length
+    ? "Nobody has texts here yet, so answers are the model's own. To be there, import what you wrote: copersona people import BUNDLE my-texts.jsonl."
+    : name === null
     ? "Answers are the model's own: nobody's words, nobody's ways."
     : `Answers are written as ${name} would write them, from what ${name} wrote and from what people alike wrote. All of it stays on this machine.`;
   const tries = TRIES.map((text) => el("button", { type: "button", textContent: text, onclick: () => room.suggest(text) }));

@@ -6,14 +6,16 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from copersona.runtime.serve.job import Job
+from copersona.runtime.session.session import open_bundle
 
 from .browsing import NARROW, WIDE, Visit, chromium, visit
-from .running import TOKEN, Running
+from .running import TOKEN, Running, serving
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,16 @@ def test_a_fault_is_said_where_it_happened(seen: Visit) -> None:
     seen.answered()
     assert seen.page.locator(".fault").count() == 0
     seen.wrong.clear()  # the browser itself reports the 429
+
+
+def test_where_nobody_has_texts_yet_the_page_says_how_to_be_there(
+    browser: Any, random_bundle: Path, tmp_path: Path
+) -> None:
+    with serving(lambda: open_bundle(random_bundle, threads=1), tmp_path) as empty, visit(browser, empty) as seen:
+        assert "copersona people import" in seen.page.inner_text(".hello")
+        assert seen.page.locator("#person option").all_inner_texts() == ["nobody"]
+        seen.say("Hello.")
+        assert len(seen.texts("answer")) == 1
 
 
 def test_without_the_token_the_page_asks_for_it(browser: Any, server: Running) -> None:
