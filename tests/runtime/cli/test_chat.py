@@ -182,6 +182,9 @@ class Typist:
         pty = pytest.importorskip("pty", reason="a terminal of our own needs a system with pseudo-terminals")
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # what runs in the background ignores it, and so do its children
             environment = {**os.environ, "COPERSONA_HOME": str(home), "HOME": str(home), "TERM": "dumb"}
             os.execve(sys.executable, [sys.executable, "-c", DRIVER, *arguments], environment)
         self.seen = ""
@@ -221,7 +224,6 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(tiny_bundle: Path, home: Path)
     said = typist.until("stopped; Ctrl-D or /quit ends the chat")
     assert "w399" not in said
     typist.until("ana> ")
-    time.sleep(0.5)  # what is typed before the line is being read is the terminal's affair
     typist.type("half a li")
     typist.until("half a li")
     typist.type("\x03")
