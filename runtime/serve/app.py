@@ -13,6 +13,7 @@ from starlette.routing import Route
 from copersona.runtime.common.errors import CoPersonaError
 from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import as_json
+from copersona.runtime.serve.conversation_routes import ConversationRoutes
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
 from copersona.runtime.serve.markdown import markdown_routes
@@ -32,7 +33,8 @@ def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "a
 
 def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
     """Everything that is answered."""
-    return [*Routes(worker, recall).table(), *PersonRoutes(worker).table(), *markdown_routes(), *page_routes()]
+    asked = [*Routes(worker, recall).table(), *ConversationRoutes(worker).table(), *PersonRoutes(worker).table()]
+    return [*asked, *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

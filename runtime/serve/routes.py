@@ -18,7 +18,6 @@ from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.serve.answering import answered, as_json
 from copersona.runtime.serve.chat_body import ChatBody, read_chat
 from copersona.runtime.serve.completion_body import read_completion
-from copersona.runtime.serve.conversation_routes import ConversationRoutes
 from copersona.runtime.serve.embedding_body import read_embedding
 from copersona.runtime.serve.fault import Fault, unknown_person
 from copersona.runtime.serve.fields import read_body
@@ -57,7 +56,6 @@ class Routes:
             Route("/v1/responses", self.responses, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
-            *ConversationRoutes(self._worker).table(),
         ]
 
     async def health(self, request: Request) -> Response:

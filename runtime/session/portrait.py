@@ -72,10 +72,11 @@ class Portrait:
 
 
 def portrait(session: Session, known: Known) -> Portrait:
-    """What is to be shown of a person. Profiles them once more without their last text. Raises ModelError."""
+    """What is to be shown of a person. Profiles them once more without their last text; not where a model makes
+    profiles, which would be asked again for it."""
     prompt = session.layout.complete(session.prepared(known).fixed, "")
     facets = tuple(facet_shown(session, used) for used in facets_used(session, prompt, known))
-    before = session.know(known.history[:-1]) if len(known.history) > 1 else None
+    before = session.know(known.history[:-1]) if len(known.history) > 1 and not known.persona.profile.by else None
     pairs = known.persona.placement.shared.similarity[0].tolist()
     now, then = neighbors(session, known), () if before is None else neighbors(session, before)
     return Portrait(

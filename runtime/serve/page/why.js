@@ -56,7 +56,7 @@ function summary(receipt) {
 function unrelated({ person, recall }) {
   if (recall.mode === "never") return "Nothing of the person was used: that was asked for.";
   const words = Math.round((recall.own_words ?? 0) * 100);
-  return `Nothing of the person was used: the request asks for something to be known rather than written (${recall.writing.toFixed(2)}; from 0.04 on it would count), and ${words} % of its words stand in ${person}’s texts (half would do).`;
+  return `Nothing of the person was used: the request asks for something to be known rather than written (nearness to writing ${recall.writing.toFixed(2)}), and only ${words} % of its words stand in ${person}’s texts.`;
 }
 
 function tokens(receipt) {

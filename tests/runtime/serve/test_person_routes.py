@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -59,7 +60,9 @@ def test_of_somebody_who_is_not_there_nothing_is_said(server: Running, what: str
     assert (found.status, found.error["code"]) == (404, "person_not_found")
 
 
-def test_what_the_last_text_moved_is_the_difference_to_the_person_without_it(random_bundle, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_what_the_last_text_moved_is_the_difference_to_the_person_without_it(
+    random_bundle: Path, tmp_path: Path
+) -> None:
     texts = [Interaction("ana", f"A plain sentence, number {n}, about strings.", time=float(n)) for n in range(5)]
     loud = Interaction("ana", "WOW!!! GREAT!!! " * 20, time=9.0)
     with open_bundle(random_bundle, threads=1) as session, PeopleStore(tmp_path / "people.sqlite") as store:
@@ -71,12 +74,9 @@ def test_what_the_last_text_moved_is_the_difference_to_the_person_without_it(ran
     for was, move, now in zip(before.facets, after.moves, after.facets, strict=True):
         assert (move.before.says, move.after.says) == (was.says, now.says)
     assert any(move.score_before != move.score_after for move in after.moves)
-    assert portrait_of_one_text_moves_nothing(random_bundle)
 
 
-def portrait_of_one_text_moves_nothing(folder) -> bool:  # type: ignore[no-untyped-def]
-    from copersona.runtime.people.known import Known
-
-    with open_bundle(folder, threads=1) as session:
-        known: Known = session.know((Interaction("ana", "Only one text is known of me.", time=1.0),))
-        return portrait(session, known).moves == ()
+def test_one_text_moves_nothing(random_bundle: Path) -> None:
+    with open_bundle(random_bundle, threads=1) as session:
+        found = portrait(session, session.know((Interaction("ana", "Only one text is known of me.", time=1.0),)))
+    assert (found.texts, found.moves) == (1, ())
