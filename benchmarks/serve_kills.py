@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serve import Server
+from serve import Server, ours
 
+from copersona.runtime.engine.llama import default_threads
 from copersona.runtime.history.importers import read_history
 from copersona.runtime.people.store import PeopleStore
 
@@ -65,18 +66,18 @@ def chat(server: Server, person: str, number: int, told: list[Told]) -> None:
             known = told[-1].conversation if turn % TURNS and told else "new"
             text = f"Message {turn} of chat {number}: {random.Random(f'{number} {turn}').random()}"
             status, response, _ = server.ask(
-                model=f"copersona:{person}", stream=True, max_tokens=TOKENS, response_format=LONG, seed=turn,
+                turn, model=f"copersona:{person}", stream=True, max_tokens=TOKENS, response_format=LONG,
                 messages=[{"role": "user", "content": text}], copersona={"conversation": known},
             )  # fmt: skip
             if status != 200:
                 raise SystemExit(f"{status}: {response.read()!r}")
             for line in response:
                 body: Any = json.loads(line[6:]) if line.startswith(b"data: {") else {}
-                if ours := body.get("copersona"):
+                if told_of := body.get("copersona"):
                     if "finish_reason" in body["choices"][0] and body["choices"][0]["finish_reason"]:
                         told[-1].whole = True
                     else:
-                        told.append(Told(person, ours["conversation"], ours["message"], ours["answer"], text))
+                        told.append(Told(person, told_of["conversation"], told_of["message"], told_of["answer"], text))
                 elif body:
                     told[-1].parts.append(body["choices"][0]["delta"].get("content", ""))
 
@@ -96,7 +97,7 @@ def missing(store: PeopleStore, one: Told) -> list[str]:
 def started(bundle: Path, chats: int) -> tuple[Server, float, float]:
     """A server that is ready; seconds by the clock and of processor time until then."""
     begun = time.perf_counter()
-    server = Server(bundle, chats)
+    server = ours(bundle, chats, default_threads())
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return server, time.perf_counter() - begun, sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 

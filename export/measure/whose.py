@@ -24,7 +24,7 @@ from copersona.runtime.common.progress import track
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.interactions import without_fields
 from copersona.runtime.people.known import Known
-from copersona.runtime.profile.segments import WORD
+from copersona.runtime.profile.segments import WORD, pattern
 from copersona.runtime.profile.style import COMPLAINT, FIRST_PERSON, HEDGE, PRAISE, SECOND_PERSON, style_matrix
 from copersona.runtime.session.answers import Asked
 from copersona.runtime.session.session import Session, open_bundle
@@ -58,7 +58,7 @@ class Styles:
 
 def without_topics(text: str) -> str:
     """A text in which every topic word is a blank of the same case; figures become zeros."""
-    return str(WORD.sub(lambda found: _blank(found[0]), text))
+    return str(pattern(WORD).sub(lambda found: _blank(found[0]), text))
 
 
 def _blank(word: str) -> str:

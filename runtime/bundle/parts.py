@@ -18,10 +18,8 @@ from copersona.runtime.bundle.said import check_settings, context_length
 from copersona.runtime.bundle.signature import signer
 from copersona.runtime.common.errors import BundleError, FacetError, ModelError
 from copersona.runtime.common.hashes import CheckedHashes, file_sha256
-from copersona.runtime.engine.model_memory import context_memory
 from copersona.runtime.engine.turns import TurnTokens, read_turns
 from copersona.runtime.filecheck.array_check import TensorShapes, check_npy, must_agree, read_tensor_shapes
-from copersona.runtime.filecheck.onnx_check import check_onnx
 from copersona.runtime.filecheck.tokenizer_check import check_tokenizer
 from copersona.runtime.filecheck.values import bounded
 from copersona.runtime.persona.graph import map_vectors
@@ -41,6 +39,8 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
     Raises:
         BundleError: a part is damaged, or does not fit the manifest; the message names the file and both numbers.
     """
+    from copersona.runtime.filecheck.onnx_check import check_onnx  # not at a start that checks nothing
+
     shapes = manifest.shapes
     check_settings(manifest)
     schema = _check_facets(manifest.path(folder, "facets"), shapes)
@@ -113,6 +113,7 @@ def check_means(path: Path, shapes: Shapes) -> Centring:
 
 
 def _check_model(path: Path, manifest: Manifest) -> None:
+    from copersona.runtime.engine.model_memory import context_memory
     from copersona.runtime.filecheck.gguf_any import check_any_gguf
     from copersona.runtime.filecheck.gguf_check import check_gguf
 

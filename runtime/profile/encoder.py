@@ -7,7 +7,6 @@ get another vector in other company (cosine down to 0.981 was seen), and padding
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +90,8 @@ class Encoder:
 
     def encode_all(self, texts: Sequence[str], *, workers: int = 1) -> F32:
         """Each text by itself, `workers` at once. n texts -> (n, E) float32, rows as `encode` gives them."""
+        from concurrent.futures import ThreadPoolExecutor
+
         if not texts:
             return np.zeros((0, self.width), dtype=np.float32)
         with ThreadPoolExecutor(workers) as pool:
