@@ -58,7 +58,8 @@ def raw_words(text: str) -> list[str]:
     """The words as they are written."""
     if text.isascii():
         return _PLAIN.findall(text)
-    return [word for found in pattern(WORD).finditer(text) for word in (_pairs(found[0]) if found["dense"] else (found[0],))]
+    runs = pattern(WORD).finditer(text)
+    return [word for run in runs for word in (_pairs(run[0]) if run["dense"] else (run[0],))]
 
 
 def words_of(text: str) -> list[str]:
