@@ -362,3 +362,25 @@ def test_promise_what_is_typed_into_a_chat_is_never_evidence(server: Running, ra
     export["conversations"][0]["id"] = "0" * 32
     assert get(server, "/import", "bo", "POST", export).body["new"] == 1
     assert evidence(random_bundle, server.home, "bo") == before
+
+
+def test_a_response_is_kept_in_the_conversation_that_it_names_as_a_chat_is(server: Running) -> None:
+    first = talk(server, "My dog is called Rex.")
+    body = {"model": ANA, "input": "What is he called?", "max_output_tokens": 8, "seed": 1}
+    found = server.ask("POST", "/v1/responses", {**body, "copersona": {"conversation": first["conversation"]}})
+    assert found.status == 200, found.raw
+    assert found.body["copersona"]["conversation"] == first["conversation"]
+    text = found.body["output"][0]["content"][0]["text"]
+    kept = messages(server, first["conversation"])
+    assert kept[2:] == [("user", "What is he called?", "whole"), ("assistant", text, "whole")]
+    chat = server.chat(
+        model=ANA,
+        max_tokens=8,
+        seed=1,
+        messages=[
+            *said("My dog is called Rex."),
+            {"role": "assistant", "content": first["text"]},
+            *said("What is he called?"),
+        ],
+    )
+    assert chat.body["choices"][0]["message"]["content"] == text
