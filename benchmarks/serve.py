@@ -128,17 +128,20 @@ def theirs(model: Path, context: int, threads: int) -> Server | None:
 
 
 def first_tokens(server: Server, bundle: Path, person: str, rounds: int, threads: int) -> dict[str, float]:
-    """Seconds to the first token, in turns: the library's call and the server's, as the person and as nobody."""
-    found: dict[str, list[float]] = {"library": [], "server": [], "nobody": []}
+    """Seconds to the first token, in turns: the library's call, recalling where it is relevant as the server does, and
+    always; the server's, as the person and as nobody."""
+    found: dict[str, list[float]] = {"library": [], "library, always recalled": [], "server": [], "nobody": []}
     with runtime.open_bundle(bundle, threads=threads) as session, runtime.PeopleStore() as people:
         for seed in range(rounds + 2):
-            start = time.perf_counter()
-            known = session.person(people, person)
-            next(iter(session.answer(request(seed), known, runtime.Sampling(max_tokens=4, seed=seed))))
-            took = (time.perf_counter() - start, server.first(f"copersona:{person}", seed))
-            nobody = server.first("copersona-plain", seed)
+            took = []
+            for mode in ("relevant", "always"):
+                start = time.perf_counter()
+                known, sampling = session.person(people, person), runtime.Sampling(max_tokens=4, seed=seed)
+                next(iter(session.answer(request(seed), known, sampling, mode=mode)))
+                took.append(time.perf_counter() - start)
+            took += [server.first(model, seed) for model in (f"copersona:{person}", "copersona-plain")]
             if seed >= 2:  # before, prefixes are read
-                for name, value in zip(found, (*took, nobody), strict=True):
+                for name, value in zip(found, took, strict=True):
                     found[name].append(value)
     return {name: statistics.median(values) for name, values in found.items()}
 
@@ -229,6 +232,7 @@ def main() -> None:
     theirs_ = many["other's tokens a s"]
     ratios = {
         "first token, server / library": first["server"] / first["library"],
+        "first token, relevant / always": first["library"] / first["library, always recalled"],
         "first token, person / nobody": first["server"] / first["nobody"],
         "one by one / at once": many["one by one, s"] / many["at once, s"],
         "tokens a second, ours / llama_cpp.server": many["tokens a s"] / theirs_ if theirs_ else None,
