@@ -218,7 +218,7 @@ def _template(body: Mapping[str, Any], rows: int) -> None:
         for token, number in zip(row["tokens"], ids, strict=True):
             _id(_of(token, str, "a token"), number, rows)
     for name, texts in (("single", ["A"]), ("pair", ["A", "B"])):
-        pieces = _of(body[name], list, name)
+        pieces = [_of(piece, dict, f"a part of {name}") for piece in _of(body[name], list, name)]
         found = sorted(piece["Sequence"]["id"] for piece in pieces if "Sequence" in piece)
         if len(pieces) > MAX_SPECIAL or found != texts:
             raise ValueError(f"a template in which the text does not stand once ({name})")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,27 @@ def test_a_bad_tokenizer_is_refused(tmp_path: Path, case: str) -> None:
     assert str(caught.value).startswith(f"{path}: not a tokenizer that may be opened: ")
     assert "\n" not in str(caught.value)
     assert expected in str(caught.value)
+
+
+def places(body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each value of a JSON text stands."""
+    inside = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for key, value in inside:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_whatever_stands_in_a_place_it_is_read_or_refused(tmp_path: Path, case: str) -> None:
+    path = write(tmp_path, GOOD[case])
+    whole = path.read_text(encoding="utf-8")
+    for place in places(json.loads(whole)):
+        for value in ("x", "", 3, -1, 0.5, True, None, [], [3], ["x"], {}, {"x": 3}, [{}], [[]]):
+            body = json.loads(whole)
+            put(*place, value)(body)
+            path.write_text(json.dumps(body), encoding="utf-8")
+            with contextlib.suppress(BundleError):
+                check_tokenizer(path, ROWS)
 
 
 def test_the_table_of_the_tests_does_what_it_says(tmp_path: Path) -> None:
