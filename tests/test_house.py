@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = (
     "common", "history", "importing", "filecheck", "engine", "chat", "profile", "persona", "prompt", "bundle",
-    "assemble", "people", "session", "batch", "serve", "demo", "plugin", "cli",
+    "assemble", "people", "session", "batch", "serve", "demo", "elsewhere", "cli",
 )  # fmt: skip
 EXPORT = (
     "common", "data", "population", "discovery", "convert", "training", "run", "measure", "steps",

@@ -30,6 +30,7 @@ from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.demo import demo
 from copersona.runtime.cli.passphrase import Source, asking, passphrase_options
 from copersona.runtime.cli.people import people
+from copersona.runtime.cli.persona import persona
 from copersona.runtime.cli.request import read_request, say_cut, too_long
 from copersona.runtime.cli.serve import serve
 from copersona.runtime.cli.streams import say, say_json
@@ -58,6 +59,7 @@ main.add_command(bundle)
 main.add_command(chat)
 main.add_command(demo)
 main.add_command(people)
+main.add_command(persona)
 main.add_command(serve)
 
 

@@ -160,4 +160,4 @@ def people_forget(person: str, as_json: bool) -> None:
     for line in gone.left:
         say(f"left alone: {in_line(line)}", err=True)
     for path in gone.outputs:
-        say(f"yours to delete, written by generate: {str(path)!r}", err=True)
+        say(f"yours to delete, written of them: {str(path)!r}", err=True)

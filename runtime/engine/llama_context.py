@@ -154,6 +154,12 @@ class LlamaContext:
         self.trim(sequence, 0)
         return False
 
+    def save(self, sequence: int, ids: I32, path: Path) -> bool:
+        """Write what a sequence holds to llama.cpp's own kind of file, with a token for each position; whether it
+        could."""
+        tokens = (ctypes.c_int32 * len(ids))(*ids.tolist())
+        return bool(self._llama.llama_state_seq_save_file(self.raw, os.fsencode(path), sequence, tokens, len(ids)))
+
     # Decoding
 
     def rows(self, sequence: int, rows: F32, position: int, *, last: bool = False) -> None:

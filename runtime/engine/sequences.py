@@ -10,12 +10,14 @@ import codecs
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32
-from copersona.runtime.common.errors import ModelRefused
+from copersona.runtime.common.errors import ModelError, ModelRefused
+from copersona.runtime.engine.llama import complaint
 from copersona.runtime.engine.llama_context import LlamaContext, State
 from copersona.runtime.engine.sampling import Piece, Sampler, Sampling
 from copersona.runtime.engine.vocabulary import Vocabulary
@@ -153,6 +155,18 @@ class Sequences:
         self._held[sequence] = self._held[generation.sequence]
         generation.sequence = sequence
         return True
+
+    def save(self, start: Start, stand_in: int, path: Path) -> None:
+        """Write the state after `start` as llama.cpp's own tools read it; `stand_in` is the token that the file names
+        for each row of the soft prompt.
+
+        Raises:
+            ModelError: llama.cpp cannot decode it, or cannot write.
+        """
+        self._decode(0, start)
+        self._held[0] = None
+        if not self._context.save(0, np.concatenate([np.full(len(start.soft), stand_in, np.int32), start.ids]), path):
+            raise ModelError(f"{path}: llama.cpp cannot write the state of this model{complaint()}")
 
     def _decode(self, sequence: int, start: Start) -> None:
         split = start.prefix.tokens if start.prefix is not None else 0

@@ -42,7 +42,7 @@ def llm(home: Path) -> Iterator[Llm]:
     from click.testing import CliRunner
     from llm.plugins import pm
 
-    from copersona.runtime.plugin import llm_models
+    from copersona.runtime.elsewhere import llm_models
 
     (found,) = (one for one in entry_points(group="llm") if one.name == "copersona")
     assert found.load() is llm_models

@@ -68,7 +68,7 @@ class BundleModel(llm.Model):
         temperature: float = Field(0.8, ge=0, le=2, description="0 always takes the likeliest token.")
         top_p: float = Field(0.95, gt=0, le=1, description="Tokens are drawn from the likeliest of this sum.")
         max_tokens: int = Field(256, ge=1, le=1 << 20, description="Tokens of an answer at most.")
-        seed: int = Field(0, ge=0, lt=1 << 63, description="The same seed gives the same answer.")
+        seed: int = Field(0, ge=0, lt=(1 << 32) - 1, description="The same seed gives the same answer.")
 
     def __init__(self, model_id: str, folder: Path | None) -> None:
         self.model_id, self._folder = model_id, folder

@@ -1,0 +1,100 @@
+"""A person's prompt as other programs take it: as text in which control tokens are written out, and as templates.
+
+Those programs read control tokens in any text. So what people wrote is changed where it reads like one: a blank is put
+into it, and it stays text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from copersona.runtime.engine.turns import Turn, TurnTokens
+from copersona.runtime.engine.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTurns:
+    """How turns open and close, as text. Where roles alternate, the first user turn is open already."""
+
+    system: Turn[str]
+    user: Turn[str]
+    assistant: Turn[str]
+    answer: str
+    end: str
+    alternates: bool
+
+
+def written(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
+    """Text that another program reads as these tokens."""
+    controls = {token: text for text, token in vocabulary.controls().items()}
+    parts = []
+    for control, run in groupby(tokens, key=controls.__contains__):
+        ids = list(run)
+        parts += [controls[token] for token in ids] if control else [plain(vocabulary.text(ids), controls.values())]
+    return "".join(parts)
+
+
+def plain(text: str, controls: Iterable[str]) -> str:
+    """The text with a blank behind the first character of whatever reads like a control token in it."""
+    for control in sorted(controls, key=len, reverse=True):
+        while control in text:
+            text = text.replace(control, f"{control[0]} {control[1:]}")
+    return text
+
+
+def written_turns(vocabulary: Vocabulary, turns: TurnTokens) -> WrittenTurns:
+    """The turns of a model as text."""
+
+    def turn(found: Turn[int]) -> Turn[str]:
+        return Turn((written(vocabulary, found.open),), (written(vocabulary, found.close),))
+
+    return WrittenTurns(
+        *(turn(turns.turn(role)) for role in ("system", "user", "assistant")),
+        written(vocabulary, turns.answer), vocabulary.written(turns.end), turns.alternates,
+    )  # fmt: skip
+
+
+def jinja(prefix: str, turns: WrittenTurns) -> str:
+    """A chat template, as a GGUF holds it, in which every conversation begins with `prefix`."""
+
+    def say(turn: Turn[str], condition: str = "") -> str:
+        opened = f"({_quoted(turn.open[0])} if {condition} else '')" if condition else _quoted(turn.open[0])
+        return f"{{{{- {opened} + message['content'] + {_quoted(turn.close[0])} -}}}}"
+
+    return (
+        f"{{{{- {_quoted(prefix)} -}}}}{{%- for message in messages -%}}"
+        f"{{%- if message['role'] == 'user' -%}}{say(turns.user, 'not loop.first' if turns.alternates else '')}"
+        f"{{%- elif message['role'] == 'assistant' -%}}{say(turns.assistant)}"
+        f"{{%- else -%}}{say(turns.system)}{{%- endif -%}}{{%- endfor -%}}"
+        f"{{%- if add_generation_prompt -%}}{{{{- {_quoted(turns.answer)} -}}}}{{%- endif -%}}"
+    )
+
+
+def modelfile(model: str, prefix: str, turns: WrittenTurns) -> str:
+    """Ollama's description of a model in which every conversation begins with `prefix`."""
+
+    def say(turn: Turn[str]) -> str:
+        return f"{_go(turn.open[0])}{{{{ .Content }}}}{_go(turn.close[0])}"
+
+    first = turns.user.open[0]
+    opened = f"{{{{ if $place }}}}{_go(first)}{{{{ end }}}}" if turns.alternates else _go(first)
+    user = f"{opened}{{{{ .Content }}}}{_go(turns.user.close[0])}"
+    return (
+        f'FROM ./{model}\nTEMPLATE """{_go(prefix)}{{{{ range $place, $_ := .Messages }}}}'
+        f'{{{{ if eq .Role "user" }}}}{user}{{{{ else if eq .Role "assistant" }}}}{say(turns.assistant)}'
+        f'{{{{ else }}}}{say(turns.system)}{{{{ end }}}}{{{{ end }}}}{_go(turns.answer)}"""\n'
+        f"PARAMETER stop {json.dumps(turns.end)}\nPARAMETER temperature 0.8\nPARAMETER top_p 0.95\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    """As a string of Jinja's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _go(text: str) -> str:
+    """As text in a template of Go's, between three quotation marks."""
+    return text.replace("{{", '{{ "{{" }}').replace('"""', '{{ "\\"" }}' * 3)
