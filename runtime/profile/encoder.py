@@ -67,9 +67,11 @@ class Encoder:
         """
         with _one_line(self._path, "the encoder fails at a text"):
             vector = self._run(text)
-        if vector.shape != (self.width,) or not np.isfinite(vector).all():
+        with np.errstate(over="ignore"):
+            length = float(np.linalg.norm(vector))
+        if vector.shape != (self.width,) or not np.isfinite(length):
             raise ModelError(f"{self._path}: the encoder makes a vector that is none of {self.width} finite numbers")
-        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+        return vector / max(length, 1e-12)
 
     def _run(self, text: str) -> F32:
         encoding = self._tokenizer.encode(text)

@@ -207,11 +207,12 @@ def test_what_is_none_of_the_librarys_errors_stays_as_it_is(tmp_path: Path, monk
         encoder.encode("a")
 
 
-def test_vectors_that_are_not_finite_are_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", [np.inf, 1e37])  # finite, and its length is not
+def test_vectors_that_are_not_finite_are_one_line(tmp_path: Path, scale: float) -> None:
     content = mean_encoder(ROWS)
     table = np.random.default_rng(0).normal(0, 1, (ROWS, 8)).astype(np.float32)
     assert table.tobytes() in content
-    (tmp_path / "encoder.onnx").write_bytes(content.replace(table.tobytes(), (table * np.inf).tobytes()))
+    (tmp_path / "encoder.onnx").write_bytes(content.replace(table.tobytes(), (table * np.float32(scale)).tobytes()))
     with pytest.raises(ModelError, match="none of 8 finite numbers"):
         Encoder(tmp_path / "encoder.onnx", write(tmp_path, GOOD["as it is"])).encode("a")
 
