@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import llm
+from llm.models import EmbeddingModel
 from pydantic import Field
 
 from copersona.runtime.chat.ask import Message
@@ -38,7 +40,7 @@ def register_models(register: Callable[[llm.Model], None]) -> None:
 
 
 @llm.hookimpl
-def register_embedding_models(register: Callable[[llm.EmbeddingModel], None]) -> None:
+def register_embedding_models(register: Callable[[EmbeddingModel], None]) -> None:
     """The encoder of each."""
     for name, folder in bundles().items():
         register(BundleEncoder(f"{name}-encoder", folder))
@@ -96,16 +98,16 @@ class BundleModel(llm.Model):
                 pieces += 1
                 yield piece.text
             response.set_usage(input=turned.positions, output=pieces)
-            response.response_json = replace(turned.receipt(), pieces=pieces).to_json()
+            response.response_json = json.loads(replace(turned.receipt(), pieces=pieces).to_json())
 
 
-class BundleEncoder(llm.EmbeddingModel):
+class BundleEncoder(EmbeddingModel):
     """The sentence encoder of a bundle."""
 
     def __init__(self, model_id: str, folder: Path | None) -> None:
         self.model_id, self._folder = model_id, folder
 
-    def embed_batch(self, items: Iterable[str | bytes]) -> Iterator[list[float]]:
+    def embed_batch(self, items: Iterable[str | bytes], *, key: str | None = None) -> Iterator[list[float]]:
         """A unit vector of each text."""
         with one_line():
             encoder = opened(self._folder).encoder
@@ -115,9 +117,14 @@ class BundleEncoder(llm.EmbeddingModel):
 
 def messages(prompt: llm.Prompt) -> tuple[Message, ...]:
     """The turns of a conversation with the new one; of instructions the latest, which stands first."""
-    turns = [(one.role, "".join(getattr(part, "text", "") for part in one.parts)) for one in prompt.messages]
-    system = [Message("system", text) for role, text in turns if role == "system"][-1:]
-    return (*system, *(Message(role, text) for role, text in turns if role == "user" or role == "assistant"))
+    found: list[Message] = []
+    for one in prompt.messages:
+        text = "".join(getattr(part, "text", "") for part in one.parts)
+        if one.role == "system":
+            found = [Message("system", text), *(other for other in found if other.role != "system")]
+        elif one.role == "user" or one.role == "assistant":
+            found.append(Message("user" if one.role == "user" else "assistant", text))
+    return tuple(found)
 
 
 @contextmanager

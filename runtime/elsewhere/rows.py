@@ -59,11 +59,16 @@ def _write_keys(writer: Any, reader: Any, count: int, template: str) -> None:
     import gguf
 
     architecture = reader.fields["general.architecture"].contents()
-    more = {TOKENS: list(map(word, range(count))), KINDS: [int(gguf.TokenType.CONTROL)] * count, SCORES: [0.0] * count}
+    more: dict[str, list[Any]] = {
+        TOKENS: list(map(word, range(count))),
+        KINDS: [int(gguf.TokenType.CONTROL)] * count,
+        SCORES: [0.0] * count,
+    }
     for key, field in reader.fields.items():
         if key == "general.architecture" or key.startswith("GGUF."):
             continue
-        value, inner = field.contents(), field.types[-1] if len(field.types) > 1 else None
+        value: Any = field.contents()
+        inner = field.types[-1] if len(field.types) > 1 else None
         if key in more:
             value = [*value, *more[key]]
         elif key == f"{architecture}.vocab_size":

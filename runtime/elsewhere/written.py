@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+
 from copersona.runtime.engine.turns import Turn, TurnTokens
 from copersona.runtime.engine.vocabulary import Vocabulary
 
@@ -33,7 +35,11 @@ def written(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
     parts = []
     for control, run in groupby(tokens, key=controls.__contains__):
         ids = list(run)
-        parts += [controls[token] for token in ids] if control else [plain(vocabulary.text(ids), controls.values())]
+        parts += (
+            [controls[token] for token in ids]
+            if control
+            else [plain(vocabulary.text(np.array(ids, np.int32)), controls.values())]
+        )
     return "".join(parts)
 
 
@@ -52,9 +58,13 @@ def written_turns(vocabulary: Vocabulary, turns: TurnTokens) -> WrittenTurns:
         return Turn((written(vocabulary, found.open),), (written(vocabulary, found.close),))
 
     return WrittenTurns(
-        *(turn(turns.turn(role)) for role in ("system", "user", "assistant")),
-        written(vocabulary, turns.answer), vocabulary.written(turns.end), turns.alternates,
-    )  # fmt: skip
+        turn(turns.turn("system")),
+        turn(turns.turn("user")),
+        turn(turns.turn("assistant")),
+        written(vocabulary, turns.answer),
+        vocabulary.written(turns.end),
+        turns.alternates,
+    )
 
 
 def jinja(prefix: str, turns: WrittenTurns) -> str:

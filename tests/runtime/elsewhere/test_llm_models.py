@@ -96,7 +96,8 @@ def test_a_conversation_goes_on_and_keeps_its_instruction(llm: Llm, session: Ses
 def test_the_log_of_llm_has_the_record_of_the_answer(llm: Llm) -> None:
     answer(llm("-m", "copersona/tiny", "-o", "person", "ana", *FIXED, "Write a review."))
     (row,) = json.loads(answer(llm("logs", "list", "--json", "-n", "1")))
-    assert json.loads(row["response_json"])["person"] == "ana"
+    assert row["response_json"]["person"] == "ana"
+    assert row["response_json"]["pieces"] == row["output_tokens"]
     assert (row["input_tokens"], row["output_tokens"]) > (20, 0)
 
 
