@@ -19,6 +19,8 @@ from copersona.runtime.common.errors import UnknownConversation
 from copersona.runtime.common.terminal import one_line
 from copersona.runtime.people import conversation_tables as tables
 from copersona.runtime.people.kept import KeptWithPeople
+from copersona.runtime.people.receipts import since_forgotten
+from copersona.runtime.people.revision_tables import FORGOT_AT
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 State: TypeAlias = Literal["whole", "stopped", "writing"]
@@ -159,8 +161,12 @@ class KeptConversations(KeptWithPeople):
             self._db.executemany(tables.SO_FAR, [(_whole(text), number) for number, text in answers.items()])
 
     def end_turn(self, turn: Turn, text: str, state: State, receipt: str | None = None) -> None:
-        """Keep an answer as it is in the end. Where it was removed meanwhile, nothing is kept."""
+        """Keep an answer as it is in the end. Where it was removed meanwhile, nothing is kept; where something of the
+        person was forgotten since it was begun, its receipt is kept without what it was made from."""
         with self._transaction():
+            forgot = self._db.execute(FORGOT_AT, (turn.answer,)).fetchone()
+            if receipt is not None and forgot is not None and forgot[0]:
+                receipt = since_forgotten(receipt, forgot[0])
             self._db.execute(tables.END, (_whole(text), state, receipt, turn.answer))
             self._db.execute(tables.CHANGED, (time.time(), turn.conversation))
 

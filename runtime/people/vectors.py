@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.progress import track
+from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.profiler import Encode
+from copersona.runtime.prompt.retrieval import document
+from copersona.runtime.prompt.settings import Show
 
 if TYPE_CHECKING:
     from copersona.runtime.people.store import PeopleStore
@@ -67,6 +70,11 @@ class Vectors:
             del self._found[next(iter(self._found))]
         self._found[text] = vector
         return vector
+
+
+def vector_keys(text: Interaction) -> set[str]:
+    """Under which hashes vectors of this text may be kept, however it was shown."""
+    return {_digest(document(text, show)) for show in get_args(Show)}
 
 
 def _digest(text: str) -> str:
