@@ -192,22 +192,28 @@ class KeptConversations(KeptWithPeople):
         """Keep conversations of a person as they are, all or none; how many are new, and how many were there already
         and are left as they are. An id that another person has is replaced. Raises UnknownPerson, and what `found`
         raises."""
-        name, new, known = self._name(person), 0, 0
+        name = self._name(person)
         with self._transaction():
             if not self._knows(name):
                 raise self._unknown(name)
-            for one, messages in found:
-                owner = self._db.execute("SELECT person FROM conversations WHERE id = ?", (one.id,)).fetchone()
-                if owner == (name,):
-                    known += 1
-                    continue
-                id_, new = one.id if owner is None else new_id(), new + 1
-                self._db.execute(tables.INSERT_CONVERSATION, (id_, name, one.title, one.created, one.changed))
-                for message in messages:
-                    self._insert(id_, message)
-        return new, known
+            return self._take_conversations(name, found)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _take_conversations(
+        self, name: str, found: Iterable[tuple[Conversation, Iterable[KeptMessage]]]
+    ) -> tuple[int, int]:
+        new = known = 0
+        for one, messages in found:
+            owner = self._db.execute("SELECT person FROM conversations WHERE id = ?", (one.id,)).fetchone()
+            if owner == (name,):
+                known += 1
+                continue
+            id_, new = one.id if owner is None else new_id(), new + 1
+            self._db.execute(tables.INSERT_CONVERSATION, (id_, name, one.title, one.created, one.changed))
+            for message in messages:
+                self._insert(id_, message)
+        return new, known
 
     def _one(self, name: str, id_: str) -> Conversation:
         row = self._db.execute(tables.ONE, (name, id_)).fetchone()

@@ -6,6 +6,7 @@ full disk comes between, the next one to open the store does it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.people import revision_tables as tables
 from copersona.runtime.people.receipts import Clean, cleaned, without_facet, without_text
-from copersona.runtime.people.revisions import KeptRevisions
+from copersona.runtime.people.revisions import KeptRevisions, known_facet
 from copersona.runtime.people.wishes import Target
 
 
@@ -97,10 +98,14 @@ class Erasing(KeptRevisions):
 
         Raises:
             UnknownPerson: there is nobody of that name.
+            UnknownFacet: what was made of the person has no such facet.
             PersonError: nothing could be deleted.
         """
         name, target = self.find(person), Target("facet", facet)
         with self._transaction():
+            names = self._facets(name)
+            if names:
+                known_facet(facet, names)
             revisions = self._forget_revisions(name, [target])
             receipts, left = self._clean(name, without_facet(facet)), self._forgot(name)
             self._append(name, "leave_out", target)
@@ -127,6 +132,13 @@ class Erasing(KeptRevisions):
         """Files that `generate` wrote of the person and that are still there."""
         rows = self._db.execute("SELECT path FROM outputs WHERE person = ? ORDER BY path", (name,)).fetchall()
         return tuple(path for (raw,) in rows if os.path.lexists(path := Path(os.fsdecode(raw))))
+
+    def _facets(self, name: str) -> set[str]:
+        """The facets of all that was made of the person, and of their revisions; nothing where nothing was made."""
+        rows = self._db.execute("SELECT texts FROM personas WHERE person = ?", (name,))
+        made = {facet["facet"] for (texts,) in rows for facet in json.loads(texts).get("facets", ())}
+        said = {one.target.name for one in self._revisions(name) if one.target.about == "facet"}
+        return made | said if made else made
 
     def _forget_revisions(self, name: str, targets: Iterable[Target]) -> int:
         return sum(self._db.execute(tables.FORGET_REVISIONS, (name, *target)).rowcount for target in targets)

@@ -118,6 +118,11 @@ class Personas:
         self.recall(store, known)
         return known
 
+    def forget(self, name: str) -> None:
+        """Drop what is remembered of a person; of vectors all, which are known by text alone."""
+        self._remembered.forget(name)
+        self.vectors.forget()
+
     def recall(self, store: PeopleStore, known: Known) -> None:
         """Have the vectors that matching will need at hand, from the person's store or encoded and kept there.
 

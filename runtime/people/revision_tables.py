@@ -50,6 +50,9 @@ TEXTS_BEFORE = f"{TEXT_ROW} AND (time < ? OR (time = ? AND seq < ?) OR time IS N
 UNTIMED_BEFORE = f"{TEXT_ROW} AND time IS NULL AND seq < ? ORDER BY seq DESC"
 ADOPT = "UPDATE interactions SET adopted = 1 WHERE person = ? AND digest = ?"
 DIGESTS_LIKE = "SELECT digest FROM interactions WHERE person = ? AND digest >= ? AND digest < ? ORDER BY digest LIMIT 2"
+WHOLE_TEXTS = """
+SELECT digest, adopted, output, input, time, item, title, rating, words FROM interactions WHERE person = ? ORDER BY seq
+"""
 OUTPUTS = "SELECT output FROM interactions WHERE person = ?"
 MESSAGES = "SELECT text FROM messages JOIN conversations ON conversation = id WHERE person = ?"
 RECEIPTS = """

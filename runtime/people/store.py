@@ -21,7 +21,6 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.people.erasing import Erasing
 from copersona.runtime.people.kept import SHOWN
 from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.sealed import Key, Passphrase
@@ -37,6 +36,7 @@ from copersona.runtime.people.tables import (
     row,
     words_row,
 )
+from copersona.runtime.people.whole import KeptWhole
 
 CACHE = 64 * 1024  # KiB of pages that an import may hold: hashes are not written in the order of the file
 
@@ -58,7 +58,7 @@ def store_path() -> Path:
     return data_home() / "people.sqlite"
 
 
-class PeopleStore(Erasing):
+class PeopleStore(KeptWhole):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.

@@ -65,6 +65,10 @@ class Vectors:
             if made:
                 store.keep_vectors(person, encoder, made)
 
+    def forget(self) -> None:
+        """Drop what is remembered here."""
+        self._found.clear()
+
     def _remember(self, text: str, vector: F32) -> F32:
         if len(self._found) >= REMEMBERED:
             del self._found[next(iter(self._found))]

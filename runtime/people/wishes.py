@@ -6,6 +6,7 @@ too. Of each facet, text and quote the last revision that is not undone holds.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -99,4 +100,6 @@ def check_words(words: str) -> str:
     kept = " ".join(kept.split())
     if not 1 <= len(kept) <= LONGEST_WORDS:
         raise ValueError(f"the words have {len(kept):,} characters, expected 1 to {LONGEST_WORDS}")
+    if not any(unicodedata.category(c)[0] in "LNPS" for c in kept):
+        raise ValueError("the words show nothing")
     return kept
