@@ -199,7 +199,8 @@ def table(rows: Sequence[Trial]) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for command in COMMANDS:
         for fault in FAULTS:
-            mine = [row for row in rows if (row.command, row.fault) == (command, fault)]
+            if not (mine := [row for row in rows if (row.command, row.fault) == (command, fault)]):
+                continue
             ended = Counter(row.end for row in mine)
             wrong = Counter(what for row in mine for what in {line.partition(":")[0] for line in row.wrong})
             cells = [command, fault, len(mine), *(ended[end] for end in ends), *(wrong[what] for what in WRONG)]
