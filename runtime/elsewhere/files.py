@@ -66,7 +66,7 @@ def system_prompt(session: Session, known: Known) -> str:
     fixed = session.prepared(known).fixed
     facets = [f"{facet.summary}." for facet in known.persona.facets]
     peers = [CAUTION, *(peer.text for peer in fixed.peers)] if fixed.peers else []
-    texts = [f"\nWritten earlier:\n{clean_text(one.output)}" for one in fixed.recent]
+    texts = [f"\nWritten earlier:\n{clean_text(one.output)}" for one in (*fixed.pinned, *fixed.recent)]
     return "\n".join([INSTRUCTION, *facets, *peers, *texts]) + "\n"
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.progress import track
+from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.profiler import Encode
+from copersona.runtime.prompt.retrieval import document
+from copersona.runtime.prompt.settings import Show
 
 if TYPE_CHECKING:
     from copersona.runtime.people.store import PeopleStore
@@ -35,11 +38,13 @@ class Vectors:
         found = self._found.get(text)
         return self._remember(text, self._encode(text)) if found is None else found
 
-    def recall(self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str) -> None:
+    def recall(
+        self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str, revision: int | None = None
+    ) -> None:
         """Have the vectors of a person's texts at hand: read from the store, or encoded and kept there as they come, so
         that who stops it goes on from there. Many of them are said on stderr.
 
-        `encoder` is the hash of the encoder that this was made with.
+        `encoder` is the hash of the encoder that this was made with, `revision` as in `KeptWithPeople`.
 
         Raises:
             PersonError: the store cannot be read or written.
@@ -56,17 +61,26 @@ class Vectors:
             for digest in track(missing, f"{person}: encoding texts") if len(missing) >= SAID else missing:
                 made[digest] = self(wanted[digest]).astype("<f4").tobytes()
                 if len(made) >= AT_ONCE:
-                    store.keep_vectors(person, encoder, made)
+                    store.keep_vectors(person, encoder, made, revision)
                     made = {}
         finally:
             if made:
-                store.keep_vectors(person, encoder, made)
+                store.keep_vectors(person, encoder, made, revision)
+
+    def forget(self) -> None:
+        """Drop what is remembered here."""
+        self._found.clear()
 
     def _remember(self, text: str, vector: F32) -> F32:
         if len(self._found) >= REMEMBERED:
             del self._found[next(iter(self._found))]
         self._found[text] = vector
         return vector
+
+
+def vector_keys(text: Interaction) -> set[str]:
+    """Under which hashes vectors of this text may be kept, however it was shown."""
+    return {_digest(document(text, show)) for show in get_args(Show)}
 
 
 def _digest(text: str) -> str:

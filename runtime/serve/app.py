@@ -17,6 +17,7 @@ from copersona.runtime.serve.conversation_routes import ConversationRoutes
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
 from copersona.runtime.serve.markdown import markdown_routes
+from copersona.runtime.serve.own_routes import OwnRoutes
 from copersona.runtime.serve.page_files import page_files, page_routes
 from copersona.runtime.serve.person_routes import PersonRoutes
 from copersona.runtime.serve.routes import Routes
@@ -34,7 +35,7 @@ def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "a
 def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
     """Everything that is answered."""
     asked = [*Routes(worker, recall).table(), *ConversationRoutes(worker).table(), *PersonRoutes(worker).table()]
-    return [*asked, *markdown_routes(), *page_routes()]
+    return [*asked, *OwnRoutes(worker).table(), *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

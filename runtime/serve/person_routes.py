@@ -68,7 +68,7 @@ class PersonRoutes:
 
         def do(session: Any, store: Any) -> dict[str, Any]:
             known = session.person(store, person)
-            return {"person": known.name, **_portrait(portrait(session, known))}
+            return {"person": known.name, **_portrait(portrait(session, known)), "last": known.revision}
 
         return as_json(await self._done(request, person, do))
 
@@ -124,6 +124,8 @@ def _facet(facet: FacetShown) -> dict[str, Any]:
         "reliability": facet.reliability,
         "own": facet.own,
         "lacking": facet.lacking,
+        "corrected": facet.corrected,
+        "left_out": facet.left_out,
         "lent": lent,
     }
 

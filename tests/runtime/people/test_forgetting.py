@@ -21,9 +21,10 @@ from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.erasing import Forgotten
 from copersona.runtime.people.prefix_files import KeptStates, PrefixFiles
 from copersona.runtime.people.replacing import new_name
-from copersona.runtime.people.store import Forgotten, PeopleStore
+from copersona.runtime.people.store import PeopleStore
 
 from .kinds import connect, readable, script
 
@@ -492,11 +493,13 @@ def test_the_command_names_what_it_left(store: PeopleStore, tmp_path: Path, monk
     assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == [
         "left alone",
         "yours to delete, written of them",
+        "to check",
     ]
     done = CliRunner().invoke(main, ["people", "forget", "bob", "--json"], catch_exceptions=False)
     body = json.loads(done.stdout)
     assert body == {
         "person": "bob", "interactions": 1, "compacted": True, "pending": "", "left": body["left"],
-        "outputs": [str(answers)],
+        "outputs": [str(answers)], "chats": 0, "revisions": 0, "vectors": 0, "receipts": 0, "elsewhere": 0,
+        "check": "copersona people traces bob",
     }  # fmt: skip
     assert len(body["left"]) == 1

@@ -19,8 +19,9 @@ from copersona.runtime.bundle.verify import open_manifest, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.erasing import Forgotten
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.store import Forgotten, PeopleStore
+from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.session import open_bundle
 
 OLD = Path(__file__).with_name("store_v4.sql")
@@ -93,7 +94,7 @@ def test_a_later_enrolment_is_not_undone_by_an_old_one(old: Path) -> None:
 def test_who_is_forgotten_is_so_in_rows_that_wait_too(old: Path) -> None:
     with PeopleStore(old) as store:
         store.enrol(P, {"ana": "p-new"})
-        assert store.forget("ana") == Forgotten(3, True)
+        assert store.forget("ana") == Forgotten(3, True, vectors=1)
         store.carry_over(A, P)
         assert store.enrolled(P) == {"ben": "p-ben"}
         store._db.execute("DELETE FROM people WHERE name = 'ben'")  # only enrolled, in a row that waits
