@@ -19,6 +19,8 @@ import numpy as np
 from copersona.export.common.figures import Figures
 from copersona.export.common.files import write_text
 from copersona.export.common.statistics import mean_interval
+from copersona.export.measure.abstention import abstention
+from copersona.export.measure.lending import lending
 from copersona.export.measure.parity import (
     check_encoder,
     check_model,
@@ -254,13 +256,15 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "branches": branches,
     "invented population": invented,
     "completion": completion,
+    "lending": lending,
+    "abstention": abstention,
     "style in facets": style_in_facets,
     "runtime process": runtime_process,
     "whose answer": whose_answer,
 }
 
 
-OF_GRAPH = ("steps", "same person")
+OF_GRAPH = ("steps", "same person", "lending", "abstention")
 """Those that a run tells before anything is trained."""
 
 OF_BUNDLES = {

@@ -93,7 +93,7 @@ class Personas:
         manifest = self._bundle.manifest
         store.carry_over(manifest.bundle_id, manifest.population_id)
         peer = store.peer_of(manifest.population_id, name)
-        key = persona_key(manifest.population_id, self.profiler_name, self._context.peers, peer, written)
+        key = persona_key(manifest.population_id, self.profiler_name, self._context.persona, peer, written)
         known = self._remembered.get(name, key, history)
         if known is None:
             persona = self._kept(store, name, key) or self._make(store, name, key, history, peer)
@@ -121,13 +121,15 @@ class Personas:
         own, asked = evidence(history)
         profile = with_asked(self._profile(own, replies), asked, bundle.schema)
         own_row = bundle.graph.row(pseudonym)
-        return make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=self._context.peers)
+        return make_persona(profile, bundle.centring, bundle.graph, self._context.persona, own_row=own_row)
 
     def _kept(self, store: PeopleStore, name: str, key: str) -> Persona | None:
         """The persona that the store has under this key, made with this bundle or another of its population."""
         manifest = self._bundle.manifest
         kept = store.persona(name, manifest.population_id)
-        return None if kept is None or kept.key != key else read_persona(kept, self._bundle.graph, manifest.shapes)
+        if kept is None or kept.key != key:
+            return None
+        return read_persona(kept, self._bundle.graph, manifest.shapes, self._context.brake)
 
     def _make(self, store: PeopleStore, name: str, key: str, history: History, peer: str | None) -> Persona:
         """The persona, made anew and kept; not where the model that should profile gave no valid answer."""

@@ -23,7 +23,7 @@ from copersona.runtime.people.tables import KeptPersona, KeptSoft, Written
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
-from copersona.runtime.persona.persona import Persona
+from copersona.runtime.persona.persona import Persona, PersonaSettings
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
@@ -31,10 +31,10 @@ VERSION = 3  # of how a persona is made from a profile, and of the row's form
 REMEMBERED = 64  # people in memory; the least recently used go first
 
 
-def persona_key(population: str, profiler: str, peers: int, peer: str | None, written: Written) -> str:
+def persona_key(population: str, profiler: str, settings: PersonaSettings, peer: str | None, written: Written) -> str:
     """Hash of all that a persona is made from: the population's id (so encoder, facet schema and graph), who profiles,
-    the person's own pseudonym, how many peers are shown, and what they wrote. Nothing of a language model."""
-    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, *written]
+    the settings, the person's own pseudonym, and what they wrote. Nothing of a language model."""
+    body = [VERSION, population, PROFILER_VERSION, profiler, *settings, peer, *written]
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 
@@ -65,7 +65,7 @@ def write_persona(key: str, persona: Persona) -> KeptPersona:
     return KeptPersona(key, _digest(key, texts, raw), texts, raw)
 
 
-def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> Persona | None:
+def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes, brake: float) -> Persona | None:
     """Inverse of `write_persona`; None where the row is not what was written, or not for a bundle of these shapes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -73,12 +73,14 @@ def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> Pers
     if kept.sha256 != _digest(kept.key, kept.texts, kept.arrays):
         return None
     try:
-        return _persona(json.loads(kept.texts), load(kept.arrays), graph, shapes)
+        return _persona(json.loads(kept.texts), load(kept.arrays), graph, shapes, brake)
     except (ValueError, KeyError, TypeError, IndexError, SafetensorError):
         return None
 
 
-def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes) -> Persona:
+def _persona(
+    texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes, brake: float
+) -> Persona:
     vectors, labels = arrays["vectors"], arrays["labels"]
     if vectors.shape != (shapes.facets, shapes.width):
         raise ValueError("of another bundle")
@@ -92,7 +94,7 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
     )
     placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
-    inputs = graph.inputs(vectors, labels, shared) if (labels >= Reliability.MODERATE).any() else None
+    inputs = graph.inputs(vectors, labels, shared, brake) if (labels >= Reliability.MODERATE).any() else None
     return Persona(profile, vectors, labels, placement, tuple(PeerLine(**row) for row in texts["peers"]), inputs)
 
 

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from copersona.runtime.common.arrays import F32, I32
+from copersona.runtime.persona.abstention import abstain
 from copersona.runtime.persona.graph import PersonaGraph, Placement
 from copersona.runtime.persona.peer_lines import PeerLine, peer_line
 from copersona.runtime.persona.personalizer import PersonaInputs
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import Centring
+
+
+class PersonaSettings(NamedTuple):
+    """How a persona is made of a profile: peers shown for a facet that is lacking, strength of the near-twin brake (0:
+    off), and the least support of a facet of which anything is said."""
+
+    peers: int = 3
+    brake: float = 0.0
+    confidence: float = 0.0
+
+
+PLAIN = PersonaSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +56,21 @@ def make_persona(
     profile: Profile,
     centring: Centring,
     graph: PersonaGraph,
+    settings: PersonaSettings = PLAIN,
     *,
     own_row: int = -1,
-    peers: int = 3,
     without: Sequence[int] = (),
 ) -> Persona:
-    """Place a profile in the graph. `own_row` is the person's own row if they took part, `peers` how many to show a
-    facet, `without` rows of others who are no neighbours here."""
+    """Place a profile in the graph. `own_row` is the person's own row if they took part, `without` rows of others who
+    are no neighbours here."""
+    profile, brake = abstain(profile, settings.confidence), settings.brake
     labels = profile.reliabilities
     observed = labels >= Reliability.MODERATE
     vectors = centring(profile.vectors, observed)
-    placement = graph.place(vectors, labels, own_row=own_row, peers_shown=peers, without=without)
+    placement = graph.place(vectors, labels, own_row=own_row, peers_shown=settings.peers, without=without, brake=brake)
     lines = tuple(
         peer_line(b.facet, b.peer, graph.profile(b.peer)[b.facet], lacking=b.lacking)
         for b in sorted(placement.borrowed, key=lambda b: (not b.lacking, -b.similarity))
     )
-    inputs = graph.inputs(vectors, labels, placement.shared) if observed.any() else None
+    inputs = graph.inputs(vectors, labels, placement.shared, brake) if observed.any() else None
     return Persona(profile, vectors, labels, placement, lines, inputs)

@@ -69,7 +69,7 @@ class Receipt:
     facets: tuple[FacetUsed, ...]
     neighbors: tuple[tuple[str, float], ...]
     retrieved: tuple[Retrieved, ...]
-    context: dict[str, int | str]
+    context: dict[str, int | float | str]
     prompt_tokens: dict[str, int]
     left_out: tuple[str, ...]
     sampling: dict[str, float]
