@@ -63,11 +63,14 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-def test_a_kept_persona_is_the_one_that_was_made(tiny_bundle: Path, store: PeopleStore) -> None:
-    with opened(tiny_bundle) as session:
+@pytest.mark.parametrize("context", [{}, {"brake": 4.0, "confidence": 0.8}])
+def test_a_kept_persona_is_the_one_that_was_made(
+    tiny_bundle: Path, store: PeopleStore, context: dict[str, float]
+) -> None:
+    with opened(tiny_bundle, context=context) as session:
         first = session.person(store, "ana")
         assert session.person(store, "ana") is first
-    with opened(tiny_bundle) as session:
+    with opened(tiny_bundle, context=context) as session:
         second = session.person(store, "ana")
         assert "encoder" not in vars(session.bundle)
         assert "personalizer" not in vars(session.bundle)
