@@ -6,8 +6,8 @@ guess is what a prompt holds of peers: in its soft part the shared neighbours, a
 the peers whose facets are shown; what is not believed is the mean over all peers, which is nobody's. An error is the
 mean absolute difference in standard deviations between people, over the facets that a person lacks.
 
-Of TRIED, the brake is the one with the least error in the soft part of every second person, the validation people; the
-figures are of the others, and of invented people of another seed.
+Of TRIED, the brake is the one with the least error in the soft part of every second real person, the validation people;
+the figures are of the others, and of the invented people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from copersona.runtime.profile.profiler import Centring, Encode, measure, profil
 
 TRIED = (1.0, 2.0, 4.0, 8.0, 16.0)
 DRAWS = 20  # random peers a facet, whose errors are averaged
-INVENTED = 400
+SEEDS, INVENTED = range(11, 16), 200
+"""Populations of invented people: the larger one is, the more others of a type are nearer than the twin."""
 FACET_OF = {
     "length": "Length and detail",
     "warmth": "Enthusiasm",
@@ -45,6 +46,7 @@ FACET_OF = {
 """The facet that a planted trait shows in."""
 Errors = dict[str, F64]
 """One value a person, by where the guess is from."""
+ON, OFF = "braked", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,17 @@ class Peers:
         """Someone as the device has them."""
         return make_persona(one.profile, self._centring, self.graph, settings, own_row=one.row)
 
-    def errors(self, asked: Sequence[Asked], brake: float) -> Errors:
-        """Errors of both branches with a brake of this strength."""
-        return _each(("soft", "text"), [self._branches(one, PersonaSettings(brake=brake)) for one in asked])
+    def branches(self, asked: Sequence[Asked], brake: float, how: str) -> Errors:
+        """Errors of both branches with a brake of this strength, which is called so."""
+        rows = [self._branches(one, PersonaSettings(brake=brake)) for one in asked]
+        return _each((f"soft, {how}", f"text, {how}"), rows)
 
-    def others(self, asked: Sequence[Asked], draw: np.random.Generator) -> Errors:
-        """Errors of nobody's facets, a random peer's, the most similar peer's alone, and of what is left of one's
-        own."""
-        names = ("nobody", "a random peer", "the nearest alone", "own texts")
-        return _each(names, [self._others(one, draw) for one in asked])
+    def errors(self, asked: Sequence[Asked], brake: float, seed: int) -> Errors:
+        """The same with and without the brake; and errors of nobody's facets, a random peer's, the most similar peer's
+        alone, and of what is left of one's own."""
+        names, draw = ("nobody", "a random peer", "the nearest alone", "own texts"), np.random.default_rng(seed)
+        others = _each(names, [self._others(one, draw) for one in asked])
+        return others | self.branches(asked, 0.0, OFF) | self.branches(asked, brake, ON)
 
     def _branches(self, one: Asked, settings: PersonaSettings) -> list[tuple[float, ...]]:
         persona, rows = self.persona(one, settings), []
@@ -131,18 +135,20 @@ def _lent(persona: Persona, facet: int) -> list[int]:
 
 def lending(run: Run, people: int | None) -> Figures:
     """Both trials: the brake chosen on validation, the figures on the others."""
+    seed = run.settings.seed
     with run_graph(run) as graph:
         profiles = [run.profiles[State(person, run.splits[person].seen)].z for person in run.people]
         peers = Peers(graph, read_centring(run), run.schema, np.stack(profiles))
         cut = cut_people(run, peers)[:people]
-        tried = {brake: float(peers.errors(cut[::2], brake)["soft"].mean()) for brake in (0.0, *TRIED)}
+        tried = {brake: peers.branches(cut[::2], brake, ON)[f"soft, {ON}"].mean() for brake in (0.0, *TRIED)}
         brake = min(TRIED, key=lambda strength: tried[strength])
-        real = _figures(peers, cut[1::2], brake, run.settings.seed)
+        real = peers.errors(cut[1::2], brake, seed)
+    every, misled = map(_joined, zip(*(_twins(run.encode, brake, number) for number in SEEDS), strict=True))
     return {
-        "error in the soft part by brake, validation": {f"{b:g}": round(error, 4) for b, error in tried.items()},
+        "error in the soft part by brake, validation": {f"{b:g}": round(float(error), 4) for b, error in tried.items()},
         "brake": brake,
-        "cut to one text": real,
-        "planted twins": twin_figures(run.encode, brake, run.settings.seed),
+        "cut to one text": _figures(real, seed),
+        "planted twins": {"all": _figures(every, seed), "whose twin is lent": _figures(misled, seed)},
     }
 
 
@@ -163,9 +169,9 @@ def _lacking(profile: Profile) -> tuple[int, ...]:
     return tuple(m for m, facet in enumerate(profile.facets) if not facet.reliability.observed)
 
 
-def twin_figures(encode: Encode, brake: float, seed: int) -> Figures:
-    """Planted twins, the facet in which they differ hidden; also of those alone whose twin is lent from without the
-    brake."""
+def _twins(encode: Encode, brake: float, seed: int) -> tuple[Errors, Errors]:
+    """Errors of planted twins, the facet in which they differ hidden: of all, and of those whose twin is lent from
+    without the brake."""
     from copersona.export.data.invented import invent
     from copersona.export.discovery.discover import discover
 
@@ -174,17 +180,22 @@ def twin_figures(encode: Encode, brake: float, seed: int) -> Figures:
     schema = discover(histories, encode, facets=5, seed=seed).schema
     population = population_of(histories, schema, encode)
     rows = {person: row for row, person in enumerate(population.people)}
+    asked = []
+    for person, twin in found.twins.items():
+        if (name := FACET_OF[twin.differs]) in schema.names:
+            m, row = schema.names.index(name), rows[person]
+            profile = _hidden(population.profiles[row], m)
+            asked.append(Asked(profile, (m,), row, population.truth[row], rows[twin.of]))
+    asked = [one for one in asked if (one.profile.reliabilities >= Reliability.MODERATE).any()]
     with placed(population, encode, seed) as (graph, centring):
         peers = Peers(graph, centring, schema, np.stack([profile.z for profile in population.profiles]))
-        asked = []
-        for person, twin in found.twins.items():
-            if (name := FACET_OF[twin.differs]) in schema.names:
-                m, row = schema.names.index(name), rows[person]
-                profile = _hidden(population.profiles[row], m)
-                asked.append(Asked(profile, (m,), row, population.truth[row], rows[twin.of]))
-        asked = [one for one in asked if (one.profile.reliabilities >= Reliability.MODERATE).any()]
-        misled = [one for one in asked if one.twin in _lent(peers.persona(one, PersonaSettings()), one.facets[0])]
-        return {"all": _figures(peers, asked, brake, seed), "whose twin is lent": _figures(peers, misled, brake, seed)}
+        errors = peers.errors(asked, brake, seed)
+        misled = [one.twin in _lent(peers.persona(one, PersonaSettings()), one.facets[0]) for one in asked]
+    return errors, {name: values[misled] for name, values in errors.items()}
+
+
+def _joined(parts: Sequence[Errors]) -> Errors:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _hidden(profile: Profile, m: int) -> Profile:
@@ -193,12 +204,9 @@ def _hidden(profile: Profile, m: int) -> Profile:
     return profile._replace(facets=tuple(facets), vectors=vectors)
 
 
-def _figures(peers: Peers, asked: Sequence[Asked], brake: float, seed: int) -> Figures:
-    off, on = peers.errors(asked, 0.0), peers.errors(asked, brake)
-    others = peers.others(asked, np.random.default_rng(seed))
-    errors = others | {f"{part}, off": off[part] for part in off} | {f"{part}, braked": on[part] for part in on}
+def _figures(errors: Errors, seed: int) -> Figures:
     figures: Figures = {"error": {name: round(float(values.mean()), 4) for name, values in errors.items()}}
-    for part in on:
-        for name in (f"{part}, off", "nobody", "a random peer", "the nearest alone"):
-            figures[f"{part}, braked, minus {name}"] = mean_interval(on[part] - errors[name], seed)
+    for part in ("soft", "text"):
+        for name in (f"{part}, {OFF}", "nobody", "a random peer", "the nearest alone"):
+            figures[f"{part}, {ON}, minus {name}"] = mean_interval(errors[f"{part}, {ON}"] - errors[name], seed)
     return figures

@@ -15,8 +15,9 @@ from copersona.runtime.profile.facets import OMEGA
 
 STRONGEST = 100.0
 POOL = 20  # nearest peers among whom a diverse few are chosen
-NEARNESS = 0.7  # what nearness counts for in that choice; the rest is unlikeness to those chosen before
+NEARNESS = 0.8  # what nearness counts for in that choice; the rest is unlikeness to those chosen before
 MOST = 0.5  # what one peer may count for
+SAID_FROM = 0.5  # text cannot half believe: from here on, saying it is nearer to the truth than saying nothing
 TINY = np.float32(1e-12)
 
 
@@ -26,7 +27,7 @@ def own_reliability(labels: I32) -> float:
 
 
 def trust(similarity: F32, present: Bool, own: float, strength: float) -> F32:
-    """How far peers are believed, facet by facet: n / (n + strength (1 - own) (1 + margin)).
+    """How far peers are believed, facet by facet: n / (n + strength (1 - own)² (1 + margin)).
 
     n is the effective number of peers, (Σ s)² / Σ s²; the margin is how far the best is above the mean of the others,
     as a share of the best, 1 where it is alone; `own` is the person's own reliability. Nobody counts for more than
@@ -39,7 +40,7 @@ def trust(similarity: F32, present: Bool, own: float, strength: float) -> F32:
     total, best, count = near.sum(axis=0), near.max(axis=0, initial=0), (near > 0).sum(axis=0)
     effective = total**2 / np.maximum((near**2).sum(axis=0), TINY)
     margin = 1 - (total - best) / np.maximum(count - 1, 1) / np.maximum(best, TINY)
-    believed = effective / np.maximum(effective + strength * (1 - own) * (1 + margin), TINY)
+    believed = effective / np.maximum(effective + strength * (1 - own) ** 2 * (1 + margin), TINY)
     return np.minimum(believed, MOST * count).astype(np.float32)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32, I64
 from copersona.runtime.common.errors import BundleError
-from copersona.runtime.persona.brake import POOL, own_reliability, spread, trust
+from copersona.runtime.persona.brake import POOL, SAID_FROM, own_reliability, spread, trust
 from copersona.runtime.persona.int8_scan import Person, Scan, worth_scanning
 from copersona.runtime.persona.neighbors import (
     PER_FACET,
@@ -210,8 +210,8 @@ def borrow(
     """Peers' facets for the text branch (paper, section 3.2: completion).
 
     A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most
-    similar on the *other* facets, and only peers who are observed on it themselves. With the brake, the share of them
-    that is believed. labels (M,), edges (1, M, K), similarity (U,), anchors (U, D).
+    similar on the *other* facets, and only peers who are observed on it themselves. With the brake, those who are
+    believed at all. labels (M,), edges (1, M, K), similarity (U,), anchors (U, D).
     """
     found: list[Borrowed] = []
     if shown <= 0:
@@ -227,9 +227,9 @@ def borrow(
             best, count = Ranked(edges.index[:, facet], edges.weight[:, facet]), 1
         there = best.index[0] >= 0
         believed = float(trust(best.similarity[0], there[:, None], own_reliability(labels), brake)[0])
-        lent = min(count, int(there.sum()))
-        pairs = zip(best.index[0].tolist(), best.similarity[0].tolist(), strict=True)
-        found += [Borrowed(facet, peer, value, lacking) for peer, value in list(pairs)[: round(lent * believed)]]
+        if believed >= SAID_FROM:
+            pairs = zip(best.index[0, there][:count].tolist(), best.similarity[0, there][:count].tolist(), strict=True)
+            found += [Borrowed(facet, peer, value, lacking) for peer, value in pairs]
     return tuple(found)
 
 

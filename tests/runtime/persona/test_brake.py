@@ -36,16 +36,16 @@ def believed(near: list[float], own: float, strength: float) -> float:
 
 
 def test_trust_in_three_users_by_hand() -> None:
-    # n = 1.8² / 1.16 = 2.7931; margin (0.8 - 0.5) / 0.8 = 0.375; doubt 4 * 0.5 * 1.375 = 2.75; 2.7931 / 5.5431
-    assert believed([0.8, 0.6, 0.4], 0.5, 4.0) == pytest.approx(0.50389, abs=1e-5)
-    assert believed([0.8], 0.5, 4.0) == pytest.approx(0.2)  # alone, the margin is 1: 1 / (1 + 4 * 0.5 * 2)
-    assert believed([0.8], 0.5, 0.1) == pytest.approx(MOST)  # 1 / 1.1, but nobody counts for more than a half
-    assert believed([0.8, 0.8], 0.5, 4.0) == pytest.approx(0.5)  # no margin: 2 / (2 + 2)
+    # n = 1.8² / 1.16 = 2.7931; margin (0.8 - 0.5) / 0.8 = 0.375; doubt 8 * 0.5² * 1.375 = 2.75; 2.7931 / 5.5431
+    assert believed([0.8, 0.6, 0.4], 0.5, 8.0) == pytest.approx(0.50389, abs=1e-5)
+    assert believed([0.8], 0.5, 8.0) == pytest.approx(0.2)  # alone, the margin is 1: 1 / (1 + 8 * 0.5² * 2)
+    assert believed([0.8], 0.5, 0.2) == pytest.approx(MOST)  # 1 / 1.1, but nobody counts for more than a half
+    assert believed([0.8, 0.8], 0.5, 8.0) == pytest.approx(0.5)  # no margin: 2 / (2 + 2)
 
 
 def test_only_those_who_are_observed_on_a_facet_count_for_it() -> None:
     present = np.array([[True, True, False], [True, False, False], [True, False, False]])
-    found = trust(np.array([0.8, 0.6, 0.4], np.float32), present, 0.5, 4.0)
+    found = trust(np.array([0.8, 0.6, 0.4], np.float32), present, 0.5, 8.0)
     np.testing.assert_allclose(found, [0.50389, 0.2, 0.0], atol=1e-5)
 
 
@@ -102,9 +102,11 @@ def test_nearness_alone_keeps_the_order_and_diversity_repeats_nobody(seed: int, 
 
 def test_a_twin_of_someone_chosen_is_passed_over() -> None:
     anchors = unit_rows(np.array([[1, 0, 0], [1, 0.01, 0], [0.2, 1, 0]], np.float32))
-    found = spread(Ranked(np.array([[0, 1, 2, -1]], np.int32), np.array([[0.9, 0.89, 0.7, 0]], np.float32)), anchors, 2)
+    found = spread(
+        Ranked(np.array([[0, 1, 2, -1]], np.int32), np.array([[0.9, 0.89, 0.85, 0]], np.float32)), anchors, 2
+    )
     assert found.index.tolist() == [[0, 2]]
-    np.testing.assert_allclose(found.similarity, [[0.9, 0.7]])
+    np.testing.assert_allclose(found.similarity, [[0.9, 0.85]])
 
 
 def population(seed: int, peers: int = 60, layers: int = 3) -> tuple[PersonaGraph, F32, I32]:
@@ -152,7 +154,7 @@ def test_braked_peers_are_among_the_nearest_and_their_vectors_no_longer(seed: in
     assert on.shared.index[0, 0] == off.shared.index[0, 0]
     assert on.shared.index.shape == (1, SHARED)
     for m in range(len(labels)):
-        assert sum(b.facet == m for b in on.borrowed) <= sum(b.facet == m for b in off.borrowed)
+        assert sum(b.facet == m for b in on.borrowed) in (0, sum(b.facet == m for b in off.borrowed))
     inputs = graph.inputs(vectors, labels, on.shared, strength)
     share = trust(on.shared.similarity[0], inputs.present, own_reliability(labels), strength)
     whole = graph.inputs(vectors, labels, on.shared)
