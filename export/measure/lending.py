@@ -26,7 +26,6 @@ from copersona.export.run.situations import read_centring, run_graph
 from copersona.runtime.common.arrays import F32, F64, I64
 from copersona.runtime.common.progress import track
 from copersona.runtime.history.interactions import group_by_person, outputs
-from copersona.runtime.persona.brake import own_reliability, trust
 from copersona.runtime.persona.graph import PersonaGraph
 from copersona.runtime.persona.persona import Persona, PersonaSettings, make_persona
 from copersona.runtime.profile.facets import FacetSchema, Profile, Reliability
@@ -85,12 +84,11 @@ class Peers:
         return others | self.branches(asked, 0.0, OFF) | self.branches(asked, brake, ON)
 
     def _branches(self, one: Asked, settings: PersonaSettings) -> list[tuple[float, ...]]:
-        persona, rows = self.persona(one, settings), []
+        persona, rows = self.persona(one, settings), list[tuple[float, ...]]()
         assert persona.inputs is not None
-        shared, present = persona.placement.shared, persona.inputs.present
-        believed = trust(shared.similarity[0], present, own_reliability(persona.labels), settings.brake)
+        shared, believed = persona.placement.shared.index[0], persona.believed(settings.brake)
         for m in one.facets:
-            near, lent = shared.index[0][present[:, m]], _lent(persona, m)
+            near, lent = shared[persona.inputs.present[:, m]], _lent(persona, m)
             said, nobody = self._said[m], self._nobody(one, m)
             soft = believed[m] * said[near].mean(axis=0) + (1 - believed[m]) * nobody if len(near) else nobody
             text = said[lent].mean(axis=0) if lent else nobody
@@ -98,7 +96,7 @@ class Peers:
         return rows
 
     def _others(self, one: Asked, draw: np.random.Generator) -> list[tuple[float, ...]]:
-        persona, rows = self.persona(one, PersonaSettings(peers=1)), []
+        persona, rows = self.persona(one, PersonaSettings(peers=1)), list[tuple[float, ...]]()
         for m in one.facets:
             nobody, nearest = self._nobody(one, m), _lent(persona, m)
             drawn = draw.choice(self._able(one, m), DRAWS)
@@ -114,7 +112,8 @@ class Peers:
     def _able(self, one: Asked, m: int) -> I64:
         """Rows of others who are observed on the facet."""
         able = np.flatnonzero(self.graph.labels[:, m] >= int(Reliability.MODERATE))
-        return able[able != one.row]
+        others: I64 = able[able != one.row]
+        return others
 
     def _nobody(self, one: Asked, m: int) -> F64:
         mean: F64 = self._said[m][self._able(one, m)].mean(axis=0)

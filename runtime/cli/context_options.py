@@ -46,7 +46,7 @@ def context_options(*, default: str | None = None) -> Callable[[Callable[..., T]
         command: Callable[..., T] = gather
         plain = {field.name: field.default for field in fields(ContextSettings)}
         for name, text in reversed(HELP.items()):
-            kind: click.ParamType = click.IntRange(0)
+            kind: Any = click.IntRange(0)
             if name in NAMED:
                 kind = click.Choice(NAMED[name])
             elif name in REAL:

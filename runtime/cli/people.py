@@ -91,6 +91,7 @@ def people_list(folder: Path | None, limit: int | None, everyone: bool, after: s
 def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
     from copersona.runtime.people.prefix_files import KeptStates
+    from copersona.runtime.profile.facets import PLACEHOLDER
 
     with open_session(folder, profile_by=profile_by) as session:
         known = known_person(session, person)
@@ -106,7 +107,8 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
         own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
-        say(f"  {in_line(row['facet'])} [{row['reliability']}{own}] {in_line(row['summary'])}")
+        says = "too little to say" if row["summary"] == PLACEHOLDER else in_line(row["summary"])
+        say(f"  {in_line(row['facet'])} [{row['reliability']}{own}] {says}")
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:

@@ -41,7 +41,8 @@ def trust(similarity: F32, present: Bool, own: float, strength: float) -> F32:
     effective = total**2 / np.maximum((near**2).sum(axis=0), TINY)
     margin = 1 - (total - best) / np.maximum(count - 1, 1) / np.maximum(best, TINY)
     believed = effective / np.maximum(effective + strength * (1 - own) ** 2 * (1 + margin), TINY)
-    return np.minimum(believed, MOST * count).astype(np.float32)
+    share: F32 = np.minimum(believed, MOST * count).astype(np.float32)
+    return share
 
 
 def diverse(relevance: F32, vectors: F32, k: int, nearness: float = NEARNESS) -> list[int]:

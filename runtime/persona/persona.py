@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.persona.abstention import abstain
+from copersona.runtime.persona.brake import own_reliability, trust
 from copersona.runtime.persona.graph import PersonaGraph, Placement
 from copersona.runtime.persona.peer_lines import PeerLine, peer_line
 from copersona.runtime.persona.personalizer import PersonaInputs
@@ -50,6 +53,12 @@ class Persona:
     def facets(self) -> tuple[FacetProfile, ...]:
         """Observed facets only: placeholders say nothing and are not shown."""
         return tuple(f for f in self.profile.facets if f.reliability.observed)
+
+    def believed(self, brake: float) -> F32:
+        """How far the shared neighbours are believed with a brake of this strength, facet by facet. (M,)"""
+        if self.inputs is None:
+            return np.zeros(len(self.labels), np.float32)
+        return trust(self.placement.shared.similarity[0], self.inputs.present, own_reliability(self.labels), brake)
 
 
 def make_persona(

@@ -25,7 +25,6 @@ from copersona.runtime.engine.engine import Sampling
 OWN = COPERSONA.name
 TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SAMPLES = 3  # texts of a person whose agreement is looked at
-BRAKED = {"off": {}, "braked": {"brake": 8.0}, "unsure facets unsaid": {"confidence": 0.61}}
 CONFIDENCE = ("log-probability of own text", "agreement of samples")
 
 
@@ -108,13 +107,6 @@ def peers(bench: Bench) -> Experiment:
     points = {str(count): {"peers": count} for count in range(4)}
     made = _sweep("peers", "Peers shown a facet (Figure 5)", "Nothing is retrained.", points, bench)
     return replace(made, plot="line")
-
-
-def brake(bench: Bench) -> Experiment:
-    trials = [Trial(label, COPERSONA, {"brake": 0.0, "confidence": 0.0, **change}) for label, change in BRAKED.items()]
-    text = "Settings as `export measure` chose them by what peers lend and by what is said. Nothing is retrained."
-    there, title = (*trials, Trial(NOBODY.name, NOBODY)), "The near-twin brake, and facets of little support unsaid"
-    return Experiment("brake", title, there, "off", text, sweep=True)
 
 
 def room(bench: Bench) -> Experiment:
@@ -205,7 +197,6 @@ EXPERIMENTS: Mapping[str, Callable[[Bench], Experiment]] = {
     "memory": memory,
     "room": room,
     "peers": peers,
-    "brake": brake,
     "facets": facets,
     "show": show,
     "place": place,
