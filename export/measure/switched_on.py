@@ -38,7 +38,7 @@ def _with(run: Run, people: int | None, context: Mapping[str, float]) -> Figures
     kept = {name: np.array(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()}
     everyone = [person for person, split in run.splits.items() if split.held_out]
     known = everyone[:: max(len(everyone) // len(kept["own"]), 1)][: len(kept["own"])]  # as `bits per byte` took them
-    asked = np.arange(0, len(known), max(len(known) // (people or len(known)), 1))[:people]
+    asked = np.random.default_rng(run.settings.seed).permutation(len(known))[:people]
     with open_bundle(run.bundle, context=context) as session:
         bits = []
         for place in track(asked.tolist(), f"with {context}"):
