@@ -65,7 +65,7 @@ def test_without_strength_both_branches_are_as_without_the_brake(
 
 def test_a_run_is_measured_on_half_of_its_people(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lending, "SEEDS", (1,))
-    monkeypatch.setattr(lending, "INVENTED", 60)
+    monkeypatch.setattr(lending, "INVENTED", 40)
     run = Run.open(tiny_run)
     found = measure_run(run, only=("lending", "abstention"))
     assert found["lending"]["brake"] in lending.TRIED

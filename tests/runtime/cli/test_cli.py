@@ -225,12 +225,25 @@ def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
         kept = lambda: store._db.execute("SELECT count(*) FROM vectors").fetchone()[0]
         works(*ask, "--recent", "1", "--matched", "1")
         assert kept() == 0
-        options = ("--recent", "1", "--matched", "1", "--matcher", "dense", "--show", "both", "--place", "last")
+        options = (
+            "--recent",
+            "1",
+            "--matched",
+            "1",
+            "--matcher",
+            "dense",
+            "--show",
+            "both",
+            "--place",
+            "last",
+            "--brake",
+            "8",
+        )
         receipt = json.loads(works(*ask, *options))["receipt"]
         assert kept() == 1
     assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
-    assert {k: receipt["context"][k] for k in ("show", "place", "budget")} == {
-        "show": "both", "place": "last", "budget": trained,
+    assert {k: receipt["context"][k] for k in ("show", "place", "budget", "brake")} == {
+        "show": "both", "place": "last", "budget": trained, "brake": 8.0,
     }  # fmt: skip
     assert "no room is left" in fails(*ask, "--budget", "5000")
     assert call(*ask, "--matcher", "bm52").exit_code == 2
