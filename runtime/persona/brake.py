@@ -1,8 +1,9 @@
 """The near-twin brake: someone almost alike misleads most where they differ, since nothing hedges.
 
-Of the nearest, those are taken who are unlike each other too (`diverse`). How far all of them are believed (`trust`) falls with how
-few they are, with how far the best stands out, and with how little the person's own texts support: as if average people
-stood beside them. Strength 0 is off: the nearest, wholly believed. Training and device call the same functions.
+Of the nearest, those are taken who are unlike each other too (`diverse`). How far all of them are believed (`trust`)
+falls with how few they are, with how far the best stands out, and with how little the person's own texts support: as if
+average people stood beside them. Strength 0 is off: the nearest, wholly believed. Training and device call the same
+functions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def trust(similarity: F32, present: Bool, own: float, strength: float) -> F32:
     """How far peers are believed, facet by facet: n / (n + strength (1 - own)² (1 + margin)).
 
     n is the effective number of peers, (Σ s)² / Σ s²; the margin is how far the best is above the mean of the others,
-    as a share of the best, 1 where it is alone; `own` is the person's own reliability. One peer counts for MOST at most.
+    as a share of the best, 1 where it is alone; `own` is the person's own reliability. One peer counts for MOST
+    at most.
     (K,), (K, M) -> (M,) float32 in [0, 1], 0 where nobody is present; all 1 with strength 0.
     """
     if not strength:
