@@ -225,21 +225,8 @@ def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
         kept = lambda: store._db.execute("SELECT count(*) FROM vectors").fetchone()[0]
         works(*ask, "--recent", "1", "--matched", "1")
         assert kept() == 0
-        options = (
-            "--recent",
-            "1",
-            "--matched",
-            "1",
-            "--matcher",
-            "dense",
-            "--show",
-            "both",
-            "--place",
-            "last",
-            "--brake",
-            "8",
-        )
-        receipt = json.loads(works(*ask, *options))["receipt"]
+        options = ("--recent", "1", "--matched", "1", "--matcher", "dense", "--show", "both", "--place", "last")
+        receipt = json.loads(works(*ask, *options, "--brake", "8"))["receipt"]
         assert kept() == 1
     assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
     assert {k: receipt["context"][k] for k in ("show", "place", "budget", "brake")} == {
