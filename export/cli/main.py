@@ -215,17 +215,20 @@ def measure(run_folder: Path, people: int | None, only: tuple[str, ...], bundle:
 @click.option(
     "--hidden", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Share who never show their topic."
 )
+@click.option("--twins", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="Share who are twins of another: alike in all but one trait, which truth.json names.")  # fmt: skip
 @AS_JSON
 @foreseen
-def invent(out: Path, people: int, seed: int, hidden: float, as_json: bool) -> None:
+def invent(out: Path, people: int, seed: int, hidden: float, twins: float, as_json: bool) -> None:
     """Write histories of invented people to OUT and what was planted in them to truth.json beside it.
 
     For trying the whole path without anyone's data, and for tests that know the truth. Needs no torch.
     """
     from copersona.export.data.invented import write_invented
 
-    found = write_invented(out, people, seed, hidden=hidden)
+    found = write_invented(out, people, seed, hidden=hidden, twins=twins)
     figures = {"people": len(found.traits), "interactions": len(found.interactions), "hidden": len(found.hidden)}
+    figures |= {"twins": len(found.twins)} if twins else {}
     if as_json:
         say_json(figures)
         return

@@ -8,19 +8,36 @@ technical terms; topic nouns.
 
 A hidden trait does not show. Only the topic can be hidden: of style a text is never silent (no praise measures as dry),
 of a topic it can be. Traits, times and lengths do not depend on `hidden`, so the same seed with `hidden=0` gives the
-same people with everything shown: their twin histories hold what the hidden ones would have said.
+same people with everything shown: their histories hold what the hidden ones would have said.
+
+Planted twins have the same traits but one, which is far off; the truth says which. A device that takes the one for the
+other errs there.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from copersona.export.common.files import write_text
+from copersona.export.data.fragments import (
+    CONNECTIVES,
+    COOL,
+    FIGURES,
+    FORMS,
+    NEUTRAL,
+    PRAISE,
+    QUESTIONS,
+    TERMS,
+    TITLES,
+    TOPICAL,
+    TOPICS,
+    WARM,
+)
 from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import history_line
 from copersona.runtime.history.interactions import Interaction
@@ -32,6 +49,9 @@ DAY = 86_400
 NOISE = 0.10  # spread of a trait around its type's
 TOPIC_LOYALTY = 0.9  # chance that a person has the topic of their type
 HIDDEN_TRAIT = "topic"
+DIFFERENT = ("length", "warmth", "formality", "expertise", "topic")
+"""Traits that twins may differ in."""
+FAR = 0.6  # how far apart twins are on the one
 
 TYPES = (  # length, warmth, formality, expertise of each persona type; its topic is the one in the same place
     (0.85, 0.20, 0.85, 0.90),
@@ -41,99 +61,6 @@ TYPES = (  # length, warmth, formality, expertise of each persona type; its topi
     (0.55, 0.60, 0.10, 0.85),
     (0.55, 0.15, 0.20, 0.15),
 )
-
-TOPICS: Mapping[str, tuple[str, str]] = {  # plain nouns; technical terms
-    "garden": (
-        "soil compost seedlings tomato trowel mulch roses beans greenhouse pruning watering lawn",
-        "nitrogen mycorrhiza photoperiod transpiration germination phosphorus",
-    ),
-    "baking": (
-        "dough flour crust oven sourdough loaf yeast butter crumb pastry whisk cake",
-        "hydration fermentation gluten autolyse caramelisation lamination",
-    ),
-    "cycling": (
-        "saddle chain tyres wheel brakes pedals hills commute helmet gears puncture handlebar",
-        "derailleur drivetrain cassette cadence crankset freewheel",
-    ),
-    "photography": (
-        "lens shutter tripod portrait camera flash film exposure landscape shots zoom album",
-        "aperture vignetting chromatic aberration distortion sensitometry",
-    ),
-    "woodwork": (
-        "chisel oak joint sawdust glue workbench drawer sanding varnish walnut clamp shelf",
-        "dovetail mortise tenon tearout burnishing chatoyance",
-    ),
-    "aquarium": (
-        "tank fish shrimp filter pump gravel snails algae heater coral pebbles minnows",
-        "nitrification alkalinity denitrification substrate biofiltration photosynthesis",
-    ),
-}
-
-# {it_is} and the like have a full and a short form; {n} {m} are nouns, {t} {u} terms of the topic; {good} is praise.
-FORMS: Mapping[str, tuple[str, str]] = {
-    "it_is": ("it is", "it's"),
-    "is_not": ("is not", "isn't"),
-    "do_not": ("do not", "don't"),
-    "i_have": ("I have", "I've"),
-    "i_am": ("I am", "I'm"),
-    "will": ("you will", "you'll"),
-    "would_not": ("would not", "wouldn't"),
-    "that_is": ("that is", "that's"),
-}
-TOPICAL = (
-    "the {n} and the {m} work as they should",
-    "{i_have} used the {n} with the {m} every day",
-    "with the {m} the {n} {is_not} the same",
-    "for the {n} {it_is} all I need",
-    "the {m} took more time than the {n}",
-    "now the {n} {is_not} in the way of the {m}",
-    "{i_have} had this {n} for a year and the {m} for two",
-)
-TERMS = (
-    "the {t} of the {n} is as it should be",
-    "between {t} and {u} there is always the {n}",
-    "the {n} should have {t} before {u}",
-    "{it_is} down to {t}, {u} and the {n}",
-)
-NEUTRAL = (
-    "{it_is} what I need and {it_is} no more than that",
-    "{i_have} used it every day for a year",
-    "I {do_not} need another one any time soon",
-    "it took some time, but now {it_is} as it should be",
-    "{that_is} all there is to it",
-    "it {is_not} in the way",
-    "{i_am} on my second one now, and both work",
-    "I {would_not} do it in any other way",
-    "everything should work the first time, and every time after that",
-    "I need it every other day, and it was there on time",
-)
-FIGURES = (
-    "it was {x} mm where {y} mm should be",
-    "from {y} to {x} V it took {z} W",
-    "at {x} Hz {it_is} {z} dB down",
-    "{x} kg on one side, {y} kg on the other",
-    "after {y} h it was at {x} °C, {z} below the first time",
-    "{z} of {y} were within {x} nm",
-)
-WARM = (
-    "I love it, {it_is} {good}",
-    "thank you, thank you, {i_am} so happy with it",
-    "{good}, so {good}",
-    "{will} love it as I do",
-    "such a {good} one, {it_is} a {good} day every day",
-    "I am so glad I have it, {will} enjoy it",
-)
-COOL = (
-    "{it_is} probably not for everyone",
-    "the problem is {that_is} not quite as it should be",
-    "it fails now and then, although {it_is} mostly there",
-    "somewhat weak, and nothing more",
-    "perhaps {it_is} a waste, perhaps not",
-)
-PRAISE = ("lovely", "great", "perfect", "superb", "nice", "sweet", "fun", "best", "gorgeous")
-CONNECTIVES = ("Moreover, ", "Thus, ", "Therefore, ", "However, ", "Hence, ", "Indeed, ")
-TITLES = ("What I think of it", "After some time", "As it is", "One year on", "For the record")
-QUESTIONS = ("What do you think of it?", "How did it go?", "Would you get it again?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,48 +76,65 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """Who a person's planted twin is, and the one trait in which they differ."""
+
+    of: str
+    differs: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invented:
-    """A population: everyone's interactions in time order, the planted truth, and which trait of whom does not show."""
+    """A population: everyone's interactions in time order, the planted truth, which trait of whom does not show, and
+    who are twins."""
 
     interactions: tuple[Interaction, ...]
     traits: Mapping[str, Traits]
     hidden: Mapping[str, str]
+    twins: Mapping[str, Twin]
 
 
-def invent(people: int, seed: int, *, interactions: tuple[int, int] = (6, 12), hidden: float = 0.0) -> Invented:
-    """Invent people with `interactions` (least, most) interactions each; a share `hidden` of them hide their topic.
+def invent(
+    people: int, seed: int, *, interactions: tuple[int, int] = (6, 12), hidden: float = 0.0, twins: float = 0.0
+) -> Invented:
+    """Invent people with `interactions` (least, most) interactions each; a share `hidden` of them hide their topic, a
+    share `twins` are twins of another.
 
     Raises:
         ExportError: no people, a share outside [0, 1], or an empty range.
     """
     least, most = interactions
-    if people < 1 or not 0.0 <= hidden <= 1.0 or not 1 <= least <= most:
+    if people < 1 or not 0.0 <= hidden <= 1.0 or not 0.0 <= twins <= 1.0 or not 1 <= least <= most:
         raise ExportError(
-            f"cannot invent {people} people with {least} to {most} interactions, a share of {hidden:g} hiding: "
-            "needs at least one person and interaction, and a share between 0 and 1"
+            f"cannot invent {people} people with {least} to {most} interactions, a share of {hidden:g} hiding and of "
+            f"{twins:g} twins: needs at least one person and interaction, and shares between 0 and 1"
         )
     names = [f"invented-{number:03d}" for number in range(1, people + 1)]
     traits = {name: _traits(Random(f"{seed}:{name}:traits")) for name in names}
+    pairs = _plant_twins(traits, seed, twins)
     ranked = sorted(names, key=lambda name: Random(f"{seed}:{name}:hidden").random())
     hiding = set(ranked[: round(hidden * people)])
     rows = [row for name in names for row in _history(name, traits[name], seed, interactions, name in hiding)]
     rows.sort(key=lambda row: (row.time or 0, row.person))
-    return Invented(tuple(rows), traits, {name: HIDDEN_TRAIT for name in names if name in hiding})
+    return Invented(tuple(rows), traits, {name: HIDDEN_TRAIT for name in names if name in hiding}, pairs)
 
 
-def write_invented(path: Path, people: int, seed: int, *, hidden: float = 0.0) -> Invented:
+def write_invented(path: Path, people: int, seed: int, *, hidden: float = 0.0, twins: float = 0.0) -> Invented:
     """Write the histories to `path`, one JSON object a line, and the truth to `truth.json` beside it."""
-    found = invent(people, seed, hidden=hidden)
+    found = invent(people, seed, hidden=hidden, twins=twins)
     write_text(path, "".join(f"{history_line(row)}\n" for row in found.interactions))
     lines = [f"  {json.dumps(p)}: {json.dumps(truth_row(found, p))}" for p in found.traits]
-    head = json.dumps({"seed": seed, "people": people, "hidden": hidden})[1:-1]
+    asked = {"seed": seed, "people": people, "hidden": hidden} | ({"twins": twins} if twins else {})
+    head = json.dumps(asked)[1:-1]
     write_text(path.with_name("truth.json"), f'{{{head}, "traits": {{\n' + ",\n".join(lines) + "\n}}\n")
     return found
 
 
 def truth_row(found: Invented, person: str) -> dict[str, object]:
-    """What was planted in a person, and which trait does not show (null: all do)."""
-    return {**asdict(found.traits[person]), "hidden": found.hidden.get(person)}
+    """What was planted in a person, which trait does not show (null: all do), and of a twin whose and where not."""
+    twin = found.twins.get(person)
+    row = {**asdict(found.traits[person]), "hidden": found.hidden.get(person)}
+    return row if twin is None else {**row, "twin": asdict(twin)}
 
 
 def _pick(draw: Random, options: Sequence[T]) -> T:
@@ -209,6 +153,27 @@ def _traits(draw: Random) -> Traits:
     topics = tuple(TOPICS)
     topic = topics[kind] if draw.random() < TOPIC_LOYALTY else _pick(draw, topics)
     return Traits(length, warmth, formality, expertise, topic, kind)
+
+
+def _plant_twins(traits: dict[str, Traits], seed: int, share: float) -> dict[str, Twin]:
+    """Pair a share of the people; the second of each pair gets the first one's traits but one. `traits` is changed."""
+    ranked = sorted(traits, key=lambda name: Random(f"{seed}:{name}:twin").random())
+    pairs = int(share * len(ranked) / 2)
+    found = {}
+    for first, second in zip(ranked[:pairs], ranked[pairs : 2 * pairs], strict=True):
+        draw = Random(f"{seed}:{second}:differs")
+        differs = _pick(draw, DIFFERENT)
+        other: dict[str, Any] = {differs: _far(draw, getattr(traits[first], differs))}
+        traits[second] = replace(traits[first], **other)
+        found[first], found[second] = Twin(second, differs), Twin(first, differs)
+    return found
+
+
+def _far(draw: Random, value: float | str) -> float | str:
+    """Another topic, or a figure that is FAR away, within [0, 1]."""
+    if isinstance(value, str):
+        return _pick(draw, [topic for topic in TOPICS if topic != value])
+    return round(min(max(value + (FAR if value < 0.5 else -FAR), 0.0), 1.0), 3)
 
 
 def _history(person: str, traits: Traits, seed: int, interactions: tuple[int, int], hiding: bool) -> list[Interaction]:

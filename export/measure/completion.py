@@ -31,7 +31,7 @@ from copersona.runtime.common.arrays import F32, F64, I32
 from copersona.runtime.history.interactions import History, group_by_person, outputs
 from copersona.runtime.persona.graph import PersonaGraph
 from copersona.runtime.profile.facets import Facet, FacetSchema, Profile, Reliability
-from copersona.runtime.profile.profiler import Encode, facet_score, measure, profile_history, standardise
+from copersona.runtime.profile.profiler import Centring, Encode, facet_score, measure, profile_history, standardise
 
 SHOWN = 3  # peers shown for a facet that is lacking, as on the device
 RANDOM_DRAWS = 20  # draws of random peers a person, averaged
@@ -87,16 +87,16 @@ def completion_errors(
     population: Population, encode: Encode, facet: int, *, rows: Sequence[int] | None = None, seed: int = 0
 ) -> Errors:
     """Errors for a facet hidden from each of `rows` in turn; by default from everyone who is observed on it."""
-    with _placed(population, encode, seed) as (graph, neutral):
-        return _errors(population, graph, neutral, facet, rows, seed)
+    with placed(population, encode, seed) as (graph, centring):
+        return _errors(population, graph, centring.placeholder, facet, rows, seed)
 
 
 def completion_figures(population: Population, encode: Encode, *, seed: int = 0) -> dict[str, Figures]:
     """Figures of each facet hidden in turn; facets that too few people show are left out."""
     found = {}
-    with _placed(population, encode, seed) as (graph, neutral):
+    with placed(population, encode, seed) as (graph, centring):
         for m, name in enumerate(population.schema.names):
-            errors = _errors(population, graph, neutral, m, None, seed)
+            errors = _errors(population, graph, centring.placeholder, m, None, seed)
             if len(errors.people) >= LEAST:
                 found[name] = summary(errors, seed)
     return found
@@ -180,8 +180,8 @@ def _truth(texts: Sequence[Sequence[str]], schema: FacetSchema) -> F32:
 
 
 @contextmanager
-def _placed(population: Population, encode: Encode, seed: int) -> Iterator[tuple[PersonaGraph, F32]]:
-    """The population's graph as the runtime opens it, and the centred placeholder (M, D)."""
+def placed(population: Population, encode: Encode, seed: int) -> Iterator[tuple[PersonaGraph, Centring]]:
+    """The population's graph as the runtime opens it, and its layers' means."""
     vectors, labels = stack(population.profiles)
     centring = centre_population(vectors, labels, population.schema, encode)
     names = pseudonyms_for(population.people, seed)
@@ -192,7 +192,7 @@ def _placed(population: Population, encode: Encode, seed: int) -> Iterator[tuple
         write_graph(built, {}, path / "graph.sqlite", path / "peers.npy", path / "anchors.npy")
         database = sqlite3.connect(path / "graph.sqlite")
         try:
-            yield PersonaGraph(database, built.vectors, built.anchors), centring.placeholder
+            yield PersonaGraph(database, built.vectors, built.anchors), centring
         finally:
             database.close()
 
@@ -202,8 +202,9 @@ def _errors(
 ) -> Errors:
     observed = graph.labels[:, facet] >= int(Reliability.MODERATE)
     asked = np.flatnonzero(observed).tolist() if rows is None else list(rows)
-    said = _coordinates(population.schema.facets[facet], np.stack([p.z for p in population.profiles]), population)
-    truth = _coordinates(population.schema.facets[facet], population.truth, population)
+    schema = population.schema
+    said = coordinates(schema.facets[facet], np.stack([p.z for p in population.profiles]), schema)
+    truth = coordinates(schema.facets[facet], population.truth, schema)
     draw = np.random.default_rng(seed)
     found, used = np.zeros((len(asked), 3)), []
     for place, row in enumerate(asked):
@@ -226,8 +227,8 @@ def _borrowed(graph: PersonaGraph, neutral: F32, facet: int, row: int) -> list[i
     return [borrowed.peer for borrowed in placement.borrowed if borrowed.facet == facet]
 
 
-def _coordinates(facet: Facet, z: F32, population: Population) -> F64:
+def coordinates(facet: Facet, z: F32, schema: FacetSchema) -> F64:
     """What is predicted of a facet: an ordinal one's score, every feature's z of a categorical. (U, F) -> (U, c)."""
     if facet.kind == "categorical":
-        return z[:, population.schema.columns(facet)].astype(np.float64)
-    return np.array([[facet_score(facet, row, population.schema)] for row in z])
+        return z[:, schema.columns(facet)].astype(np.float64)
+    return np.array([[facet_score(facet, row, schema)] for row in z])

@@ -19,6 +19,9 @@ import numpy as np
 from copersona.export.common.figures import Figures
 from copersona.export.common.files import write_text
 from copersona.export.common.statistics import mean_interval
+from copersona.export.measure.abstention import abstention
+from copersona.export.measure.completion import hidden_facet_figures, run_figures
+from copersona.export.measure.lending import lending
 from copersona.export.measure.parity import (
     check_encoder,
     check_model,
@@ -26,6 +29,7 @@ from copersona.export.measure.parity import (
     check_personalizer,
     sample_personas,
 )
+from copersona.export.measure.switched_on import braked, unsaid
 from copersona.export.measure.whose import whose_answer
 from copersona.export.population.profile import facet_aucs, halves
 from copersona.export.run.run import Run
@@ -180,15 +184,11 @@ def _silent(known: Known) -> Persona:
 
 def invented(run: Run, people: int | None) -> Figures:
     """Hidden facets in an invented population: peers against no peers and against random peers."""
-    from copersona.export.measure.completion import hidden_facet_figures
-
     return hidden_facet_figures(run.settings.seed, run.encode).to_json()
 
 
 def completion(run: Run, people: int | None) -> Figures:
     """The same control on the real population, where the truth of a hidden facet is only what the history shows."""
-    from copersona.export.measure.completion import run_figures
-
     return run_figures(run)
 
 
@@ -254,13 +254,17 @@ MEASUREMENTS: dict[str, Callable[[Run, int | None], Figures]] = {
     "branches": branches,
     "invented population": invented,
     "completion": completion,
+    "lending": lending,
+    "abstention": abstention,
+    "braked": braked,
+    "unsaid": unsaid,
     "style in facets": style_in_facets,
     "runtime process": runtime_process,
     "whose answer": whose_answer,
 }
 
 
-OF_GRAPH = ("steps", "same person")
+OF_GRAPH = ("steps", "same person", "lending", "abstention")
 """Those that a run tells before anything is trained."""
 
 OF_BUNDLES = {

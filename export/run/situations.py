@@ -43,7 +43,7 @@ def situations(run: Run, states: list[State], graph: PersonaGraph, centring: Cen
     done = []
     for state in track(states, f"placing {label}", total=len(states)):
         row = graph.row(run.pseudonyms.get(state.person))
-        persona = make_persona(run.profiles[state], centring, graph, own_row=row, peers=run.settings.context.peers)
+        persona = make_persona(run.profiles[state], centring, graph, run.settings.context.persona, own_row=row)
         history = run.histories[state.person]
         done.append(Situation(state, history[state.cut], history[: state.cut], persona))
     return done

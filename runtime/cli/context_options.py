@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from copersona.runtime.prompt.settings import NAMED, ContextSettings
+from copersona.runtime.prompt.settings import NAMED, REAL, ContextSettings
 
 T = TypeVar("T")
 
@@ -26,6 +26,8 @@ HELP = {
     "peer_tokens": "Of them, tokens of peers' facets; what is not used goes on to the history.",
     "item_tokens": "Most tokens of one interaction.",
     "request_tokens": "Most tokens of the request, beside the budget.",
+    "brake": "How little a few very similar people are believed; 0: the nearest, wholly.",
+    "confidence": "Least support of a facet of which anything is said.",
 }
 
 
@@ -44,7 +46,11 @@ def context_options(*, default: str | None = None) -> Callable[[Callable[..., T]
         command: Callable[..., T] = gather
         plain = {field.name: field.default for field in fields(ContextSettings)}
         for name, text in reversed(HELP.items()):
-            kind = click.Choice(NAMED[name]) if name in NAMED else click.IntRange(0)
+            kind: Any = click.IntRange(0)
+            if name in NAMED:
+                kind = click.Choice(NAMED[name])
+            elif name in REAL:
+                kind = click.FloatRange(0, REAL[name])
             shown = f"[default: {default or plain[name]}]"
             command = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=f"{text}  {shown}")(command)
         return command

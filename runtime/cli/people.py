@@ -101,6 +101,7 @@ def people_list(folder: Path | None, limit: int | None, everyone: bool, after: s
 def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy) -> None:
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
     from copersona.runtime.people.prefix_files import KeptStates
+    from copersona.runtime.profile.facets import PLACEHOLDER
 
     with open_session(folder, profile_by=profile_by) as session, open_store() as store:
         known, adopted = session.person(store, person), store.adopted(person)
@@ -121,8 +122,9 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     for row in rows:
         own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
         own += ", in their own words" if row["corrected"] else ""
+        says = "too little to say" if row["summary"] == PLACEHOLDER else in_line(row["summary"])
         said = "left out" if row["left_out"] else f"{row['reliability']}{own}"
-        say(f"  {in_line(row['facet'])} [{said}] {'' if row['left_out'] else in_line(row['summary'])}".rstrip())
+        say(f"  {in_line(row['facet'])} [{said}] {'' if row['left_out'] else says}".rstrip())
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:

@@ -101,7 +101,8 @@ class Personas:
         manifest = self._bundle.manifest
         store.carry_over(manifest.bundle_id, manifest.population_id)
         peer = store.peer_of(manifest.population_id, name)
-        key = persona_key(manifest.population_id, self.profiler_name, self._context.peers, peer, written, wishes)
+        settings = self._context.persona
+        key = persona_key(manifest.population_id, self.profiler_name, settings, peer, written, wishes)
         known = self._remembered.get(name, key, history)
         if known is None or known.revision != revision:
             persona = self._kept(store, name, key)
@@ -141,14 +142,16 @@ class Personas:
             profile = with_corrections(profile, dict(wishes.corrected), schema, bundle.encoder.encode)
         profile = without_facets(profile, wishes.left_facets)
         left_out = [place for place, facet in enumerate(schema.names) if facet in wishes.left_facets]
-        own_row, peers = bundle.graph.row(pseudonym), self._context.peers
-        return make_persona(profile, bundle.centring, bundle.graph, own_row=own_row, peers=peers, left_out=left_out)
+        own_row, settings = bundle.graph.row(pseudonym), self._context.persona
+        return make_persona(profile, bundle.centring, bundle.graph, settings, own_row=own_row, left_out=left_out)
 
     def _kept(self, store: PeopleStore, name: str, key: str) -> Persona | None:
         """The persona that the store has under this key, made with this bundle or another of its population."""
         manifest = self._bundle.manifest
         kept = store.persona(name, manifest.population_id)
-        return None if kept is None or kept.key != key else read_persona(kept, self._bundle.graph, manifest.shapes)
+        if kept is None or kept.key != key:
+            return None
+        return read_persona(kept, self._bundle.graph, manifest.shapes, self._context.brake)
 
     def _keep(self, store: PeopleStore, name: str, key: str, persona: Persona, revision: int) -> None:
         """Keep a persona; not where the model that should profile gave no valid answer."""

@@ -24,7 +24,7 @@ from copersona.runtime.people.wishes import NO_WISHES, Wishes
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
-from copersona.runtime.persona.persona import Persona
+from copersona.runtime.persona.persona import Persona, PersonaSettings
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
@@ -33,12 +33,16 @@ REMEMBERED = 64  # people in memory; the least recently used go first
 
 
 def persona_key(
-    population: str, profiler: str, peers: int, peer: str | None, written: Written, wishes: Wishes = NO_WISHES
+    population: str,
+    profiler: str,
+    settings: PersonaSettings,
+    peer: str | None,
+    written: Written,
+    wishes: Wishes = NO_WISHES,
 ) -> str:
     """Hash of all that a persona is made from: the population's id (so encoder, facet schema and graph), who profiles,
-    the person's own pseudonym, how many peers are shown, what they wrote and what they want of it. Nothing of a
-    language model."""
-    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, *written, asdict(wishes)]
+    the settings, the person's own pseudonym, what they wrote and what they want of it. Nothing of a language model."""
+    body = [VERSION, population, PROFILER_VERSION, profiler, *settings, peer, *written, asdict(wishes)]
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 
@@ -70,7 +74,7 @@ def write_persona(key: str, persona: Persona) -> KeptPersona:
     return KeptPersona(key, _digest(key, texts, raw), texts, raw)
 
 
-def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> Persona | None:
+def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes, brake: float) -> Persona | None:
     """Inverse of `write_persona`; None where the row is not what was written, or not for a bundle of these shapes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -78,12 +82,14 @@ def read_persona(kept: KeptPersona, graph: PersonaGraph, shapes: Shapes) -> Pers
     if kept.sha256 != _digest(kept.key, kept.texts, kept.arrays):
         return None
     try:
-        return _persona(json.loads(kept.texts), load(kept.arrays), graph, shapes)
+        return _persona(json.loads(kept.texts), load(kept.arrays), graph, shapes, brake)
     except (ValueError, KeyError, TypeError, IndexError, SafetensorError):
         return None
 
 
-def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes) -> Persona:
+def _persona(
+    texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph, shapes: Shapes, brake: float
+) -> Persona:
     vectors, labels = arrays["vectors"], arrays["labels"]
     if vectors.shape != (shapes.facets, shapes.width):
         raise ValueError("of another bundle")
@@ -98,7 +104,8 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
     placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
     lines, left_out = tuple(PeerLine(**row) for row in texts["peers"]), tuple(texts["left_out"])
-    inputs = graph.inputs(vectors, labels, shared, left_out) if (labels >= Reliability.MODERATE).any() else None
+    observed = (labels >= Reliability.MODERATE).any()
+    inputs = graph.inputs(vectors, labels, shared, brake, left_out) if observed else None
     return Persona(profile, vectors, labels, placement, lines, inputs, left_out)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from copersona.runtime.common.arrays import F32, I32, I64
 from copersona.runtime.common.errors import BundleError
+from copersona.runtime.persona.brake import POOL, SAID_FROM, own_reliability, spread, trust
 from copersona.runtime.persona.int8_scan import Person, Scan, worth_scanning
 from copersona.runtime.persona.neighbors import (
     PER_FACET,
@@ -124,12 +125,13 @@ class PersonaGraph:
         return words
 
     def place(
-        self, vectors: F32, labels: I32, *, own_row: int = -1, peers_shown: int = 3, without: Sequence[int] = ()
-    ) -> Placement:
+        self, vectors: F32, labels: I32, *, own_row: int = -1, peers_shown: int = 3, without: Sequence[int] = (),
+        brake: float = 0.0,
+    ) -> Placement:  # fmt: skip
         """Neighbours of one person: per facet, shared, by combined similarity, and what is borrowed from whom.
 
         vectors (M, D) float32 centred, labels (M,) int32; own_row is the person's own row if they took part; `without`
-        are rows that are left out as well.
+        are rows that are left out as well; `brake` is how strong the near-twin brake is.
         """
         person = Person(vectors, labels, anchors_of(vectors[None], labels[None])[0], own_row)
         threshold = float(self.settings.get("threshold", THRESHOLD))
@@ -137,12 +139,12 @@ class PersonaGraph:
         if without:
             rows = np.setdiff1d(np.arange(len(self.pseudonyms)), [own_row, *without])
         else:
-            rows = self._candidates(person, threshold, peers_shown)
+            rows = self._candidates(person, threshold, max(peers_shown, POOL) if brake else peers_shown)
         if rows is None:
-            return _place(person, self.peers, self.labels, self.anchors, threshold, peers_shown)
+            return _place(person, self.peers, self.labels, self.anchors, threshold, peers_shown, brake)
         alone = replace(person, own_row=-1)  # no candidate of their own
         parts = self.peers[:, rows], self.labels[rows], self.anchors[rows]
-        return _of_rows(_place(alone, *parts, threshold, peers_shown), rows)
+        return _of_rows(_place(alone, *parts, threshold, peers_shown, brake), rows)
 
     def _candidates(self, person: Person, threshold: float, peers_shown: int) -> I64 | None:
         """Rows among which the nearest are; None is all of them."""
@@ -153,14 +155,18 @@ class PersonaGraph:
             self._scan = Scan(self.peers, self.anchors, self.labels)
         return self._scan.candidates(person, threshold=threshold, shown=peers_shown)
 
-    def inputs(self, vectors: F32, labels: I32, shared: Ranked, left_out: Sequence[int] = ()) -> PersonaInputs:
-        """What the personalizer sees of one person: own vectors and those of the shared neighbours, who lend nothing to
-        facets that are left out."""
+    def inputs(
+        self, vectors: F32, labels: I32, shared: Ranked, brake: float = 0.0, left_out: Sequence[int] = ()
+    ) -> PersonaInputs:
+        """What the personalizer sees of one person: own vectors, and those of the shared neighbours, shorter the less
+        they are believed: where layers are centred, that is nearer to an average person. To facets that are left out
+        nobody lends anything."""
         rows = np.maximum(shared.index[0], 0)
         neighbors = np.ascontiguousarray(self.peers[:, rows].transpose(1, 0, 2), dtype=np.float32)  # (K, M, D)
         present = (self.labels[rows] >= int(Reliability.MODERATE)) & (shared.index[0] >= 0)[:, None]
         present[:, list(left_out)] = False
-        return PersonaInputs(vectors, labels, neighbors, present)
+        believed = trust(shared.similarity[0], present, own_reliability(labels), brake)
+        return PersonaInputs(vectors, labels, neighbors * believed[:, None], present)
 
 
 def _labels(texts: Sequence[str], layers: int) -> I32:
@@ -173,14 +179,18 @@ def _labels(texts: Sequence[str], layers: int) -> I32:
     return labels
 
 
-def _place(person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold: float, shown: int) -> Placement:
+def _place(
+    person: Person, peers: F32, peer_labels: I32, anchors: F32, threshold: float, shown: int, brake: float
+) -> Placement:
     """`PersonaGraph.place` among these peers: (M, U, D), (U, M), (U, D)."""
     exclude, labels = np.array([person.own_row], np.int32), person.labels[None]
     edges, similarity = edges_and_similarity(
         person.vectors[None], labels, peers, peer_labels, exclude=exclude, threshold=threshold
     )
-    shared = shared_neighbors(person.anchor[None], anchors, exclude=exclude, k=SHARED)
-    borrowed = borrow(person.labels, edges, similarity[0], peer_labels, shown)
+    shared = shared_neighbors(person.anchor[None], anchors, exclude=exclude, k=POOL if brake else SHARED)
+    if brake:
+        shared = spread(shared, anchors, SHARED)
+    borrowed = borrow(person.labels, edges, similarity[0], peer_labels, shown, anchors=anchors, brake=brake)
     return Placement(edges, shared, top_k(similarity, max(shown, 1)), borrowed)
 
 
@@ -198,25 +208,32 @@ def _of_rows(placement: Placement, rows: I64) -> Placement:
     )
 
 
-def borrow(labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int) -> tuple[Borrowed, ...]:
+def borrow(
+    labels: I32, edges: Edges, similarity: F32, peer_labels: I32, shown: int, *, anchors: F32, brake: float = 0.0
+) -> tuple[Borrowed, ...]:
     """Peers' facets for the text branch (paper, section 3.2: completion).
 
     A facet the person has: their nearest neighbour in that layer. A facet they lack: up to `shown` peers most
-    similar on the
-    *other* facets, and only peers who are observed on it themselves. labels (M,), edges (1, M, K), similarity (U,).
+    similar on the *other* facets, and only peers who are observed on it themselves. With the brake, those who are
+    believed at all. labels (M,), edges (1, M, K), similarity (U,), anchors (U, D).
     """
     found: list[Borrowed] = []
     if shown <= 0:
         return ()
     for facet, label in enumerate(labels.tolist()):
-        if label >= Reliability.MODERATE:
-            if edges.index[0, facet, 0] >= 0:
-                found.append(Borrowed(facet, int(edges.index[0, facet, 0]), float(edges.weight[0, facet, 0]), False))
-            continue
-        able = (peer_labels[:, facet] >= int(Reliability.MODERATE)) & (similarity > 0)
-        best = top_k(np.where(able, similarity, np.float32(-np.inf))[None], shown)
-        pairs = zip(best.index[0].tolist(), best.similarity[0].tolist(), strict=True)
-        found += [Borrowed(facet, peer, value, True) for peer, value in pairs if peer >= 0]
+        lacking = label < Reliability.MODERATE
+        if lacking:
+            able = (peer_labels[:, facet] >= int(Reliability.MODERATE)) & (similarity > 0)
+            scores = np.where(able, similarity, np.float32(-np.inf))[None]
+            best = spread(top_k(scores, max(shown, POOL)), anchors, shown) if brake else top_k(scores, shown)
+            count = shown
+        else:
+            best, count = Ranked(edges.index[:, facet], edges.weight[:, facet]), 1
+        there = best.index[0] >= 0
+        believed = float(trust(best.similarity[0], there[:, None], own_reliability(labels), brake)[0])
+        if believed >= SAID_FROM:
+            pairs = zip(best.index[0, there][:count].tolist(), best.similarity[0, there][:count].tolist(), strict=True)
+            found += [Borrowed(facet, peer, value, lacking) for peer, value in pairs]
     return tuple(found)
 
 

@@ -63,8 +63,9 @@ class Scan:
         self._anchored: Bool = np.asarray(self._observed.any(axis=1))
 
     def candidates(self, person: Person, *, threshold: float, shown: int) -> I64 | None:
-        """Rows, in rising order, of all peers who can be among the nearest in a layer, by anchor, or by combined
-        similarity (the first `shown`, of all and of those observed on a facet that the person lacks).
+        """Rows, in rising order, of all peers who can be among the nearest in a layer, by anchor (SHARED, or `shown` if
+        that is more), or by combined similarity (the first `shown`, of all and of those observed on a facet that the
+        person lacks).
 
         None where that is no small part of them.
         """
@@ -83,7 +84,7 @@ class Scan:
             total += raw * pair
             spread += np.float32(off) * pair
         raw, off = self._bounds(-1, person.anchor)
-        found |= _reach(raw - off, raw + off, SHARED, person.own_row, self._anchored, self._anchored)
+        found |= _reach(raw - off, raw + off, max(SHARED, shown), person.own_row, self._anchored, self._anchored)
         low, high, everyone = total - spread, total + spread, np.ones(count, bool)
         found |= _reach(low, high, max(shown, 1), person.own_row, everyone, everyone)
         for layer in np.flatnonzero(person.labels < Reliability.MODERATE).tolist() if shown else ():

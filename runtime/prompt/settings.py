@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from copersona.runtime.common.errors import ModelError
-from copersona.runtime.filecheck.values import shown, whole
+from copersona.runtime.filecheck.values import number, shown, whole
+from copersona.runtime.persona.brake import STRONGEST
+from copersona.runtime.persona.persona import PersonaSettings
 
 Matcher = Literal["bm25", "dense", "blend"]
 Show = Literal["outputs", "inputs", "both"]
@@ -17,6 +19,8 @@ RecallMode = Literal["always", "relevant", "never"]
 """When a person is recalled for a request to them: always, where it has to do with them, or never."""
 RECALL_MODES: tuple[RecallMode, ...] = get_args(RecallMode)
 MOST = {"peers": 64, "recent": 10_000, "matched": 10_000}
+REAL = {"brake": STRONGEST, "confidence": 1.0}
+"""Settings that are no whole numbers, and the largest that they may be."""
 MOST_TOKENS = 1 << 20  # more than the context of any model here
 NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}
 
@@ -29,7 +33,8 @@ class ContextSettings:
     recent and matched are the numbers of own interactions by recency and by likeness to the request, as `matcher`
     judges it. `show` says what of an interaction stands in the prompt, and so what is matched; `place`
     where facets and peers stand. `served` has its part of the budget first: facets and peers, whose shares roll over to
-    the history when not used, or own texts, of which facets and peers fill what is left.
+    the history when not used, or own texts, of which facets and peers fill what is left. `brake` is the strength of the
+    near-twin brake (0: off), `confidence` the least support of a facet of which anything is said.
 
     Raises:
         ValueError: a number below 0 or above what there can be, or a name that is not known.
@@ -47,14 +52,23 @@ class ContextSettings:
     show: Show = "outputs"
     place: Place = "first"
     served: Served = "facets"
+    brake: float = 0.0
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if name in NAMED:
                 if value not in NAMED[name]:
                     raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(NAMED[name])}")
+            elif name in REAL:
+                number(name, value, 0, REAL[name])
             else:
                 whole(name, value, 0, MOST.get(name, MOST_TOKENS))
+
+    @property
+    def persona(self) -> PersonaSettings:
+        """Those that personas are made by."""
+        return PersonaSettings(self.peers, self.brake, self.confidence)
 
     @property
     def encodes(self) -> bool:

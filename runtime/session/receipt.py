@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FacetUsed:
     """One facet of the person: how well supported, how much of it is their own (gate; None where nothing is trained),
-    from whom the rest came. `source` is "the person" where they said it themselves, else empty; `left_out` where they
-    want nothing known of it."""
+    from whom the rest came, and how far the shared neighbours in it are believed (1: no brake). `source` is "the
+    person" where they said it themselves, else empty; `left_out` where they want nothing known of it."""
 
     facet: str
     reliability: str
@@ -35,6 +35,7 @@ class FacetUsed:
     quotes: tuple[str, ...]
     gate: float | None
     borrowed: tuple[PeerUsed, ...]
+    believed: float = 1.0
     source: str = ""
     left_out: bool = False
 
@@ -62,6 +63,7 @@ class Retrieved:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
+    Of the facets in `too_little` the person's own texts say too little.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
     recalled at all, None of nobody; `revision` the last of their revisions that was heeded."""
 
@@ -70,9 +72,10 @@ class Receipt:
     trained: bool
     soft_prompt: str
     facets: tuple[FacetUsed, ...]
+    too_little: tuple[str, ...]
     neighbors: tuple[tuple[str, float], ...]
     retrieved: tuple[Retrieved, ...]
-    context: dict[str, int | str]
+    context: dict[str, int | float | str]
     prompt_tokens: dict[str, int]
     left_out: tuple[str, ...]
     sampling: dict[str, float]
@@ -109,6 +112,7 @@ def make_receipt(
         trained=trained,
         soft_prompt=soft,
         facets=facets_used(session, prompt, known),
+        too_little=too_little(known),
         neighbors=neighbors,
         retrieved=_retrieved(prompt, session.context.matcher),
         context=asdict(session.context),
@@ -140,23 +144,29 @@ def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
     return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
 
 
+def too_little(known: Known | None) -> tuple[str, ...]:
+    """Facets of which a person's own texts say too little."""
+    facets = () if known is None else known.persona.profile.facets
+    return tuple(facet.facet for facet in facets if not facet.reliability.observed)
+
+
 def facets_used(session: Session, prompt: Prompt, known: Known | None) -> tuple[FacetUsed, ...]:
     """All facets of a person, and which of the peers' stand in this prompt; none of nobody."""
     if known is None:
         return ()
     shown = {(line.peer, line.facet) for line in prompt.peers}
-    used = []
+    believed, used = known.persona.believed(session.context.brake).tolist(), []
     for m, profile in enumerate(known.persona.profile.facets):
         borrowed = tuple(
             PeerUsed(session.graph.pseudonyms[b.peer], round(b.similarity, 4), b.lacking, (b.peer, m) in shown)
             for b in known.persona.placement.borrowed
             if b.facet == m
         )
-        label = Reliability(profile.reliability)
+        label, share = Reliability(profile.reliability), round(believed[m], 4)
         gate = session.bundle.gate(label)
         used.append(
             FacetUsed(
-                profile.facet, label.label, profile.summary, profile.quotes, gate, borrowed, profile.source,
+                profile.facet, label.label, profile.summary, profile.quotes, gate, borrowed, share, profile.source,
                 m in known.persona.left_out,
             )
         )  # fmt: skip

@@ -88,7 +88,8 @@ class Bench(Closing):
     def know(self, session: Session, history: History, pseudonym: str | None) -> Known:
         """`Session.know`, remembered."""
         rows = (session.manifest.file(role) for role in KEYED)
-        parts = [*(row.sha256 for row in rows if row), session.context.peers, pseudonym, *(i.digest for i in history)]
+        digests = (one.digest for one in history)
+        parts = [*(row.sha256 for row in rows if row), *session.context.persona, pseudonym, *digests]
         key = json.dumps(parts)
         if key not in self._known:
             self._known[key] = session.know(history, pseudonym=pseudonym)

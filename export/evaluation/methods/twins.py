@@ -53,10 +53,8 @@ def someone(bench: Bench, session: Session, case: Case, row: int) -> Known:
     known = bench.know(session, asked(bench, case)[pseudonym], pseudonym)
     if (replaced := session.graph.row(case.pseudonym)) < 0:
         return known
-    graph, count = session.graph, session.context.peers
-    persona = make_persona(
-        known.persona.profile, session.bundle.centring, graph, own_row=row, peers=count, without=(replaced,)
-    )
+    profile, settings = known.persona.profile, session.context.persona
+    persona = make_persona(profile, session.bundle.centring, session.graph, settings, own_row=row, without=(replaced,))
     return Known(known.history, persona, session.personalizer.soft_prompt(persona.inputs))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from copersona.export.data.invented import TOPICS, Invented, invent, truth_row, write_invented
+from copersona.export.data.fragments import TOPICS
+from copersona.export.data.invented import DIFFERENT, FAR, Invented, invent, truth_row, write_invented
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import ExportError
@@ -119,6 +120,40 @@ def test_twins_differ_only_in_the_text_of_those_who_hide() -> None:
         assert (a == b) == (a.person not in hiding.hidden) or a.output == b.output
 
 
+def test_planted_twins_are_alike_in_all_but_the_one_trait_that_is_named() -> None:
+    found = invent(101, 7, twins=0.6)
+    assert len(found.twins) == 60
+    for person, twin in found.twins.items():
+        assert found.twins[twin.of].of == person
+        one, other = asdict(found.traits[person]), asdict(found.traits[twin.of])
+        assert [name for name in one if one[name] != other[name]] == [twin.differs]
+        if twin.differs != "topic":
+            assert abs(one[twin.differs] - other[twin.differs]) >= FAR - 0.1 - 1e-9  # cut at 0 and 1
+    assert {twin.differs for twin in found.twins.values()} == set(DIFFERENT)
+
+
+def test_a_twin_differs_in_the_text_where_the_traits_do() -> None:
+    found = invent(300, 3, twins=1.0)
+    styles, order = style_of(found), list(found.traits)
+    shows = {"length": "log_words", "warmth": "exclamations", "formality": "lower_starts", "expertise": "digits"}
+    apart = {trait: {True: list[float](), False: list[float]()} for trait in shows}
+    for place, person in enumerate(order):
+        twin = found.twins[person]
+        for trait, feature in shows.items():
+            style = styles[feature]
+            apart[trait][twin.differs == trait].append(abs(float(style[place] - style[order.index(twin.of)])))
+    for trait, both in apart.items():
+        assert np.mean(both[True]) > 2 * np.mean(both[False]), trait
+
+
+def test_planting_twins_changes_one_of_each_pair_and_nobody_else() -> None:
+    plain, planted = invent(40, 7, hidden=0.3), invent(40, 7, hidden=0.3, twins=0.5)
+    assert plain.hidden == planted.hidden
+    changed = {person for person in plain.traits if plain.traits[person] != planted.traits[person]}
+    assert len(changed) == 10
+    assert {planted.twins[person].of for person in changed} == set(planted.twins) - changed
+
+
 def test_interactions_are_in_time_order_and_within_the_range() -> None:
     found = invent(30, 3, interactions=(2, 4))
     times = [row.time for row in found.interactions]
@@ -126,7 +161,7 @@ def test_interactions_are_in_time_order_and_within_the_range() -> None:
     assert {len(h) for h in group_by_person(found.interactions).values()} <= {2, 3, 4}
 
 
-@pytest.mark.parametrize("wrong", [{"people": 0}, {"hidden": 1.5}, {"interactions": (3, 2)}])
+@pytest.mark.parametrize("wrong", [{"people": 0}, {"hidden": 1.5}, {"twins": -0.1}, {"interactions": (3, 2)}])
 def test_impossible_populations_are_refused(wrong: Mapping[str, Any]) -> None:
     with pytest.raises(ExportError, match="cannot invent"):
         invent(**{"people": 3, "seed": 0, **wrong})

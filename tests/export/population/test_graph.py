@@ -178,7 +178,7 @@ def test_a_facet_that_is_lacking_is_borrowed_from_peers_alike_on_the_others() ->
     none = np.array([-1], np.int32)
     similarity = combined_similarity(vectors[:1], labels[None], graph.vectors, graph.labels, exclude=none)[0]
     edges = facet_edges(vectors[:1], labels[None], graph.vectors, graph.labels, exclude=none)
-    found = borrow(labels, edges, similarity, graph.labels, 3)
+    found = borrow(labels, edges, similarity, graph.labels, 3, anchors=graph.anchors)
     lacking = [b for b in found if b.lacking]
     able = [v for v in range(U) if graph.labels[v, 2] >= 2 and similarity[v] > 0]
     expected = sorted(able, key=lambda v: -similarity[v])[:3]
@@ -187,7 +187,7 @@ def test_a_facet_that_is_lacking_is_borrowed_from_peers_alike_on_the_others() ->
     assert {b.facet for b in lacking} == {2}
     own = {b.facet: b.peer for b in found if not b.lacking}
     assert own == {m: int(edges.index[0, m, 0]) for m in (0, 1) if edges.index[0, m, 0] >= 0}
-    assert borrow(labels, edges, similarity, graph.labels, 0) == ()
+    assert borrow(labels, edges, similarity, graph.labels, 0, anchors=graph.anchors) == ()
 
 
 def test_layer_figures_and_facet_biased_people_by_counting() -> None:

@@ -312,6 +312,8 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     "recent without end": ({"context": {"recent": 10**7}}, "recent is 10000000"),
     "a budget of 400 digits": ({"context": {"budget": 10**399}}, "budget is a number of many digits"),
     "a budget of text": ({"context": {"budget": "512"}}, "budget is '512'"),
+    "a brake of text": ({"context": {"brake": "4"}}, "brake is '4'"),
+    "a brake without end": ({"context": {"brake": 10**9}}, "brake is 1000000000, expected a number from 0 to 100"),
     "a budget of true": ({"context": {"budget": True}}, "budget is True"),
     "a context of a list": ({"context": ["budget"]}, "they are no object"),
     "a long context": ({"context_length": 1 << 24}, "context_length is 16777216"),

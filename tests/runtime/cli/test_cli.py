@@ -226,11 +226,11 @@ def test_ask_takes_another_context_than_the_trained_one(ana: Path) -> None:
         works(*ask, "--recent", "1", "--matched", "1")
         assert kept() == 0
         options = ("--recent", "1", "--matched", "1", "--matcher", "dense", "--show", "both", "--place", "last")
-        receipt = json.loads(works(*ask, *options))["receipt"]
+        receipt = json.loads(works(*ask, *options, "--brake", "8"))["receipt"]
         assert kept() == 1
     assert [row["by"] for row in receipt["retrieved"]] == ["recent", "dense"]
-    assert {k: receipt["context"][k] for k in ("show", "place", "budget")} == {
-        "show": "both", "place": "last", "budget": trained,
+    assert {k: receipt["context"][k] for k in ("show", "place", "budget", "brake")} == {
+        "show": "both", "place": "last", "budget": trained, "brake": 8.0,
     }  # fmt: skip
     assert "no room is left" in fails(*ask, "--budget", "5000")
     assert call(*ask, "--matcher", "bm52").exit_code == 2

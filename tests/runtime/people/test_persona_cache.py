@@ -19,6 +19,7 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.people.persona_cache import PersonaMemory, persona_key, read_soft, write_soft
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.people.tables import Written
+from copersona.runtime.persona.persona import PLAIN
 from copersona.runtime.session.session import Session, open_bundle
 
 TEXTS = (
@@ -62,11 +63,14 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
-def test_a_kept_persona_is_the_one_that_was_made(tiny_bundle: Path, store: PeopleStore) -> None:
-    with opened(tiny_bundle) as session:
+@pytest.mark.parametrize("context", [{}, {"brake": 4.0, "confidence": 0.8}])
+def test_a_kept_persona_is_the_one_that_was_made(
+    tiny_bundle: Path, store: PeopleStore, context: dict[str, float]
+) -> None:
+    with opened(tiny_bundle, context=context) as session:
         first = session.person(store, "ana")
         assert session.person(store, "ana") is first
-    with opened(tiny_bundle) as session:
+    with opened(tiny_bundle, context=context) as session:
         second = session.person(store, "ana")
         assert "encoder" not in vars(session.bundle)
         assert "personalizer" not in vars(session.bundle)
@@ -96,18 +100,20 @@ def test_what_someone_writes_makes_another_persona(tiny_bundle: Path, store: Peo
 def test_the_key_holds_what_a_persona_is_made_from(monkeypatch: pytest.MonkeyPatch) -> None:
     wrote = Written(2, "0")
     keys = [
-        persona_key("bundle", "", 3, None, wrote),
-        persona_key("another", "", 3, None, wrote),
-        persona_key("bundle", "a model", 3, None, wrote),
-        persona_key("bundle", "", 2, None, wrote),
-        persona_key("bundle", "", 3, "p17", wrote),
-        persona_key("bundle", "", 3, None, Written(1, "0")),
-        persona_key("bundle", "", 3, None, Written(2, "1")),
+        persona_key("bundle", "", PLAIN, None, wrote),
+        persona_key("another", "", PLAIN, None, wrote),
+        persona_key("bundle", "a model", PLAIN, None, wrote),
+        persona_key("bundle", "", PLAIN._replace(peers=2), None, wrote),
+        persona_key("bundle", "", PLAIN._replace(brake=0.5), None, wrote),
+        persona_key("bundle", "", PLAIN._replace(confidence=0.5), None, wrote),
+        persona_key("bundle", "", PLAIN, "p17", wrote),
+        persona_key("bundle", "", PLAIN, None, Written(1, "0")),
+        persona_key("bundle", "", PLAIN, None, Written(2, "1")),
     ]
     for name in ("VERSION", "PROFILER_VERSION"):
         with monkeypatch.context() as patched:
             patched.setattr(persona_cache, name, 77)
-            keys.append(persona_key("bundle", "", 3, None, wrote))
+            keys.append(persona_key("bundle", "", PLAIN, None, wrote))
     assert len(set(keys)) == len(keys)
 
 

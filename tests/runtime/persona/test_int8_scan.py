@@ -54,9 +54,10 @@ def assert_same(found: Placement, expected: Placement) -> None:
     noise=st.sampled_from([0.05, 0.5, 3.0]),
     shown=st.integers(0, 4),
     member=st.booleans(),
+    brake=st.sampled_from([0.0, 4.0]),
 )
 def test_placement_by_bytes_is_the_exact_one(
-    seed: int, peers: int, width: int, clusters: int, noise: float, shown: int, member: bool
+    seed: int, peers: int, width: int, clusters: int, noise: float, shown: int, member: bool, brake: float
 ) -> None:
     """Also where there are fewer peers than neighbours, and where the bound is too wide to leave anyone out."""
     vectors, labels = population(seed, peers + 1, 3, width, clusters, noise)
@@ -64,12 +65,12 @@ def test_placement_by_bytes_is_the_exact_one(
     person = vectors[:, own_row if member else peers], labels[own_row if member else peers]
     kept = slice(0, peers)
     exact = graph_of(vectors[:, kept], labels[kept])
-    expected = exact.place(*person, own_row=own_row, peers_shown=shown)
+    expected = exact.place(*person, own_row=own_row, peers_shown=shown, brake=brake)
     by_bytes = graph_of(vectors[:, kept], labels[kept])
     by_bytes._scan = Scan(by_bytes.peers, by_bytes.anchors, by_bytes.labels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("copersona.runtime.persona.int8_scan.SPARED", 1)
-        assert_same(by_bytes.place(*person, own_row=own_row, peers_shown=shown), expected)
+        assert_same(by_bytes.place(*person, own_row=own_row, peers_shown=shown, brake=brake), expected)
 
 
 def test_few_are_candidates_and_all_neighbours_are_among_them() -> None:

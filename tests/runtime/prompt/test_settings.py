@@ -23,6 +23,9 @@ from copersona.runtime.prompt.settings import ContextSettings, changed, check_ro
         ({"show": "all"}, "show is 'all', expected one of outputs, inputs, both"),
         ({"place": None}, "place is None, expected one of first, middle, last"),
         ({"place": []}, "place is"),
+        ({"brake": -0.1}, "brake is -0.1, expected a number from 0 to 100"),
+        ({"brake": True}, "brake is True"),
+        ({"confidence": 1.5}, "confidence is 1.5, expected a number from 0 to 1"),
         ({"served": "peers"}, "served is 'peers', expected one of facets, texts"),
     ],
 )
@@ -39,7 +42,10 @@ def test_an_unknown_setting_is_refused_and_the_known_ones_named() -> None:
 
 
 def test_what_is_written_is_read_back() -> None:
-    for settings in (ContextSettings(), ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last", "texts")):
+    for settings in (
+        ContextSettings(),
+        ContextSettings(7, 6, 5, 4, 3, 2, 1, 0, "blend", "inputs", "last", "texts", 4.0, 0.6),
+    ):
         assert read_context(json.loads(json.dumps(asdict(settings)))) == settings
 
 
