@@ -18,6 +18,7 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.people.revisions import known_facet
 from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.people.tables import KeptPersona, KeptSoft
+from copersona.runtime.people.traces import in_tables
 from copersona.runtime.people.wishes import Target
 from copersona.runtime.profile.facets import PLACEHOLDER, Reliability
 from copersona.runtime.profile.profiler import profile_history
@@ -227,6 +228,18 @@ def test_nothing_on_the_disk_holds_what_a_facet_said_before_it_was_corrected(
         assert store.prefixes.read("ana", old) is None
         session.personas._keep(store, "ana", "key", known.persona, known.revision)
         assert files_with(home, facet.summary) == []
+
+
+def test_what_is_left_out_stands_where_it_was_written_and_nowhere_else(session: Session, store: PeopleStore) -> None:
+    known = session.person(store, "ana")
+    sources = portrait(session, known).sources
+    (first, text), (second, _) = [(quote, one) for quote, one in sources.items() if len(quote) > 30][:2]
+    assert {"personas.texts", "interactions.output"} == {trace.place for trace in in_tables(store, first)}
+    store.leave_out("ana", Target("digest", text.digest))
+    store.leave_out("ana", Target("quote", second))
+    session.answer(REQUEST, session.person(store, "ana"), SHORT).finish()
+    assert {trace.place for trace in in_tables(store, first)} == {"interactions.output"}
+    assert {trace.place for trace in in_tables(store, second)} == {"interactions.output", "revisions.target"}
 
 
 def test_vectors_of_a_text_that_is_left_out_are_gone(session: Session, store: PeopleStore) -> None:
