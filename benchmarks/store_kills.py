@@ -25,7 +25,7 @@ from faults import Ended, Fault, run
 from store_scenes import COMMANDS, KINDS, Rows, Scene, Undisturbed, make, undisturbed
 
 from copersona.runtime.common.errors import PersonError
-from copersona.runtime.people.store import Forgotten
+from copersona.runtime.people.erasing import Forgotten
 from tests.runtime.people.kinds import readable
 
 FAULTS = ("kill at a call", "kill at a moment", "full", "fails")

@@ -21,7 +21,16 @@ from copersona.runtime.cli.commands import (
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.people_chats import people_chats
+from copersona.runtime.cli.people_forget import people_export, people_forget, people_restore, people_traces
 from copersona.runtime.cli.people_import import people_import
+from copersona.runtime.cli.people_own import (
+    people_correct,
+    people_leave_out,
+    people_pin,
+    people_revisions,
+    people_texts,
+    people_undo,
+)
 from copersona.runtime.cli.seal import people_seal, people_unseal
 from copersona.runtime.cli.streams import say, say_json, say_json_list
 from copersona.runtime.common.terminal import in_line
@@ -35,17 +44,18 @@ SHOWN = 50  # people of a list on a terminal
 
 @click.group()
 def people() -> None:
-    """The people on this machine: import what they wrote, list, show, forget.
+    """The people on this machine: import what they wrote, list, show, correct, leave out, forget.
 
     They live in one file under the user's data folder, or under COPERSONA_HOME; nothing of it leaves the machine
     unless you have people profiled by a model at an address elsewhere.
     """
 
 
-people.add_command(people_chats)
-people.add_command(people_import)
-people.add_command(people_seal)
-people.add_command(people_unseal)
+for command in (
+    people_chats, people_import, people_seal, people_unseal, people_texts, people_correct, people_pin, people_leave_out,
+    people_undo, people_revisions, people_forget, people_traces, people_export, people_restore,
+):  # fmt: skip
+    people.add_command(command)
 
 
 @people.command("list")
@@ -93,20 +103,27 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     from copersona.runtime.people.prefix_files import KeptStates
 
     with open_session(folder, profile_by=profile_by) as session:
+        with open_store() as store:
+            adopted = store.adopted(person)
         known = known_person(session, person)
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
         profiler, written = known.persona.profile.by or "statistics", known.earlier + len(known.history)
         rows = _facet_rows(session, known)
     if as_json:
-        body = {"person": person, "interactions": written, "profiler": profiler}
-        say_json(body | {"states": states._asdict(), "facets": rows})
+        body = {"person": person, "interactions": written, "profiler": profiler, "adopted": adopted}
+        marks = {"pinned": known.wishes.pinned, "left_out": known.wishes.left_texts, "revision": known.revision}
+        say_json(body | marks | {"states": states._asdict(), "facets": rows})
         return
-    say(f"{in_line(person)}: {written} interactions, profiled by {profiler}")
+    marked = (len(known.pinned), "pinned"), (len(known.wishes.left_texts), "left out"), (adopted, "were answers")
+    marks_ = "".join(f", {count} {mark}" for count, mark in marked if count)
+    say(f"{in_line(person)}: {written} interactions{marks_}, profiled by {profiler}")
     if states.states:
         say(f"  for a quick start, on disk: {states.states} states of prompts, {states.bytes / 1e6:.1f} MB")
     for row in rows:
         own = "" if row["gate"] is None else f", own {row['gate']:.2f}"
-        say(f"  {in_line(row['facet'])} [{row['reliability']}{own}] {in_line(row['summary'])}")
+        own += ", in their own words" if row["corrected"] else ""
+        said = "left out" if row["left_out"] else f"{row['reliability']}{own}"
+        say(f"  {in_line(row['facet'])} [{said}] {'' if row['left_out'] else in_line(row['summary'])}".rstrip())
         for quote in row["quotes"]:
             say(f'      "{" ".join(quote.split())}"')
         for peer in row["peers"]:
@@ -115,6 +132,8 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
 
 def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
     """A person's facets as `people show --json` prints them."""
+    from copersona.runtime.profile.facets import PERSON
+
     names = session.graph.pseudonyms
     rows: list[dict[str, Any]] = []
     for m, facet in enumerate(known.persona.profile.facets):
@@ -126,38 +145,10 @@ def _facet_rows(session: Session, known: Known) -> list[dict[str, Any]]:
                 "support": round(facet.support, 3),
                 "summary": facet.summary,
                 "quotes": facet.quotes,
+                "corrected": facet.source == PERSON,
+                "left_out": m in known.persona.left_out,
                 "gate": session.bundle.gate(facet.reliability),
                 "peers": [{"peer": names[b.peer], "similarity": round(b.similarity, 3)} for b in lent],
             }
         )
     return rows
-
-
-@people.command("forget")
-@click.argument("person")
-@AS_JSON
-@foreseen
-def people_forget(person: str, as_json: bool) -> None:
-    """Delete everything about PERSON from this machine's store: history, what was made of it, the bytes it stood in.
-
-    No bundle is needed: what was made of the person for any bundle goes with them. Files that `generate` wrote are
-    yours: those that are still where it wrote them are named.
-    """
-
-    with open_store() as store:
-        gone = store.forget(person)
-    if as_json:
-        body = {"person": person, "interactions": gone.interactions, "compacted": gone.compacted}
-        more = {"pending": gone.pending, "left": gone.left, "outputs": [str(path) for path in gone.outputs]}
-        say_json({**body, **more})
-        return
-    say(f"{in_line(person)}: {gone.interactions} interactions forgotten")
-    if gone.pending:
-        say(
-            f"pending: the file is to be rewritten ({in_line(gone.pending)}); the next command that opens it does",
-            err=True,
-        )
-    for line in gone.left:
-        say(f"left alone: {in_line(line)}", err=True)
-    for path in gone.outputs:
-        say(f"yours to delete, written by generate: {str(path)!r}", err=True)

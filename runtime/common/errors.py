@@ -80,5 +80,25 @@ class UnknownConversation(PersonError):
     """The person has no conversation of that id; whether somebody else has is not said."""
 
 
+class UnknownText(PersonError):
+    """The person has no text of that digest; whether somebody else has is not said."""
+
+
+class UnknownFacet(PersonError):
+    """There is no facet of that name. The message may list names that are close."""
+
+
+class BadRevision(PersonError):
+    """What a person wants changed cannot be: words that are none, a quote that stands nowhere, nothing to undo."""
+
+
+class RevisedMeanwhile(PersonError):
+    """What is to be changed was changed since its writer last looked."""
+
+
+class PersonThere(PersonError):
+    """Somebody of that name is in the people store already."""
+
+
 class ExportError(CoPersonaError):
     """A step of an export cannot go on."""

@@ -67,8 +67,8 @@ def read_export(text: str, person: str, where: str = "the conversations") -> lis
             raise ValueError(f'expected an object with "format": "{FORMAT}"')
         if body.get("version") != VERSION:
             raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {VERSION}")
-        rows: list[Any] = _is(list, body.get("conversations"), "conversations")
-        return [_conversation(row, person, f"conversations[{n}]") for n, row in enumerate(rows)]
+        rows: list[Any] = of_kind(list, body.get("conversations"), "conversations")
+        return [read_conversation(row, person, f"conversations[{n}]") for n, row in enumerate(rows)]
     except RecursionError:
         raise HistoryError(f"{where}: nested too deeply") from None
     except ValueError as error:
@@ -83,50 +83,54 @@ def read_export_file(path: Path, person: str) -> list[Whole]:
         raise HistoryError(f"{path}: byte {error.start + 1} is not UTF-8") from None
 
 
-def _conversation(given: object, person: str, at: str) -> Whole:
-    row: dict[str, Any] = _is(dict, given, at)
-    id_ = _line(row.get("id"), f"{at}.id")
+def read_conversation(given: object, person: str, at: str) -> Whole:
+    """One row of an export as a conversation of this person. `at` is where it stands. Raises ValueError."""
+    row: dict[str, Any] = of_kind(dict, given, at)
+    id_ = any_line(row.get("id"), f"{at}.id")
     if not ID.fullmatch(id_):
         raise ValueError(f"{at}.id is {id_[:40]!r}, expected 32 hexadecimal digits")
-    rows: list[Any] = _is(list, row.get("messages"), f"{at}.messages")
+    rows: list[Any] = of_kind(list, row.get("messages"), f"{at}.messages")
     if len(rows) > MOST_MESSAGES:
         raise ValueError(f"{at}.messages has {len(rows):,}, at most {MOST_MESSAGES:,}")
     messages = tuple(_message(one, f"{at}.messages[{n}]") for n, one in enumerate(rows))
-    created, changed = (_time(row.get(name), f"{at}.{name}") for name in ("created", "changed"))
-    title = _line(row.get("title"), f"{at}.title")
+    created, changed = (any_time(row.get(name), f"{at}.{name}") for name in ("created", "changed"))
+    title = any_line(row.get("title"), f"{at}.title")
     return Conversation(id_, person, title, created, changed, len(messages)), messages
 
 
 def _message(given: object, at: str) -> KeptMessage:
-    row: dict[str, Any] = _is(dict, given, at)
-    role: Role = _one_of(get_args(Role), row.get("role"), f"{at}.role")
-    state: State = _one_of(get_args(State), row.get("state"), f"{at}.state")
+    row: dict[str, Any] = of_kind(dict, given, at)
+    role: Role = one_of(get_args(Role), row.get("role"), f"{at}.role")
+    state: State = one_of(get_args(State), row.get("state"), f"{at}.state")
     receipt = row.get("receipt")
     return KeptMessage(
         role=role,
-        text=_text(row.get("text"), f"{at}.text", LONGEST_TEXT),
-        time=_time(row.get("time"), f"{at}.time"),
+        text=any_text(row.get("text"), f"{at}.text", LONGEST_TEXT),
+        time=any_time(row.get("time"), f"{at}.time"),
         state="stopped" if state == "writing" else state,
-        persona=_is(bool, row.get("persona"), f"{at}.persona"),
-        bundle=_line(row.get("bundle"), f"{at}.bundle"),
-        receipt=None if receipt is None else json.dumps(_is(dict, receipt, f"{at}.receipt"), ensure_ascii=False),
+        persona=of_kind(bool, row.get("persona"), f"{at}.persona"),
+        bundle=any_line(row.get("bundle"), f"{at}.bundle"),
+        receipt=None if receipt is None else json.dumps(of_kind(dict, receipt, f"{at}.receipt"), ensure_ascii=False),
     )
 
 
-def _is(kind: type[T], value: object, at: str) -> T:
+def of_kind(kind: type[T], value: object, at: str) -> T:
+    """A value of this type. Raises ValueError."""
     if not isinstance(value, kind):
         raise ValueError(f"{at} is not of type {kind.__name__}")
     return value
 
 
-def _one_of(known: tuple[Any, ...], value: object, at: str) -> Any:
+def one_of(known: tuple[Any, ...], value: object, at: str) -> Any:
+    """A value that is one of these. Raises ValueError."""
     if value not in known:
         raise ValueError(f"{at} is {str(value)[:30]!r}, expected one of {', '.join(known)}")
     return value
 
 
-def _text(value: object, at: str, most: int) -> str:
-    text = _is(str, value, at)
+def any_text(value: object, at: str, most: int) -> str:
+    """A text of at most so many characters that UTF-8 can write. Raises ValueError."""
+    text = of_kind(str, value, at)
     if len(text) > most:
         raise ValueError(f"{at} has {len(text):,} characters, at most {most:,}")
     try:
@@ -136,11 +140,13 @@ def _text(value: object, at: str, most: int) -> str:
     return text
 
 
-def _line(value: object, at: str) -> str:
-    return " ".join(_text(value, at, LONGEST_LINE).split())
+def any_line(value: object, at: str) -> str:
+    """A short text, on one line. Raises ValueError."""
+    return " ".join(any_text(value, at, LONGEST_LINE).split())
 
 
-def _time(value: object, at: str) -> float:
+def any_time(value: object, at: str) -> float:
+    """Seconds since 1970. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{at} is no number")
     return seconds(at, float(value))

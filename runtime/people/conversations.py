@@ -19,6 +19,8 @@ from copersona.runtime.common.errors import UnknownConversation
 from copersona.runtime.common.terminal import one_line
 from copersona.runtime.people import conversation_tables as tables
 from copersona.runtime.people.kept import KeptWithPeople
+from copersona.runtime.people.receipts import since_forgotten
+from copersona.runtime.people.revision_tables import FORGOT_AT
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 State: TypeAlias = Literal["whole", "stopped", "writing"]
@@ -159,8 +161,12 @@ class KeptConversations(KeptWithPeople):
             self._db.executemany(tables.SO_FAR, [(_whole(text), number) for number, text in answers.items()])
 
     def end_turn(self, turn: Turn, text: str, state: State, receipt: str | None = None) -> None:
-        """Keep an answer as it is in the end. Where it was removed meanwhile, nothing is kept."""
+        """Keep an answer as it is in the end. Where it was removed meanwhile, nothing is kept; where something of the
+        person was forgotten since it was begun, its receipt is kept without what it was made from."""
         with self._transaction():
+            forgot = self._db.execute(FORGOT_AT, (turn.answer,)).fetchone()
+            if receipt is not None and forgot is not None and forgot[0]:
+                receipt = since_forgotten(receipt, forgot[0])
             self._db.execute(tables.END, (_whole(text), state, receipt, turn.answer))
             self._db.execute(tables.CHANGED, (time.time(), turn.conversation))
 
@@ -186,22 +192,28 @@ class KeptConversations(KeptWithPeople):
         """Keep conversations of a person as they are, all or none; how many are new, and how many were there already
         and are left as they are. An id that another person has is replaced. Raises UnknownPerson, and what `found`
         raises."""
-        name, new, known = self._name(person), 0, 0
+        name = self._name(person)
         with self._transaction():
             if not self._knows(name):
                 raise self._unknown(name)
-            for one, messages in found:
-                owner = self._db.execute("SELECT person FROM conversations WHERE id = ?", (one.id,)).fetchone()
-                if owner == (name,):
-                    known += 1
-                    continue
-                id_, new = one.id if owner is None else new_id(), new + 1
-                self._db.execute(tables.INSERT_CONVERSATION, (id_, name, one.title, one.created, one.changed))
-                for message in messages:
-                    self._insert(id_, message)
-        return new, known
+            return self._take_conversations(name, found)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _take_conversations(
+        self, name: str, found: Iterable[tuple[Conversation, Iterable[KeptMessage]]]
+    ) -> tuple[int, int]:
+        new = known = 0
+        for one, messages in found:
+            owner = self._db.execute("SELECT person FROM conversations WHERE id = ?", (one.id,)).fetchone()
+            if owner == (name,):
+                known += 1
+                continue
+            id_, new = one.id if owner is None else new_id(), new + 1
+            self._db.execute(tables.INSERT_CONVERSATION, (id_, name, one.title, one.created, one.changed))
+            for message in messages:
+                self._insert(id_, message)
+        return new, known
 
     def _one(self, name: str, id_: str) -> Conversation:
         row = self._db.execute(tables.ONE, (name, id_)).fetchone()

@@ -1,24 +1,29 @@
-"""What was made of people and is kept with them: replies of a language model, vectors, personas, soft prompts.
+"""What was made of people and is kept with them: replies of a language model, vectors, personas, soft prompts, and
+states of prompts in files beside the store.
 
 Everything here can be made again, belongs to one person, and goes with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from copersona.runtime.common.errors import PersonError, UnknownPerson
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.people.close_names import close_names, nearby_names
 from copersona.runtime.people.listing import PeopleList
+from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.replies import PersonReplies
-from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
+from copersona.runtime.people.tables import KEEP_PERSONA, KEEP_REPLY, KEEP_SOFT, KEEP_VECTOR, KeptPersona, KeptSoft
 
 SHOWN = 60  # characters of a name that cannot be one
 
 
 class KeptWithPeople(PeopleList):
     """The part of the people store that holds what was made of them."""
+
+    prefixes: PrefixFiles
 
     def knows(self, person: str) -> bool:
         """Whether someone of that name is in the store. Raises PersonError where it cannot be a name."""
@@ -38,9 +43,9 @@ class KeptWithPeople(PeopleList):
                 raise self._unknown(name)
         return name
 
-    def replies(self, person: str) -> PersonReplies:
-        """The memory of what a language model answered about this person."""
-        return PersonReplies(self, self._name(person))
+    def replies(self, person: str, revision: int | None = None) -> PersonReplies:
+        """The memory of what a language model answered about this person; with `revision`, none is kept after that."""
+        return PersonReplies(self, self._name(person), revision)
 
     def reply(self, person: str, key: str) -> str | None:
         """What `keep_reply` kept under this key."""
@@ -49,14 +54,13 @@ class KeptWithPeople(PeopleList):
             found = self._db.execute(query, (person, key)).fetchone()
         return None if found is None else str(found[0])
 
-    def keep_reply(self, person: str, key: str, reply: str) -> None:
-        """Keep a reply with the person. Raises PersonError where they are not in the store."""
+    def keep_reply(self, person: str, key: str, reply: str, revision: int | None = None) -> None:
+        """Keep a reply with the person, unless `revision` is not their last. Raises PersonError where they are not in
+        the store."""
         with self._transaction():
             if not self._knows(person):
                 raise self._unknown(person)
-            self._db.execute(
-                "INSERT OR REPLACE INTO replies (person, key, reply) VALUES (?, ?, ?)", (person, key, reply)
-            )
+            self._db.execute(KEEP_REPLY, (key, reply, person, revision))
 
     def vectors(self, person: str, encoder: str) -> dict[str, bytes]:
         """What `keep_vectors` kept of the person's texts for this encoder, by the hash of the text."""
@@ -77,11 +81,11 @@ class KeptWithPeople(PeopleList):
             found = self._db.execute(query, (self._name(person), population)).fetchone()
         return None if found is None else KeptPersona(*found)
 
-    def keep_persona(self, person: str, population: str, kept: KeptPersona) -> None:
+    def keep_persona(self, person: str, population: str, kept: KeptPersona, revision: int | None = None) -> None:
         """Keep what was computed of the person for a population, in the place of what there was; of someone unknown,
-        nothing."""
+        nothing, nor where `revision` is not their last."""
         with self._transaction():
-            self._db.execute(KEEP_PERSONA, (population, *kept, self._name(person)))
+            self._db.execute(KEEP_PERSONA, (population, *kept, self._name(person), revision))
 
     def soft_prompt(self, person: str, personalizer: str) -> KeptSoft | None:
         """What `keep_soft_prompt` kept of the person for the personalizer with this hash."""
@@ -103,6 +107,22 @@ class KeptWithPeople(PeopleList):
             return check_person(person)
         except ValueError as error:
             raise PersonError(f"{person[:SHOWN]!r}: {error}") from None
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Errors of the files beside the store as PersonError."""
+        try:
+            yield
+        except OSError as error:
+            raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
+
+    def _unmake(self, name: str, *, replies: bool = True) -> tuple[str, ...]:
+        """Remove what was made of all that the person wrote; vectors are of single texts and stay. What was left beside
+        the store, a line each. Within a transaction, so that a kill leaves a person without and not the reverse."""
+        for table in ("personas", "soft_prompts", *(("replies",) if replies else ())):
+            self._db.execute(f"DELETE FROM {table} WHERE person = ?", (name,))
+        with self._files():
+            return self.prefixes.forget(name)
 
     def _knows(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone() is not None

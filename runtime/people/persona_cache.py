@@ -20,6 +20,7 @@ from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import History
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.tables import KeptPersona, KeptSoft, Written
+from copersona.runtime.people.wishes import NO_WISHES, Wishes
 from copersona.runtime.persona.graph import Borrowed, PersonaGraph, Placement
 from copersona.runtime.persona.neighbors import Edges, Ranked
 from copersona.runtime.persona.peer_lines import PeerLine
@@ -27,14 +28,17 @@ from copersona.runtime.persona.persona import Persona
 from copersona.runtime.profile.facets import FacetProfile, Profile, Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 
-VERSION = 3  # of how a persona is made from a profile, and of the row's form
+VERSION = 4  # of how a persona is made from a profile, and of the row's form
 REMEMBERED = 64  # people in memory; the least recently used go first
 
 
-def persona_key(population: str, profiler: str, peers: int, peer: str | None, written: Written) -> str:
+def persona_key(
+    population: str, profiler: str, peers: int, peer: str | None, written: Written, wishes: Wishes = NO_WISHES
+) -> str:
     """Hash of all that a persona is made from: the population's id (so encoder, facet schema and graph), who profiles,
-    the person's own pseudonym, how many peers are shown, and what they wrote. Nothing of a language model."""
-    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, *written]
+    the person's own pseudonym, how many peers are shown, what they wrote and what they want of it. Nothing of a
+    language model."""
+    body = [VERSION, population, PROFILER_VERSION, profiler, peers, peer, *written, asdict(wishes)]
     return hashlib.sha256(json.dumps(body).encode("utf-8")).hexdigest()
 
 
@@ -49,6 +53,7 @@ def write_persona(key: str, persona: Persona) -> KeptPersona:
             "facets": [asdict(facet) for facet in profile.facets],
             "borrowed": [asdict(borrowed) for borrowed in placement.borrowed],
             "peers": [asdict(line) for line in persona.peers],
+            "left_out": persona.left_out,
         },
         ensure_ascii=False,
     )
@@ -92,8 +97,9 @@ def _persona(texts: dict[str, Any], arrays: dict[str, Any], graph: PersonaGraph,
     )
     placement = Placement(edges, shared, combined, tuple(Borrowed(**row) for row in texts["borrowed"]))
     profile = Profile(facets, arrays["profile.vectors"], arrays["profile.z"], texts["by"])
-    inputs = graph.inputs(vectors, labels, shared) if (labels >= Reliability.MODERATE).any() else None
-    return Persona(profile, vectors, labels, placement, tuple(PeerLine(**row) for row in texts["peers"]), inputs)
+    lines, left_out = tuple(PeerLine(**row) for row in texts["peers"]), tuple(texts["left_out"])
+    inputs = graph.inputs(vectors, labels, shared, left_out) if (labels >= Reliability.MODERATE).any() else None
+    return Persona(profile, vectors, labels, placement, lines, inputs, left_out)
 
 
 def write_soft(key: str, soft: F32) -> KeptSoft:

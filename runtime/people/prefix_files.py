@@ -42,10 +42,14 @@ class PrefixFiles:
     """The states beside one people store. Reading and writing never raise; forgetting raises OSError where something of
     ours cannot be removed, and says what it left because it is not ours."""
 
-    def __init__(self, store: Path, sealed_by: Key | None = None) -> None:
+    def __init__(self, store: Path, sealed_by: Key | None = None, revision: int | None = None) -> None:
         self.folder = store.with_name(f"{store.stem}.prefixes")
-        self._store, self._key = store, sealed_by
+        self._store, self._key, self._revision = store, sealed_by, revision
         self._form: StateForm = state_form(sealed_by)
+
+    def at(self, revision: int) -> PrefixFiles:
+        """The same for someone whose last revision this is: after a later one nothing is kept."""
+        return PrefixFiles(self._store, self._key, revision)
 
     def read(self, person: str, key: str) -> State | None:
         """The state that was written under this key, now the most recently used; a file that is none is removed."""
@@ -65,7 +69,9 @@ class PrefixFiles:
         with contextlib.suppress(OSError), OwnFolder(self.folder, make=True) as root:
             with root.folder(self._form.folder(person), make=True) as folder:
                 folder.write(self._file(key), PART, self._form.write(key, state))
-            if not self._knows(person):  # forgotten meanwhile: asked after writing, so that one of both sees the other
+            if not self._knows(
+                person
+            ):  # forgotten or revised meanwhile: asked after writing, so that one of both sees the other
                 self.forget(person)
             _bound(root, limit)
 
@@ -125,7 +131,8 @@ class PrefixFiles:
     def _knows(self, person: str) -> bool:
         try:
             with contextlib.closing(connect(self._store, self._key, readonly=True)) as store:
-                return store.execute("SELECT 1 FROM people WHERE name = ?", (person,)).fetchone() is not None
+                query = "SELECT 1 FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)"
+                return store.execute(query, (person, self._revision)).fetchone() is not None
         except driver(self._key).Error:
             return False
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class PersonReplies:
     """A person's answers of a language model (`ledger.Replies`), kept in the store and forgotten with the person."""
 
-    def __init__(self, store: KeptWithPeople, person: str) -> None:
-        self._store, self._person = store, person
+    def __init__(self, store: KeptWithPeople, person: str, revision: int | None = None) -> None:
+        self._store, self._person, self._revision = store, person, revision
 
     def get(self, key: str) -> Reply | None:
         found = self._store.reply(self._person, key)
@@ -23,4 +23,4 @@ class PersonReplies:
 
     def put(self, key: str, reply: Reply) -> None:
         """Keep an answer. Raises PersonError where the person is not in the store."""
-        self._store.keep_reply(self._person, key, json.dumps(reply))
+        self._store.keep_reply(self._person, key, json.dumps(reply), self._revision)

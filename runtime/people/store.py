@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from copersona.runtime.common.errors import PersonError
 from copersona.runtime.common.places import data_home
 from copersona.runtime.history.checks import check_interaction
 from copersona.runtime.history.interactions import History, Interaction
-from copersona.runtime.people.conversations import KeptConversations
 from copersona.runtime.people.kept import SHOWN
 from copersona.runtime.people.prefix_files import PrefixFiles
 from copersona.runtime.people.sealed import Key, Passphrase
@@ -36,6 +36,7 @@ from copersona.runtime.people.tables import (
     row,
     words_row,
 )
+from copersona.runtime.people.whole import KeptWhole
 
 CACHE = 64 * 1024  # KiB of pages that an import may hold: hashes are not written in the order of the file
 
@@ -52,28 +53,12 @@ class Added:
     enrolled: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What a `forget` removed; not `compacted` where the file could not be rewritten, and `pending` says why.
-
-    The person's rows are gone and overwritten in both cases; rewriting also drops what SQLite moved inside the file. It
-    is made up for when the store is next opened. `left` names, a line each, what stood among the files beside the store
-    and was not ours to remove; `outputs` the files that `generate` wrote of the person and that are their owner's.
-    """
-
-    interactions: int
-    compacted: bool
-    pending: str = ""
-    left: tuple[str, ...] = ()
-    outputs: tuple[Path, ...] = ()
-
-
 def store_path() -> Path:
     """Where the people of this device are kept by default."""
     return data_home() / "people.sqlite"
 
 
-class PeopleStore(KeptConversations):
+class PeopleStore(KeptWhole):
     """The people of one store file. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises PersonError where the file cannot be read or written; the message names the file.
@@ -140,69 +125,29 @@ class PeopleStore(KeptConversations):
             self.prefixes.forget_all(person for person, anything in changed.items() if anything)
         return Added(len(changed), new, total - new, named)
 
-    def history(self, person: str, latest: int | None = None) -> History:
+    def history(self, person: str, latest: int | None = None, without: Sequence[str] = ()) -> History:
         """What the person wrote, oldest first; without a time first; of one time, in the order they were added. With
-        `latest`, only so many of the last; those before are not read.
+        `latest`, only so many of the last; those before are not read. `without` these digests.
 
         Raises:
             PersonError: nobody of that name is here; the message lists close names.
         """
         name = self._name(person)
         with self._reading():
-            rows = self._db.execute(HISTORY, (name, -1 if latest is None else latest))
+            rows = self._db.execute(HISTORY, (name, json.dumps(without), -1 if latest is None else latest))
             found = [from_row(name, one) for one in rows]
             if not found and not self._knows(name):
                 raise self._unknown(name)
         return tuple(reversed(found))
 
-    def written(self, person: str) -> Written:
-        """How much the person wrote, and a hash of it; of someone unknown, nothing."""
+    def written(self, person: str, without: Sequence[str] = ()) -> Written:
+        """How much the person wrote, and a hash of it, without these digests; of someone unknown, nothing."""
         count, digest = 0, hashlib.sha256()
         with self._reading():
-            for (one,) in self._db.execute(DIGESTS, (self._name(person),)):
+            for (one,) in self._db.execute(DIGESTS, (self._name(person), json.dumps(without))):
                 digest.update(one.encode("ascii"))
                 count += 1
         return Written(count, digest.hexdigest())
-
-    def forget(self, person: str) -> Forgotten:
-        """Delete everything about the person, so that no byte of it stays in the file or beside it.
-
-        That the file is to be rewritten is committed with the deletion: where a kill or a full disk comes between, the
-        next one to open the store does it.
-
-        Raises:
-            PersonError: nobody of that name is here, neither with a history nor enrolled; or nothing could be deleted.
-        """
-        name = self._name(person)
-        with self._transaction():
-            count = self._db.execute("SELECT count(*) FROM interactions WHERE person = ?", (name,)).fetchone()[0]
-            outputs = self._db.execute("SELECT path FROM outputs WHERE person = ? ORDER BY path", (name,)).fetchall()
-            gone = self._db.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount
-            for table in ("enrolments", "bundle_enrolments"):
-                gone += self._db.execute(f"DELETE FROM {table} WHERE person = ?", (name,)).rowcount
-            if not gone:
-                raise self._unknown(name)
-            self._db.execute("INSERT INTO pending DEFAULT VALUES")
-            with self._files():  # before the commit, so that a kill leaves a person without states, not the reverse
-                left = self.prefixes.forget(name)
-        pending, swept = self._finish()
-        paths = (Path(os.fsdecode(found[0])) for found in outputs)
-        return Forgotten(
-            int(count),
-            not pending,
-            pending,
-            tuple(dict.fromkeys(left + swept)),
-            tuple(path for path in paths if os.path.lexists(path)),
-        )
-
-    def delete_conversation(self, person: str, id_: str) -> str:
-        """Delete one of a person's conversations, so that no byte of it stays in the file. Why the file is still to be
-        rewritten; empty where that is done. Raises UnknownPerson, UnknownConversation."""
-        name = self.find(person)
-        with self._transaction():
-            self._remove_conversation(name, id_)
-            self._db.execute("INSERT INTO pending DEFAULT VALUES")
-        return self._finish()[0]
 
     def keep_output(self, people: Iterable[str], path: Path) -> None:
         """Remember a file that was written of these people for its owner, so that `forget` can name it. Of someone
@@ -248,25 +193,6 @@ class PeopleStore(KeptConversations):
         rows = [(population, self._name(person), peer) for person, peer in peers.items()]
         self._db.executemany("INSERT OR REPLACE INTO enrolments (population, person, peer) VALUES (?, ?, ?)", rows)
 
-    def _finish(self) -> tuple[str, tuple[str, ...]]:
-        """Sweep and rewrite what is marked as pending: why it goes on being so, empty where it does not, and what was
-        left beside the store. Where nothing is marked, nothing is done."""
-        with self._reading():
-            last = self._db.execute("SELECT max(id) FROM pending").fetchone()[0]
-        if last is None:
-            return "", ()
-        left: tuple[str, ...] = ()
-        try:
-            with self._files(), self._reading():  # what another process wrote meanwhile
-                left = self.prefixes.sweep(name for (name,) in self._db.execute("SELECT name FROM people"))
-            if not self.compact():
-                return f"{self.path}: another process is using it", left
-            with self._transaction():  # what was marked since then is another's
-                self._db.execute("DELETE FROM pending WHERE id <= ?", (last,))
-        except PersonError as error:
-            return str(error), left
-        return "", left
-
     @contextlib.contextmanager
     def _much_cache(self) -> Iterator[None]:
         before = self._db.execute("PRAGMA cache_size").fetchone()[0]
@@ -275,14 +201,6 @@ class PeopleStore(KeptConversations):
             yield
         finally:
             self._db.execute(f"PRAGMA cache_size={before}")
-
-    @contextlib.contextmanager
-    def _files(self) -> Iterator[None]:
-        """Errors of the files beside the store as PersonError."""
-        try:
-            yield
-        except OSError as error:
-            raise PersonError(f"{error.filename or self.prefixes.folder}: {error.strerror or error}") from None
 
     def _checked(self, interaction: Interaction) -> Interaction:
         try:

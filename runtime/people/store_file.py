@@ -28,6 +28,10 @@ from copersona.runtime.people.tables import APPLICATION_ID, MIGRATIONS, PRAGMAS,
 
 CHECK_BELOW = 64 * 1024 * 1024  # bytes; a store up to this size is checked page by page when it is opened
 
+COLUMNS = """
+SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY m.name, c.cid
+"""
+
 
 class StoreFile(Closing):
     """One SQLite file that only this user can read. Safe to share between threads."""
@@ -86,6 +90,17 @@ class StoreFile(Closing):
             found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if found != "ok" or self._db.execute("PRAGMA foreign_key_check").fetchone():
                 raise self._damaged(found)
+
+    def columns(self) -> list[tuple[str, str]]:
+        """All tables and their columns."""
+        with self._reading():
+            return list(self._db.execute(COLUMNS))
+
+    def values(self, table: str, column: str) -> Iterator[bytes]:
+        """The bytes of all values of a column, one after the other."""
+        query = f'SELECT CAST("{column}" AS BLOB) FROM "{table}" WHERE "{column}" NOT NULL'
+        with self._reading():
+            yield from (value for (value,) in self._db.execute(query))
 
     def _connect(self, busy_seconds: float) -> Any:
         try:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.conversation_tables import add_conversations
+from copersona.runtime.people.revision_tables import add_revisions
 
 APPLICATION_ID = 0x436F5070  # "CoPp"
 PRAGMAS = (
@@ -32,16 +33,27 @@ GIVE_WORDS = """
 UPDATE interactions SET words = ? WHERE person = ? AND digest = ? AND words <> ? AND (words = '[]' OR ?)
 """  # the last: whether they are a title, which stands in the place of words of other people and of an older title
 HISTORY = """
-SELECT output, input, time, item, title, rating, words FROM interactions WHERE person = ?
+SELECT output, input, time, item, title, rating, words FROM interactions
+WHERE person = ? AND digest NOT IN (SELECT value FROM json_each(?))
 ORDER BY time DESC, seq DESC LIMIT ?
 """  # the latest first; NULL comes last, in `order_history` first
-DIGESTS = "SELECT digest FROM interactions WHERE person = ? ORDER BY digest"
+THESE = """
+SELECT digest, output, input, time, item, title, rating, words FROM interactions
+WHERE person = ? AND digest IN (SELECT value FROM json_each(?))
+"""
+DIGESTS = """
+SELECT digest FROM interactions WHERE person = ? AND digest NOT IN (SELECT value FROM json_each(?)) ORDER BY digest
+"""
 KEEP_VECTOR = """
 INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
 """  # nothing of someone who was forgotten meanwhile
 KEEP_PERSONA = """
 INSERT OR REPLACE INTO personas (person, population, key, sha256, texts, arrays)
-SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ?
+SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
+"""  # nor what was made before they said or had forgotten something
+KEEP_REPLY = """
+INSERT OR REPLACE INTO replies (person, key, reply)
+SELECT name, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
 """
 KEEP_SOFT = """
 INSERT OR REPLACE INTO soft_prompts (person, personalizer, key, sha256, soft)
@@ -247,6 +259,7 @@ NEW_DIGEST = "UPDATE OR IGNORE interactions SET digest = ? WHERE seq = ?"
 
 MIGRATIONS: tuple[Callable[[Any], None], ...] = (
     _initial, _replies, _vectors, _personas, _populations, _pending, _digests, _by_time, add_conversations,
+    add_revisions,
 )  # fmt: skip
 SCHEMA_VERSION = len(MIGRATIONS)
 

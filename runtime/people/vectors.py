@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.progress import track
+from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.profile.profiler import Encode
+from copersona.runtime.prompt.retrieval import document
+from copersona.runtime.prompt.settings import Show
 
 if TYPE_CHECKING:
     from copersona.runtime.people.store import PeopleStore
@@ -62,11 +65,20 @@ class Vectors:
             if made:
                 store.keep_vectors(person, encoder, made)
 
+    def forget(self) -> None:
+        """Drop what is remembered here."""
+        self._found.clear()
+
     def _remember(self, text: str, vector: F32) -> F32:
         if len(self._found) >= REMEMBERED:
             del self._found[next(iter(self._found))]
         self._found[text] = vector
         return vector
+
+
+def vector_keys(text: Interaction) -> set[str]:
+    """Under which hashes vectors of this text may be kept, however it was shown."""
+    return {_digest(document(text, show)) for show in get_args(Show)}
 
 
 def _digest(text: str) -> str:

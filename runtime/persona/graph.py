@@ -153,11 +153,13 @@ class PersonaGraph:
             self._scan = Scan(self.peers, self.anchors, self.labels)
         return self._scan.candidates(person, threshold=threshold, shown=peers_shown)
 
-    def inputs(self, vectors: F32, labels: I32, shared: Ranked) -> PersonaInputs:
-        """What the personalizer sees of one person: own vectors and those of the shared neighbours."""
+    def inputs(self, vectors: F32, labels: I32, shared: Ranked, left_out: Sequence[int] = ()) -> PersonaInputs:
+        """What the personalizer sees of one person: own vectors and those of the shared neighbours, who lend nothing to
+        facets that are left out."""
         rows = np.maximum(shared.index[0], 0)
         neighbors = np.ascontiguousarray(self.peers[:, rows].transpose(1, 0, 2), dtype=np.float32)  # (K, M, D)
         present = (self.labels[rows] >= int(Reliability.MODERATE)) & (shared.index[0] >= 0)[:, None]
+        present[:, list(left_out)] = False
         return PersonaInputs(vectors, labels, neighbors, present)
 
 

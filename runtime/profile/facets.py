@@ -26,6 +26,8 @@ from copersona.runtime.profile.style import STYLE_FEATURES
 
 SCHEMA_VERSION = 1
 PLACEHOLDER = "No explicit profile information provided."
+PERSON = "the person"
+"""The source of a facet that they said themselves."""
 MAX_FILE = 32 * 1024**2  # bytes of facets.json
 MAX_FACETS = 256
 MAX_NAMES = 100_000  # features, or words of one
@@ -121,7 +123,8 @@ class FacetSchema:
 
 @dataclass(frozen=True, slots=True)
 class FacetProfile:
-    """What a history says of one facet: summary, up to two verbatim quotes, reliability and the figure behind it."""
+    """What a history says of one facet: summary, up to two verbatim quotes, reliability and the figure behind it.
+    `source` is PERSON where they said it themselves."""
 
     facet: str
     summary: str
@@ -129,6 +132,7 @@ class FacetProfile:
     reliability: Reliability
     support: float
     """Expected agreement of the facet's measurement with a second history of the same size, in [0, 1]."""
+    source: str = ""
 
 
 class Profile(NamedTuple):

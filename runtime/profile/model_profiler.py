@@ -8,9 +8,9 @@ one graph.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from copersona.runtime.chat.ledger import Ledger, Replies
@@ -73,9 +73,11 @@ class ModelProfiler:
         """The same profiler with another memory of answers."""
         return ModelProfiler(self._ledger.remembering(replies), people_per_call=self._people, workers=self._workers)
 
-    def profile(self, texts: Sequence[str], schema: FacetSchema, encode: Encode) -> Profile:
+    def profile(
+        self, texts: Sequence[str], schema: FacetSchema, encode: Encode, left_out: Collection[str] = ()
+    ) -> Profile:
         """As `profiler.profile_history`, by the model. Raises ModelError where it cannot be reached."""
-        return self._batch([texts], schema, encode)[0]
+        return self._batch([texts], schema, encode, left_out)[0]
 
     def profile_many(
         self, histories: Sequence[Sequence[str]], schema: FacetSchema, encode: Encode, groups: Sequence[int] = ()
@@ -106,7 +108,9 @@ class ModelProfiler:
             )
         return [done[i] for i in range(len(histories))]
 
-    def _batch(self, histories: Sequence[Sequence[str]], schema: FacetSchema, encode: Encode) -> list[Profile]:
+    def _batch(
+        self, histories: Sequence[Sequence[str]], schema: FacetSchema, encode: Encode, left_out: Collection[str] = ()
+    ) -> list[Profile]:
         shown = [_shown(texts) for texts in histories]
         asked = [i for i, texts in enumerate(shown) if texts]
         claims = dict(zip(asked, self._claims([shown[i] for i in asked], schema), strict=True))
@@ -115,10 +119,10 @@ class ModelProfiler:
             found = claims.get(i)
             self._count(people=int(i in claims), by_statistics=int(i in claims and found is None))
             if found is None:
-                profiles.append(profile_history(texts, schema, encode))
+                profiles.append(profile_history(texts, schema, encode, left_out))
             else:
-                checked = [self._check(claim, shown[i]) for claim in found]
-                profiles.append(make_profile(texts, checked, schema, encode, self.by))
+                checked = [self._check(_without(claim, left_out), shown[i]) for claim in found]
+                profiles.append(make_profile(texts, checked, schema, encode, self.by, left_out))
         return profiles
 
     def _claims(self, people: Sequence[Sequence[str]], schema: FacetSchema) -> list[tuple[Claim, ...] | None]:
@@ -203,9 +207,15 @@ def _batches(groups: Sequence[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for rows in by_group.values() for start in range(0, len(rows), size)]
 
 
+def _without(claim: Claim, left_out: Collection[str]) -> Claim:
+    """The claim without quotes that hold one of these."""
+    return replace(claim, quotes=tuple(q for q in claim.quotes if not any(left in q for left in left_out)))
+
+
 def make_profile(
-    texts: Sequence[str], claims: Sequence[Claim], schema: FacetSchema, encode: Encode, by: str
-) -> Profile:
+    texts: Sequence[str], claims: Sequence[Claim], schema: FacetSchema, encode: Encode, by: str,
+    left_out: Collection[str] = (),
+) -> Profile:  # fmt: skip
     """The profile of checked claims: what the model says of a facet beside what is measured of it."""
     clean = [t for t in map(clean_text, texts[-RECENT:]) if t]
     evidence = measure(clean, schema)
@@ -217,7 +227,8 @@ def make_profile(
             rows.append((FacetProfile(facet.name, PLACEHOLDER, (), claim.reliability, figure), None))
             continue
         summary = f"{facet.name}: {claim.value}" + (f" ({claim.note})" if claim.note else "")
-        sentences = [*claim.quotes, *(s for s in bearing_sentences(facet, clean, z, schema) if s not in claim.quotes)]
+        bearing = bearing_sentences(facet, clean, z, schema, left_out)
+        sentences = [*claim.quotes, *(s for s in bearing if s not in claim.quotes)]
         vector = facet_vector(facet, z, encode(evidence_text(summary, sentences)), schema)
         rows.append((FacetProfile(facet.name, summary, claim.quotes, claim.reliability, figure), vector))
     return assemble(rows, z, schema, encode, by)

@@ -10,7 +10,7 @@ A facet's vector holds the person's own words that bear on the facet beside the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -123,13 +123,16 @@ def summarise(facet: Facet, z: F32, schema: FacetSchema) -> str:
     return f"{facet.name}: {value}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def bearing_sentences(facet: Facet, texts: Sequence[str], z: F32, schema: FacetSchema) -> list[str]:
-    """Sentences of the latest texts that bear most on the facet, best first.
+def bearing_sentences(
+    facet: Facet, texts: Sequence[str], z: F32, schema: FacetSchema, left_out: Collection[str] = ()
+) -> list[str]:
+    """Sentences of the latest texts that bear most on the facet, best first; none that holds what is left out.
 
     Word lists: most hits first. Style: the sentences that lean furthest to the side the person leans to.
     """
     recent = texts[-EVIDENCE_INTERACTIONS:]
     unique = list(dict.fromkeys(s for text in reversed(recent) for s in sentences_of(text) if len(words_of(s)) >= 3))
+    unique = [s for s in unique if not any(quote in s for quote in left_out)]
     if not unique:
         return []
     columns = schema.columns(facet)
@@ -163,8 +166,11 @@ def facet_vector(facet: Facet, z: F32, text: F32, schema: FacetSchema) -> F32:
     return np.concatenate([(1 - share) * text, share * features])
 
 
-def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -> Profile:
-    """Facet profiles of what a person wrote, oldest first.
+def profile_history(
+    texts: Sequence[str], schema: FacetSchema, encode: Encode, left_out: Collection[str] = ()
+) -> Profile:
+    """Facet profiles of what a person wrote, oldest first; no quote or vector is of a sentence that holds what is left
+    out.
 
     Facets with none or weak support get the neutral placeholder, no quotes and a zero vector. Texts in a script that
     the population does not write in support nothing.
@@ -184,7 +190,7 @@ def profile_history(texts: Sequence[str], schema: FacetSchema, encode: Encode) -
             rows.append((FacetProfile(facet.name, PLACEHOLDER, (), label, figure), None))
             continue
         summary = summarise(facet, z, schema)
-        sentences = bearing_sentences(facet, clean, z, schema)
+        sentences = bearing_sentences(facet, clean, z, schema, left_out)
         vector = facet_vector(facet, z, encode(evidence_text(summary, sentences)), schema)
         rows.append((FacetProfile(facet.name, summary, pick_quotes(sentences, clean), label, figure), vector))
     return assemble(rows, z, schema, encode)

@@ -60,6 +60,7 @@ def conversation(
     name = "request" if len(rows) == 1 else "conversation"
     prompt = Prompt(
         segments=(*before, Segment(name, written, False)),
+        pinned=head.pinned,
         recent=head.recent,
         matched=head.matched,
         peers=head.peers,

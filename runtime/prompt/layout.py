@@ -47,11 +47,12 @@ class Prompt:
     cut: tuple[str, ...] = ()
     request_cut: int = 0
     """Tokens of the request that are not there, from its middle; they are among `cut` too."""
+    pinned: tuple[Interaction, ...] = ()
 
     @property
     def history(self) -> tuple[Interaction, ...]:
         """Own interactions, in the order in which they stand."""
-        return (*self.recent, *self.matched)
+        return (*self.pinned, *self.recent, *self.matched)
 
     @property
     def tokens(self) -> list[int]:
@@ -69,8 +70,10 @@ class Fixed:
     places that are left for what a request finds."""
 
     system: tuple[int, ...]
+    first: tuple[int, ...]
     turns: tuple[int, ...]
     profile: tuple[int, ...]
+    pinned: tuple[Interaction, ...]
     recent: tuple[Interaction, ...]
     peers: tuple[PeerLine, ...]
     cut: tuple[str, ...]
@@ -134,10 +137,13 @@ class Layout:
         peers: Sequence[PeerLine] = (),
         recent: Sequence[Interaction] = (),
         places: int = 0,
+        pinned: Sequence[Interaction] = (),
     ) -> Fixed:
-        """What of a prompt is the same for all requests."""
+        """What of a prompt is the same for all requests. `pinned` texts have their part of the budget before all else,
+        the first one first."""
         cut: list[str] = []
-        count, room = len(recent) + places, self.settings.budget
+        firsts, room = self._history(pinned, len(pinned), self.settings.budget, cut)
+        count = len(recent) + places
         if self.settings.served == "facets":
             profile, lines = self._profile(facets, peers, room, cut)
             own, room = self._history(recent[::-1], count, room - len(profile), cut)
@@ -149,8 +155,10 @@ class Layout:
         first, head = self.settings.place == "first", self.text(INSTRUCTION)
         return Fixed(
             system=(*self._frames.system.open, *head, *(profile if first else ()), *self._frames.system.close),
+            first=tuple(t for _, turn in firsts[::-1] for t in turn),
             turns=tuple(t for _, turn in own[::-1] for t in turn),
             profile=() if first else profile,
+            pinned=tuple(item for item, _ in firsts[::-1]),
             recent=tuple(item for item, _ in own[::-1]),
             peers=tuple(lines),
             cut=tuple(cut),
@@ -165,12 +173,13 @@ class Layout:
         asked, request_cut = self._request(request, cut)
         rows = [
             ("system", fixed.system),
+            ("pinned", fixed.first),
             ("recent", fixed.turns),
             ("matched", tuple(t for _, turn in picked for t in turn)),
             ("request", asked),
         ]
         if self.settings.place != "first":
-            rows.insert(2 if self.settings.place == "middle" else 3, ("profile", fixed.profile))
+            rows.insert(3 if self.settings.place == "middle" else 4, ("profile", fixed.profile))
         depends = [name for name, _ in rows].index("matched" if fixed.places else "request")
         return Prompt(
             segments=tuple(Segment(name, tokens, i < depends) for i, (name, tokens) in enumerate(rows) if tokens),
@@ -179,6 +188,7 @@ class Layout:
             peers=fixed.peers,
             cut=tuple(cut),
             request_cut=request_cut,
+            pinned=fixed.pinned,
         )
 
     def _profile(

@@ -15,9 +15,10 @@ def person_prompt(layout: Layout, request: str, history: History, persona: Perso
     return request_prompt(layout, fixed_prompt(layout, history, persona), request, history, encode)
 
 
-def fixed_prompt(layout: Layout, history: History, persona: Persona) -> Fixed:
-    """The part of it that no request changes."""
+def fixed_prompt(layout: Layout, history: History, persona: Persona, pinned: History = ()) -> Fixed:
+    """The part of it that no request changes. `pinned` texts come first, and the history is what else there is."""
     return layout.fixed(
+        pinned=pinned,
         facets=persona.facets,
         peers=persona.peers,
         recent=recent(history, layout.settings.recent),

@@ -18,6 +18,7 @@ from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
 from copersona.runtime.serve.import_routes import FILES, ImportRoutes
 from copersona.runtime.serve.markdown import markdown_routes
+from copersona.runtime.serve.own_routes import OwnRoutes
 from copersona.runtime.serve.page_files import page_files, page_routes
 from copersona.runtime.serve.person_routes import PersonRoutes
 from copersona.runtime.serve.routes import Routes
@@ -35,7 +36,8 @@ def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "a
 def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
     """Everything that is answered."""
     asked = [*Routes(worker, recall).table(), *ConversationRoutes(worker).table(), *PersonRoutes(worker).table()]
-    return [*asked, *ImportRoutes(worker).table(), *markdown_routes(), *page_routes()]
+    ours = [*OwnRoutes(worker).table(), *ImportRoutes(worker).table()]
+    return [*asked, *ours, *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

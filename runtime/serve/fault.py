@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from copersona.runtime.common.errors import (
+    BadRevision,
     CoPersonaError,
     HistoryError,
     ModelRefused,
     PersonError,
+    PersonThere,
+    RevisedMeanwhile,
     UnknownConversation,
+    UnknownFacet,
     UnknownPerson,
+    UnknownText,
 )
 from copersona.runtime.common.terminal import one_line
 from copersona.runtime.prompt.conversation import TooLong
@@ -53,7 +58,11 @@ def fault_of(error: Exception) -> Fault:
         return unknown_person(error)
     if isinstance(error, UnknownConversation):
         return Fault(404, str(error), code="conversation_not_found")
-    if isinstance(error, HistoryError):
+    if isinstance(error, UnknownText | UnknownFacet):
+        return Fault(404, str(error), code="text_not_found" if isinstance(error, UnknownText) else "facet_not_found")
+    if isinstance(error, RevisedMeanwhile | PersonThere):
+        return Fault(409, str(error), code="revised" if isinstance(error, RevisedMeanwhile) else "person_exists")
+    if isinstance(error, HistoryError | BadRevision):
         return Fault(400, str(error))
     if isinstance(error, PersonError):
         return Fault(503, str(error), code="store_unavailable", after=2)

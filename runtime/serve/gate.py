@@ -24,7 +24,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BODY = 2 << 20  # bytes; what fits no context need not be read
-MOST_DROPPED = 8 * MOST_BODY  # bytes that are read to be dropped
+RESTORE = "/copersona/v1/people/restore"
+MOST_OF = {RESTORE: 64 << 20}  # of a person as a file
+DROPPED = 8  # times as many are read to be dropped
 MOST_AT_ONCE = 128  # requests, whose bodies are held
 BODY_SECONDS = 30.0  # for a body to arrive
 FILE = "application/octet-stream"
@@ -152,17 +154,18 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
 
     One that is not much too large is read to its end and dropped: a client that is hung up on reads no refusal.
     """
-    large = Fault(413, f"the body has more than {MOST_BODY:,} bytes", code="body_too_large")
+    most = MOST_OF.get(scope["path"], MOST_BODY)
+    large = Fault(413, f"the body has more than {most:,} bytes", code="body_too_large")
     length = _only(scope["headers"], b"content-length") or "0"
-    if not length.isdecimal() or len(length) > 12 or int(length) > MOST_DROPPED:
+    if not length.isdecimal() or len(length) > 12 or int(length) > DROPPED * most:
         raise large
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while (message := await receive())["type"] == "http.request":
                 size += len(message.get("body", b""))
-                body += message.get("body", b"") if size <= MOST_BODY else b""
-                if size > MOST_DROPPED or (size > MOST_BODY and not message.get("more_body")):
+                body += message.get("body", b"") if size <= most else b""
+                if size > DROPPED * most or (size > most and not message.get("more_body")):
                     raise large
                 if not message.get("more_body"):
                     return bytes(body)

@@ -72,7 +72,7 @@ class PersonRoutes:
 
         def do(session: Any, store: Any) -> dict[str, Any]:
             known = session.person(store, person)
-            return {"person": known.name, **_portrait(portrait(session, known))}
+            return {"person": known.name, **_portrait(portrait(session, known)), "last": known.revision}
 
         return as_json(await sent(self._worker, request, person, do))
 
@@ -121,6 +121,8 @@ def _facet(facet: FacetShown) -> dict[str, Any]:
         "reliability": facet.reliability,
         "own": facet.own,
         "lacking": facet.lacking,
+        "corrected": facet.corrected,
+        "left_out": facet.left_out,
         "lent": lent,
     }
 

@@ -56,7 +56,7 @@ def converse(
     earlier = next((one.content for one in messages[-2::-1] if one.role == "user"), "")
     known, why = recall(session, request, known, mode, earlier)
     layout, fixed = session.layout, session.prepared(known).fixed
-    found = () if known is None else matched(known.history, request, layout.settings, session.personas.vectors)
+    found = () if known is None else matched(known.unpinned, request, layout.settings, session.personas.vectors)
     soft = len(session.nobody if known is None else known.soft)
     context = session.engine.context
     answer = max(min(sampling.max_tokens, LEAST), min(sampling.max_tokens, context // SHARE))

@@ -5,11 +5,11 @@ Plain data; screens and pages draw it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from copersona.runtime.history.interactions import History, Interaction, clean_text
 from copersona.runtime.people.known import Known
-from copersona.runtime.profile.facets import PLACEHOLDER, Facet
+from copersona.runtime.profile.facets import PERSON, PLACEHOLDER, Facet
 from copersona.runtime.profile.profiler import facet_score
 from copersona.runtime.session.receipt import FacetUsed, facets_used
 from copersona.runtime.session.session import Session
@@ -28,7 +28,7 @@ class Lent:
 @dataclass(frozen=True, slots=True)
 class FacetShown:
     """One facet of a person. `own` is the gate: this share is theirs, the rest is the similar people's; None where
-    nothing is trained. `lacking`: the person's own texts say too little."""
+    nothing is trained. `lacking`: the person's own texts say too little. `corrected`: they said it themselves."""
 
     facet: str
     says: str
@@ -37,6 +37,8 @@ class FacetShown:
     lacking: bool
     lent: tuple[Lent, ...]
     quotes: tuple[str, ...] = ()
+    corrected: bool = False
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def moved(session: Session, known: Known) -> Moved:
     not where a model makes profiles, which would be asked again."""
     if len(known.history) < 2 or known.persona.profile.by:
         return Moved()
-    before = session.know(known.history[:-1])
+    before = session.know(known.history[:-1], wishes=known.wishes)
     now, then = neighbors(session, known), neighbors(session, before)
     came, went = (tuple(peer for peer in here if peer not in there) for here, there in ((now, then), (then, now)))
     return Moved(facet_moves(session, before, known), came, went)
@@ -102,7 +104,8 @@ def facet_shown(session: Session, used: FacetUsed) -> FacetShown:
         lent.append(Lent(peer.peer, peer.similarity, _says(used.facet, theirs.summary), peer.shown))
     lacking = used.summary == PLACEHOLDER
     says = "" if lacking else _says(used.facet, used.summary)
-    return FacetShown(used.facet, says, used.reliability, used.gate, lacking, tuple(lent), used.quotes)
+    shown = FacetShown(used.facet, says, used.reliability, used.gate, lacking, tuple(lent), used.quotes)
+    return replace(shown, corrected=used.source == PERSON, left_out=used.left_out)
 
 
 def facet_moves(session: Session, before: Known, after: Known) -> tuple[FacetMove, ...]:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class FacetUsed:
     """One facet of the person: how well supported, how much of it is their own (gate; None where nothing is trained),
-    from whom the rest came."""
+    from whom the rest came. `source` is "the person" where they said it themselves, else empty; `left_out` where they
+    want nothing known of it."""
 
     facet: str
     reliability: str
@@ -34,6 +35,8 @@ class FacetUsed:
     quotes: tuple[str, ...]
     gate: float | None
     borrowed: tuple[PeerUsed, ...]
+    source: str = ""
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class PeerUsed:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """An interaction of the person's own in the prompt; `by` is recent, or the matcher that found it."""
+    """An interaction of the person's own in the prompt; `by` is pinned, recent, or the matcher that found it."""
 
     by: str
     digest: str
@@ -60,7 +63,7 @@ class Retrieved:
 class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
-    recalled at all, None of nobody."""
+    recalled at all, None of nobody; `revision` the last of their revisions that was heeded."""
 
     request: str
     person: str | None
@@ -76,6 +79,7 @@ class Receipt:
     versions: dict[str, str]
     recall: Recall | None = None
     pieces: int = 0
+    revision: int = 0
 
     def to_json(self, indent: int | None = None) -> str:
         """The receipt as JSON."""
@@ -119,6 +123,7 @@ def make_receipt(
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
         recall=recall,
+        revision=0 if known is None else known.revision,
     )
 
 
@@ -130,7 +135,8 @@ def _version() -> str:
 
 
 def _retrieved(prompt: Prompt, matcher: str) -> tuple[Retrieved, ...]:
-    found = [("recent", item) for item in prompt.recent] + [(matcher, item) for item in prompt.matched]
+    rows = (("pinned", prompt.pinned), ("recent", prompt.recent), (matcher, prompt.matched))
+    found = [(by, item) for by, items in rows for item in items]
     return tuple(Retrieved(by, item.digest, item.time, item.request()) for by, item in found)
 
 
@@ -148,5 +154,10 @@ def facets_used(session: Session, prompt: Prompt, known: Known | None) -> tuple[
         )
         label = Reliability(profile.reliability)
         gate = session.bundle.gate(label)
-        used.append(FacetUsed(profile.facet, label.label, profile.summary, profile.quotes, gate, borrowed))
+        used.append(
+            FacetUsed(
+                profile.facet, label.label, profile.summary, profile.quotes, gate, borrowed, profile.source,
+                m in known.persona.left_out,
+            )
+        )  # fmt: skip
     return tuple(used)

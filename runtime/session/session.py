@@ -28,6 +28,7 @@ from copersona.runtime.engine.sequences import Prefix
 from copersona.runtime.history.interactions import History, Interaction
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.opening import Personas
+from copersona.runtime.people.wishes import NO_WISHES, Wishes
 from copersona.runtime.persona.graph import PersonaGraph
 from copersona.runtime.persona.personalizer import Personalizer
 from copersona.runtime.profile.encoder import Encoder
@@ -140,14 +141,13 @@ class Session(Closing):
             self.prefixes.forget(name)
             raise
 
-    def know(self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None) -> Known:
-        """Someone of whom there is a history, oldest first, and no store; nothing of them is kept. `pseudonym` is
-        their own peer if they took part in training; `replies` is where a model's answers about them are kept.
-
-        Raises:
-            ModelError: profiles are made by a model, and it cannot be reached.
-        """
-        return self.personas.of_history(history, pseudonym=pseudonym, replies=replies)
+    def know(
+        self, history: History, *, pseudonym: str | None = None, replies: Replies | None = None,
+        wishes: Wishes = NO_WISHES,
+    ) -> Known:  # fmt: skip
+        """Someone of whom there is a history, oldest first, and no store, as `Personas.of_history`; nothing of them is
+        kept. Raises ModelError where profiles are made by a model, and it cannot be reached."""
+        return self.personas.of_history(history, pseudonym=pseudonym, replies=replies, wishes=wishes)
 
     def add(
         self, store: PeopleStore, interactions: Iterable[Interaction], *, enrolled: Mapping[str, str] | None = None
@@ -177,14 +177,14 @@ class Session(Closing):
         fixed = self.prepared(known).fixed
         if known is None:
             return self.layout.complete(fixed, request)
-        return request_prompt(self.layout, fixed, request, known.history, self.personas.vectors)
+        return request_prompt(self.layout, fixed, request, known.unpinned, self.personas.vectors)
 
     def prepared(self, known: Known | None) -> Ready:
         """What all prompts of this person, or of nobody, have in common; made once."""
         if known is None:
             return self._nobody_ready
         if known not in self._ready:
-            fixed = fixed_prompt(self.layout, known.history, known.persona)
+            fixed = fixed_prompt(self.layout, known.unpinned, known.persona, known.pinned)
             self._ready[known] = self._keyed(fixed, known.soft, known.persona.profile.by)
         return self._ready[known]
 

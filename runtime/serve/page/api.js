@@ -26,7 +26,7 @@ export function setToken(token) {
 async function send(path, { method, body, signal } = {}) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` };
   const file = body instanceof Blob;
-  if (file) headers["Content-Type"] = "application/octet-stream";
+  if (file) headers["Content-Type"] = body.type || "application/octet-stream";
   else if (body !== undefined || (method && method !== "GET")) headers["Content-Type"] = "application/json";
   let response;
   try {
@@ -58,7 +58,7 @@ export async function get(path) {
   return (await send(path)).json();
 }
 
-/** `body` is JSON, or a file as it is. */
+/** `body` becomes JSON; a Blob is sent as it is. */
 export async function post(path, body) {
   return (await send(path, { body })).json();
 }

@@ -4,6 +4,8 @@ import { change, personPath, post, save } from "./api.js";
 import { ask, count, cut, el } from "./dom.js";
 import { toast } from "./toast.js";
 
+const NAMES = { chats: "conversations", receipts: "records of answers, cleaned of it", revisions: "changes", vectors: "vectors of texts" };
+
 export class Erasing {
   constructor(room, owning) {
     this.room = room;
@@ -33,12 +35,7 @@ export class Erasing {
   async forget(title, body, rest) {
     const last = el("p", {}, el("b", {}, "This cannot be undone."));
     if ((await ask(title, [...body, last], [["Leave it", ""], ["Forget", "forget", "danger"]])) !== "forget") return false;
-    const { removed, check } = await change("DELETE", this.owning.path(rest), {});
-    await ask("Forgotten", [
-      el("p", {}, "Removed from this machine, down to the bytes:"),
-      el("dl.key", {}, ...Object.entries(removed).flatMap(([name, number]) => [el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, `${number}`)])),
-      el("p", {}, "To check it: ", el("code", {}, check)),
-    ], [["Close", "", "strong"]]);
+    await ask("Forgotten", drawnReceipt(await change("DELETE", this.owning.path(rest), {})), [["Close", "", "strong"]]);
     return true;
   }
 
@@ -54,8 +51,26 @@ export class Erasing {
       el("label", {}, "File ", field),
     ], [["Leave it", ""], ["Restore", "restore", "strong"]]);
     if (chosen !== "restore" || !field.files.length) return;
-    const { person } = await post(personPath("restore"), field.files[0]);
+    const file = new Blob([field.files[0]], { type: "application/json" });
+    const { person } = await post(personPath("restore"), file);
     await this.room.load(person);
     toast(`${person} is here again.`);
   }
+}
+
+/** What is gone, what is not ours to remove, and how all of it can be checked. */
+function drawnReceipt({ removed, check, elsewhere, pending, left, outputs }) {
+  const rows = Object.entries(removed).flatMap(([name, number]) => [el("dt", {}, NAMES[name] ?? name), el("dd", {}, number.toLocaleString())]);
+  const stays = [
+    elsewhere ? `The same words stand in ${count(elsewhere, "other text or message", "other texts or messages")} of yours, which stay.` : "",
+    pending ? "The file is rewritten when it is next opened; until then removed bytes are overwritten with zeros." : "",
+    ...left.map((line) => `Left alone: ${line}`),
+    ...outputs.map((path) => `Yours to delete, written by generate: ${path}`),
+  ];
+  return [
+    el("p", {}, "Removed from this machine, down to the bytes:"),
+    el("dl.key", {}, ...rows),
+    ...stays.filter(Boolean).map((line) => el("p", {}, line)),
+    el("p", {}, "To look for words of it, down to the bytes: ", el("code", {}, check)),
+  ];
 }

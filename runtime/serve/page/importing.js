@@ -27,6 +27,7 @@ export class Importing {
 
   begin(file, person) {
     this.file = file;
+    this.bytes = file?.slice(); // whatever its kind is said to be
     this.said = { ...SAID, person, zone: Intl.DateTimeFormat().resolvedOptions().timeZone };
   }
 
@@ -54,7 +55,7 @@ export class Importing {
     }
     showSheet(`Reading ${this.file.name}`, [el("p.quiet", {}, "It is read on this machine, and nothing of it is kept.")]);
     try {
-      const found = await post(`${PATH}/preview?${this.query()}`, this.file);
+      const found = await post(`${PATH}/preview?${this.query()}`, this.bytes);
       if (mine !== this.asked || !find("sheet").open) return;
       if (found.unclear) drawnQuestion(this, found);
       else {
@@ -84,7 +85,7 @@ export class Importing {
     const { digest } = this.found;
     showSheet(`Keeping ${count(this.found.texts, "text")}`, [el("p.quiet", {}, "All of them or none.")]);
     try {
-      const kept = await post(`${PATH}?${this.query({ digest })}`, this.file);
+      const kept = await post(`${PATH}?${this.query({ digest })}`, this.bytes);
       hideSheet();
       await this.room.load(kept.people[0]);
       const known = kept.known ? `; ${kept.known.toLocaleString()} were here already` : "";

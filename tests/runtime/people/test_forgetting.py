@@ -21,9 +21,10 @@ from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.engine.llama_context import State
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.erasing import Forgotten
 from copersona.runtime.people.prefix_files import KeptStates, PrefixFiles
 from copersona.runtime.people.replacing import new_name
-from copersona.runtime.people.store import Forgotten, PeopleStore
+from copersona.runtime.people.store import PeopleStore
 
 from .kinds import connect, readable, script
 

@@ -19,8 +19,9 @@ from copersona.runtime.bundle.verify import open_manifest, write_manifest
 from copersona.runtime.cli.main import main
 from copersona.runtime.common.errors import PersonError
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people.erasing import Forgotten
 from copersona.runtime.people.known import Known
-from copersona.runtime.people.store import Forgotten, PeopleStore
+from copersona.runtime.people.store import PeopleStore
 from copersona.runtime.session.session import open_bundle
 
 OLD = Path(__file__).with_name("store_v4.sql")

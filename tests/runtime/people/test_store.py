@@ -24,8 +24,9 @@ from copersona.runtime.chat.ask import Reply
 from copersona.runtime.common.errors import HistoryError, PersonError
 from copersona.runtime.history.importers import read_history
 from copersona.runtime.history.interactions import Interaction, order_history
+from copersona.runtime.people.erasing import Forgotten
 from copersona.runtime.people.listing import PersonRow
-from copersona.runtime.people.store import Added, Forgotten, PeopleStore, store_path
+from copersona.runtime.people.store import Added, PeopleStore, store_path
 from copersona.runtime.people.tables import INSERT, MIGRATIONS, SCHEMA_VERSION
 from copersona.runtime.people.tables import row as values
 

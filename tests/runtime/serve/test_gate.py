@@ -50,7 +50,10 @@ def routes(server: Running) -> list[tuple[str, str]]:
     found = []
     for route in all_routes(server.worker):
         methods = sorted((route.methods or set()) - {"HEAD"})
-        path = route.path.replace("{model:path}", "copersona").replace("{person:path}", "ana").replace("{id}", "x")
+        path = route.path
+        for part, value in {"model:path": "copersona", "person:path": "ana", "facet:path": "x"}.items():
+            path = path.replace(f"{{{part}}}", value)
+        path = path.replace("{id}", "x").replace("{digest}", "x")
         assert "{" not in path
         found += [(method, path) for method in methods]
     assert len(found) >= 12

@@ -49,7 +49,7 @@ def preview(server: Running, raw: bytes, **query: Any) -> Any:
 
 
 def left_behind(server: Running) -> list[str]:
-    return sorted(name for _, *names in os.walk(server.home / upload.FOLDER) for name in sum(names, []))
+    return sorted(name for _, folders, files in os.walk(server.home / upload.FOLDER) for name in (*folders, *files))
 
 
 def zipped(**files: bytes) -> bytes:
