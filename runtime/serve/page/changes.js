@@ -47,7 +47,7 @@ export class Changes {
 
 function sentence({ kind, facet, quote, words, digest }) {
   const what = facet ? `“${facet}”` : quote ? `the quote “${cut(quote, 60)}”` : digest ? "a text" : "";
-  const done = { correct: `Corrected ${what}: “${cut(words ?? "", 90)}”`, pin: "Pinned a text", leave_out: `Left out ${what}`, undo: "Took back a change" };
+  const done = { correct: `Corrected ${what}: “${cut(words ?? "", 90)}”`, pin: "Pinned a text", leave_out: `Left out ${what}`, undo: `Took back a change of ${what}` };
   return done[kind] ?? kind;
 }
 

@@ -26,7 +26,7 @@ export class Chat {
     this.messages = messages;
     this.log.classList.remove("pair");
     this.log.replaceChildren(...(messages.length ? messages.map((one) => this.turn(one)) : [greeting(this.room)]));
-    this.log.scrollTop = this.log.scrollHeight;
+    this.log.scrollTop = messages.length ? this.log.scrollHeight : 0;
   }
 
   /** Answer what was typed. */

@@ -39,7 +39,7 @@ const act = (text, { facet }, run) => button(text, run, { "aria-label": `${text}
 function drawnQuote({ quote, from }, owning) {
   const where = from ? [from.title, day(from.time)].filter(Boolean).join(", ") : "";
   const out = button("Leave out", () => owning.change({ kind: "leave_out", quote }, "The quote is left out."), { "aria-label": `Leave out the quote: ${cut(quote, 60)}` });
-  return el("blockquote", {}, `“${cut(quote, 180)}”`, el("footer", {}, where, out));
+  return el("blockquote", {}, `“${cut(quote, 180)}”`, el("footer", {}, el("span", {}, where), out));
 }
 
 /** The editor in the place of what is said. Typed words outlive a change that was made elsewhere. */

@@ -98,8 +98,8 @@ export class Importing {
 
 /** Where a file is dropped or chosen. */
 export function dropZone(importing) {
-  const file = el("input", { type: "file", onchange: () => file.files.length && importing.take(file.files[0]) });
-  const zone = el("label.drop", {}, el("b", {}, "Drop a file here"), el("span", {}, "or choose one "), file);
+  const file = el("input.hidden", { type: "file", onchange: () => file.files.length && importing.take(file.files[0]) });
+  const zone = el("label.drop", {}, el("b", {}, "Drop a file here"), el("span", {}, "or ", el("u", {}, "choose one")), file);
   const kinds = importing.room.about.exports.join(" · ");
   return el("div", {}, zone, el("p.quiet.small", {}, `Read are exports of ${kinds}, and copersona's own lines.`));
 }

@@ -41,7 +41,7 @@ def seen(browser: Any, server: Running, person: str) -> Iterator[Visit]:
 
 def become(seen: Visit, person: str) -> None:
     seen.become(person)
-    seen.page.wait_for_selector(f"text=How {person} is known")
+    seen.page.wait_for_selector(f"text=How {person} is known", state="attached")
 
 
 def facet(seen: Visit, number: int = 0) -> Any:
@@ -69,16 +69,16 @@ def receipt(server: Running, person: str) -> Any:
 
 def test_a_facet_is_corrected_in_own_words_and_put_back_by_undo(seen: Visit, server: Running, person: str) -> None:
     name = name_of(seen)
-    correct(seen, "I write as I speak.")
+    correct(seen, "I write as I speak")
     toast(seen, f"“{name}” is in your words now.")
     assert "in your words" in facet(seen).inner_text()
-    assert "I write as I speak." in facet(seen).inner_text()
+    assert "I write as I speak" in facet(seen).inner_text()
     (found,) = [one for one in receipt(server, person)["facets"] if one["facet"] == name]
-    assert "I write as I speak." in found["summary"]
+    assert "I write as I speak" in found["summary"]
     seen.page.click("#toast >> text=Undo")
     toast(seen, "Undone.")
-    assert "I write as I speak." not in facet(seen).inner_text()
-    correct(seen, "I write as I speak, again.")
+    assert "I write as I speak" not in facet(seen).inner_text()
+    correct(seen, "I write as I speak, again")
     facet(seen).locator("button:text-is('Take back')").click()
     toast(seen, "Undone.")
     assert "in your words" not in facet(seen).inner_text()
@@ -87,13 +87,13 @@ def test_a_facet_is_corrected_in_own_words_and_put_back_by_undo(seen: Visit, ser
 def test_the_editor_is_used_by_keys_alone_and_left_by_escape(seen: Visit) -> None:
     facet(seen).locator("button:text-is('Correct')").press("Enter")
     assert seen.page.evaluate("document.activeElement.className") == "edit"
-    seen.page.keyboard.type("Short and dry.")
+    seen.page.keyboard.type("Short and dry")
     seen.page.keyboard.press("Escape")
     assert facet(seen).locator("textarea").count() == 0
     facet(seen).locator("button:text-is('Correct')").press("Enter")
-    seen.page.keyboard.type("Short and dry.")
+    seen.page.keyboard.type("Short and dry")
     seen.page.keyboard.press("Control+Enter")
-    facet(seen).locator("text=Short and dry.").wait_for()
+    facet(seen).locator("text=Short and dry").wait_for()
 
 
 def test_what_another_tab_changed_is_not_written_over_unseen(
@@ -101,17 +101,17 @@ def test_what_another_tab_changed_is_not_written_over_unseen(
 ) -> None:
     with visit(browser, server) as other:
         become(other, person)
-        correct(other, "The other tab's words.")
+        correct(other, "The other tab's words")
         toast(other, "is in your words now.")
-    correct(seen, "These words.")
+    correct(seen, "These words")
     told = facet(seen).locator("[role=alert]")
     told.filter(has_text="changed in another tab").wait_for()
-    assert "The other tab's words." in told.inner_text()
-    assert facet(seen).locator("textarea").input_value() == "These words."
-    assert server.worker.store.wishes(person)[1].corrected[0][1] == "The other tab's words."
+    assert "The other tab's words" in told.inner_text()
+    assert facet(seen).locator("textarea").input_value() == "These words"
+    assert server.worker.store.wishes(person)[1].corrected[0][1] == "The other tab's words"
     facet(seen).locator("button:text-is('Save')").click()
     toast(seen, "is in your words now.")
-    assert server.worker.store.wishes(person)[1].corrected[0][1] == "These words."
+    assert server.worker.store.wishes(person)[1].corrected[0][1] == "These words"
     seen.wrong.clear()  # the browser itself reports the 409
 
 
@@ -120,11 +120,11 @@ def test_a_change_without_words_that_came_too_late_is_told(
 ) -> None:
     with visit(browser, server) as other:
         become(other, person)
-        correct(other, "The other tab's words.")
+        correct(other, "The other tab's words")
         toast(other, "is in your words now.")
     facet(seen).locator("button:text-is('Leave out')").last.click()
     toast(seen, "changed in another tab meanwhile")
-    assert "The other tab's words." in facet(seen).inner_text()
+    assert "The other tab's words" in facet(seen).inner_text()
     assert server.worker.store.wishes(person)[1].left_facets == ()
     seen.wrong.clear()
 
@@ -155,7 +155,7 @@ def test_own_texts_are_searched_pinned_and_left_out(seen: Visit, server: Running
     rows.nth(4).wait_for()
     assert [f"no. {n}" in rows.nth(4 - n).inner_text() for n in range(5)] == [True] * 5
     seen.page.fill("#texts-view input", "NO. 2")
-    seen.page.wait_for_function("document.querySelectorAll('#texts-view .text').length === 1")
+    until(lambda: rows.count() == 1)
     rows.locator("button:text-is('Pin')").click()
     toast(seen, "Pinned")
     seen.page.wait_for_selector("#texts-view .text >> text=pinned")
@@ -174,16 +174,16 @@ def test_own_texts_are_searched_pinned_and_left_out(seen: Visit, server: Running
 
 
 def test_changes_stand_in_a_time_line_and_each_can_be_undone(seen: Visit) -> None:
-    correct(seen, "Short and dry.")
+    correct(seen, "Short and dry")
     toast(seen, "is in your words now.")
     seen.page.press("#tab-persona", "ArrowRight")
     seen.page.press("#tab-texts", "ArrowRight")
     rows = seen.page.locator(".changes li")
     rows.first.wait_for()
-    assert "Short and dry." in rows.first.inner_text()
+    assert "Short and dry" in rows.first.inner_text()
     rows.first.locator("button").click()
     seen.page.wait_for_selector(".changes li.undone")
-    assert "Took back a change" in rows.first.inner_text()
+    assert "Took back a change of" in rows.first.inner_text()
     assert seen.page.locator(".changes li.undone button").count() == 0
 
 
@@ -198,13 +198,13 @@ def test_a_text_is_forgotten_with_a_receipt(seen: Visit, server: Running, person
     seen.page.locator("#dialog-title").filter(has_text="Forgotten").wait_for()
     assert "copersona people" in seen.page.inner_text("#dialog code")
     seen.page.click("#dialog-buttons button")
-    seen.page.wait_for_function("document.querySelectorAll('#texts-view .text').length === 4")
+    until(lambda: seen.page.locator("#texts-view .text").count() == 4)
     assert [one.output[-2:] for one in server.worker.store.history(person)] == ["0!", "1!", "2!", "3!"]
 
 
 def test_a_facet_is_forgotten(seen: Visit, server: Running, person: str) -> None:
     name = name_of(seen)
-    correct(seen, "Short and dry.")
+    correct(seen, "Short and dry")
     toast(seen, "is in your words now.")
     facet(seen).locator("button:text-is('Forget')").click()
     seen.page.click("#dialog-buttons >> text=Forget")
@@ -217,7 +217,7 @@ def test_a_facet_is_forgotten(seen: Visit, server: Running, person: str) -> None
 
 def test_a_person_is_taken_along_forgotten_and_put_back(seen: Visit, server: Running, person: str) -> None:
     store = server.worker.store
-    correct(seen, "Short and dry.")
+    correct(seen, "Short and dry")
     toast(seen, "is in your words now.")
     before, wishes = store.history(person), store.wishes(person)[1]
     with seen.page.expect_download() as download:
@@ -264,7 +264,7 @@ def answered_by(text: str) -> Any:
 
 
 def test_what_was_done_is_announced(seen: Visit) -> None:
-    correct(seen, "Short and dry.")
+    correct(seen, "Short and dry")
     toast(seen, "is in your words now.")
     assert re.search("in your words now.* It can be undone", seen.page.inner_text("#status"))
 
