@@ -1,12 +1,15 @@
-"""Kill `people import`, `ask`, `generate` and `people forget`, or fail the disk under them; look at what is left.
+"""Kill `people import`, `ask`, `generate`, `people forget` and `people correct`, or fail the disk under them; look at
+what is left.
 
     python benchmarks/store_kills.py --out FOLDER --trials 500
+    python benchmarks/store_kills.py --out FOLDER --trials 200 --command correct --fault "kill at a call"
 
 Each trial runs one command on a store of four people, plain or sealed, and kills it (SIGKILL) before its k-th call that
 changes a file or at a moment, or has the disk full from the k-th call on, or that call alone fail (EIO). Then the store
 is opened again, and: what was acknowledged is there and nothing is there in part; the command, called again, ends as an
-undisturbed one; whoever is forgotten is in no byte of any file, also of those that the process left. Goes on from
-FOLDER/trials.jsonl. FOLDER on a file system in memory is quicker: the kernel outlives these kills.
+undisturbed one; whoever is forgotten is in no byte of any file, also of those that the process left; where a correction
+is there, nothing is that was made of the person before it. Goes on from FOLDER/trials.jsonl. FOLDER on a file system in
+memory is quicker: the kernel outlives these kills.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from tests.runtime.people.kinds import readable
 
 FAULTS = ("kill at a call", "kill at a moment", "full", "fails")
 WRONG = ("lost", "half", "left", "said")
-FORGOTTEN = {"forget": "mallory-secret", "ask": "ann", "generate": "ann", "import": "dee-secret"}
+FORGOTTEN = {"forget": "mallory-secret", "ask": "ann", "generate": "ann", "import": "dee-secret", "correct": "bob"}
 OURS = ("people.sqlite", "people.sqlite-journal", "checked.json")
 """Files that may stand in a home when nothing is at work; beside them the folder of states."""
 
@@ -59,6 +62,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="other calls and moments")
+    parser.add_argument("--command", choices=COMMANDS, nargs="+", default=COMMANDS, help="these alone")
+    parser.add_argument("--fault", choices=FAULTS, nargs="+", default=FAULTS, help="these alone")
     asked = parser.parse_args()
     work = asked.out.absolute() / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -68,8 +73,8 @@ def main() -> None:
     scenes = make(work)
     if any(len(left_of(scene, scene.home, "mallory-secret")) < 2 for scene in scenes.values()):
         sys.exit("the search does not find someone who is there")
-    good = {(kind, command): undisturbed(scenes[kind], command) for kind in KINDS for command in COMMANDS}
-    ways = [(kind, command, fault) for fault in FAULTS for command in COMMANDS for kind in KINDS]
+    good = {(kind, command): undisturbed(scenes[kind], command) for kind in KINDS for command in asked.command}
+    ways = [(kind, command, fault) for fault in asked.fault for command in asked.command for kind in KINDS]
     for number in range(len(rows), asked.trials):
         kind, command, fault = ways[number % len(ways)]
         row = one(scenes[kind], command, fault, good[kind, command], random.Random(f"{asked.seed}:{number}"))
@@ -108,6 +113,8 @@ def tried(scene: Scene, command: str, fault: Fault, good: Undisturbed) -> tuple[
         wrong += kept_wrongly(ended, now, good)
         if command == "forget" and "mallory-secret" not in now:
             wrong += left_of(scene, home, "mallory-secret")
+        if command == "correct":
+            wrong += corrected_wrongly(scene, home, now)
         wrong += cut_answers(answers, good)
         again = run(scene.work(home, answers, command, *(("--resume",) if command == "generate" else ())), log)
         if again.code and not (command == "forget" and "mallory-secret" not in now):
@@ -143,6 +150,15 @@ def kept_wrongly(ended: Ended, now: Rows, good: Undisturbed) -> list[str]:
         return ["lost: it ended well, and the store is not as it said"]
     differ = sorted(name for name in {*now, *good.before} if now.get(name) != good.before.get(name))
     return [f"half: {', '.join(differ)}"] if differ else []
+
+
+def corrected_wrongly(scene: Scene, home: Path, now: Rows) -> list[str]:
+    """What is left of what was made of someone before the correction that is there."""
+    if not now["bob"][2]:
+        return []
+    with scene.opened(home) as store:
+        made = store.persona("bob", scene.population) is not None or store.prefixes.kept("bob").states > 0
+    return ["half: a correction is there, and what was made before it too"] * made
 
 
 def cut_answers(answers: Path, good: Undisturbed) -> list[str]:
@@ -183,7 +199,8 @@ def table(rows: Sequence[Trial]) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for command in COMMANDS:
         for fault in FAULTS:
-            mine = [row for row in rows if (row.command, row.fault) == (command, fault)]
+            if not (mine := [row for row in rows if (row.command, row.fault) == (command, fault)]):
+                continue
             ended = Counter(row.end for row in mine)
             wrong = Counter(what for row in mine for what in {line.partition(":")[0] for line in row.wrong})
             cells = [command, fault, len(mine), *(ended[end] for end in ends), *(wrong[what] for what in WRONG)]

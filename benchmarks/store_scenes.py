@@ -19,18 +19,19 @@ from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.cli.main import main as copersona
 from copersona.runtime.people import sealed
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.profile.facets import read_schema
 from tests.random_models import qwen2
 from tests.runtime.people.kinds import PASS
 from tests.small_bundle import small_bundle
 
 FACETS = Path(__file__).resolve().parent.parent / "assets" / "demo" / "bundle" / "facets.json"
-KINDS, COMMANDS = ("plain", "sealed"), ("import", "ask", "generate", "forget")
+KINDS, COMMANDS = ("plain", "sealed"), ("import", "ask", "generate", "forget", "correct")
 PEOPLE, TEXTS, NEW, REQUESTS = ("ann", "bob", "cem", "mallory-secret"), 30, 80, 10
 SHORT = ("--max-tokens", "4", "--threads", "1", "--request-tokens", "64")
 DENSE = ("--recent", "2", "--matched", "2", "--matcher", "dense", *SHORT)
 
-Rows = dict[str, tuple[tuple[str, ...], str | None]]
-"""Of each person the texts and the pseudonym in the bundle's population."""
+Rows = dict[str, tuple[tuple[str, ...], str | None, tuple[tuple[int, str], ...]]]
+"""Of each person the texts, the pseudonym in the bundle's population, and number and words of their revisions."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Scene:
             "ask": ("ask", self.bundle, "Write about it.", "--person", "ann", *DENSE),
             "generate": ("generate", self.bundle, self.folder / "requests.jsonl", out, "--batch", "2", *SHORT),
             "forget": ("people", "forget", "mallory-secret"),
+            "correct": ("people", "correct", self.bundle, "bob", read_schema(FACETS).names[0], "In words of bob's own"),
         }  # fmt: skip
         return called(self.kind, home, *words[command], *more)
 
@@ -63,7 +65,11 @@ class Scene:
             store.check()
             peers = store.enrolled(self.population)
             return {
-                row.name: (tuple(one.output for one in store.history(row.name)), peers.get(row.name))
+                row.name: (
+                    tuple(one.output for one in store.history(row.name)),
+                    peers.get(row.name),
+                    tuple((one.number, one.words) for one in store.revisions(row.name)),
+                )
                 for row in store.people()
             }
 

@@ -24,6 +24,8 @@ from pathlib import Path
 from syscalls import Seen, watched
 
 from copersona.runtime.assemble.assemble import whole_bundle
+from copersona.runtime.history.importers import read_history
+from copersona.runtime.profile.facets import read_schema
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
 STAY = """
@@ -139,6 +141,24 @@ def run_watched(way: Way, home: Home, seconds: float) -> tuple[Seen, list[str]]:
     return seen, faults
 
 
+def own_ways(bundle: Path, work: Path) -> Iterator[Way]:
+    """What people change of what is known of them."""
+    digest = next(one.digest for one in read_history([DEMO / "people.jsonl"]) if one.person == "Bex")
+    facet = read_schema(bundle / "facets.json").names[0]
+    yield Way("people texts", ("people", "texts", "Bex"))
+    yield Way("people correct", ("people", "correct", bundle, "Bex", facet, "As short as I can"))
+    yield Way("people pin", ("people", "pin", "Bex", digest))
+    yield Way("people leave-out", ("people", "leave-out", bundle, "Bex", "--text", digest))
+    yield Way("people undo", ("people", "undo", "Bex", "3"))
+    yield Way("people revisions", ("people", "revisions", "Bex"))
+    yield Way("people export", ("people", "export", "Bex", "--out", work / "bex.json"), [work])
+    yield Way("people forget --text", ("people", "forget", "Bex", "--text", digest))
+    yield Way("people forget --facet", ("people", "forget", "Bex", "--facet", facet))
+    yield Way("people traces", ("people", "traces", "As short as I can"))
+    yield Way("people forget, to restore", ("people", "forget", "Bex"))
+    yield Way("people restore", ("people", "restore", work / "bex.json"))
+
+
 def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     """The commands of the runtime and the library, in an order in which each finds what it needs."""
     people, requests, answers = DEMO / "people.jsonl", work / "requests.jsonl", work / "answers.jsonl"
@@ -157,6 +177,7 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("people chats import", (*chats, "import", "Bex", kept))
     yield Way("people chats delete", (*chats, "delete", "Bex"), code=LAST + STAY)
     yield Way("generate", ("generate", bundle, requests, answers, *QUICK), [work])
+    yield from own_ways(bundle, work)
     yield Way("people forget", ("people", "forget", "Bex"))
     yield Way("people seal", ("people", "seal", "--new-passphrase-fd", "FD"), code=SEAL + STAY)
     yield Way("people unseal", ("--passphrase-fd", "FD", "people", "unseal"), code=SEAL + STAY)

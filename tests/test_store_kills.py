@@ -31,13 +31,13 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def test_commands_that_are_killed_or_meet_a_failing_disk_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     pytest.importorskip("sqlcipher3")
-    call = [sys.executable, BENCHMARKS / "store_kills.py", "--out", tmp_path, "--trials", "32", "--seed", "7"]
+    call = [sys.executable, BENCHMARKS / "store_kills.py", "--out", tmp_path, "--trials", "40", "--seed", "7"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
-    assert len({(row["store"], row["command"], row["fault"]) for row in rows}) == 32
+    assert len({(row["store"], row["command"], row["fault"]) for row in rows}) == 40
     died = [row["code"] == -9 for row in rows if row["fault"] == "kill at a call"]
-    assert died == [True] * 8
+    assert died == [True] * 10
 
 
 # -- the faults themselves --------------------------------------------------------------------------------------------

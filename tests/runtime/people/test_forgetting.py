@@ -493,6 +493,7 @@ def test_the_command_names_what_it_left(store: PeopleStore, tmp_path: Path, monk
     assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == [
         "left alone",
         "yours to delete, written by generate",
+        "to check",
     ]
     done = CliRunner().invoke(main, ["people", "forget", "bob", "--json"], catch_exceptions=False)
     body = json.loads(done.stdout)
