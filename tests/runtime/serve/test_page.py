@@ -123,7 +123,7 @@ def test_why_an_answer_reads_so(seen: Visit) -> None:
     assert "Answered as bo" in why
     assert "bo likes bright strings" in why
     assert "tokens in all" in why
-    seen.page.press("#tab-why", "ArrowLeft")
+    seen.page.press("#tab-why", "ArrowRight")
     assert seen.page.is_visible("#persona-view")
 
 
