@@ -51,9 +51,7 @@ export class Room {
 
   keptAs(id) {
     this.instead = null;
-    if (this.kept === id) return;
     this.kept = id;
-    this.chats.load();
   }
 
   answered() {
