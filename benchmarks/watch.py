@@ -143,7 +143,7 @@ def run_watched(way: Way, home: Home, seconds: float) -> tuple[Seen, list[str]]:
 
 def own_ways(bundle: Path, work: Path) -> Iterator[Way]:
     """What people change of what is known of them."""
-    digest = next(one.digest for one in read_history([DEMO / "people.jsonl"]) if one.person == "Bex")
+    digest = next(one.digest for one in read_history(DEMO / "people.jsonl") if one.person == "Bex")
     facet = read_schema(bundle / "facets.json").names[0]
     yield Way("people texts", ("people", "texts", "Bex"))
     yield Way("people correct", ("people", "correct", bundle, "Bex", facet, "As short as I can"))

@@ -15,9 +15,9 @@ from copersona.runtime.cli.commands import (
     BUNDLE,
     ProfileBy,
     foreseen,
-    known_person,
     open_session,
     profile_options,
+    say_unserved_person,
 )
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.people_chats import people_chats
@@ -102,10 +102,9 @@ def people_show(folder: Path, person: str, as_json: bool, profile_by: ProfileBy)
     """A person's facets: how well supported, what they say, how much is their own, from whom the rest would come."""
     from copersona.runtime.people.prefix_files import KeptStates
 
-    with open_session(folder, profile_by=profile_by) as session:
-        with open_store() as store:
-            adopted = store.adopted(person)
-        known = known_person(session, person)
+    with open_session(folder, profile_by=profile_by) as session, open_store() as store:
+        known, adopted = session.person(store, person), store.adopted(person)
+        say_unserved_person(session, known, person)
         states = KeptStates(0, 0) if known.files is None else known.files.kept(person)
         profiler, written = known.persona.profile.by or "statistics", known.earlier + len(known.history)
         rows = _facet_rows(session, known)

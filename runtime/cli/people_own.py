@@ -50,9 +50,12 @@ def people_texts(person: str, words: tuple[str, ...], limit: int | None, before:
         ])  # fmt: skip
         return
     for row in shown:
-        marks = ("pinned", row.digest in wishes.pinned), ("left out", row.digest in wishes.left_texts)
-        marks = (*marks, ("was an answer", row.adopted))  # type: ignore[assignment]
-        said = "".join(f"[{mark}] " for mark, holds in marks if holds)
+        marks = {
+            "pinned": row.digest in wishes.pinned,
+            "left out": row.digest in wishes.left_texts,
+            "was an answer": row.adopted,
+        }
+        said = "".join(f"[{mark}] " for mark, holds in marks.items() if holds)
         day = "          " if row.time is None else time.strftime("%Y-%m-%d", time.localtime(row.time))
         say(f"{row.digest[:12]}  {day}  {said}{one_line(row.text, SHOWN_TEXT)}")
     if len(rows) > len(shown):

@@ -28,7 +28,7 @@ State: TypeAlias = Literal["whole", "stopped", "writing"]
 
 LONGEST_TITLE = 80  # characters of one that is made of a message
 AROUND = 60  # characters of a message that are shown before and behind what was found
-NUMBERS = 2**62  # more than a message's number ever is
+NUMBERS = 2**62  # more than a message's or a revision's number ever is
 
 
 @dataclass(frozen=True, slots=True)

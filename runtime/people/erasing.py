@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from copersona.runtime.common.errors import PersonError
-from copersona.runtime.history.interactions import Interaction, clean_text
+from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.people import revision_tables as tables
 from copersona.runtime.people.receipts import Clean, cleaned, without_facet, without_text
 from copersona.runtime.people.revisions import KeptRevisions, known_facet
@@ -83,10 +83,9 @@ class Erasing(KeptRevisions):
             (text,) = self.these(name, (target.name,))
             vectors = self._forget_vectors(name, target)
             self._db.execute("DELETE FROM interactions WHERE person = ? AND digest = ?", (name, target.name))
-            others = [clean_text(one) for one in self._said(name)]
-            revisions = self._forget_revisions(name, [target, *self._quoted(name, text, others)])
+            quotes, elsewhere = self._stands_elsewhere(name, clean_text(text.output))
+            revisions = self._forget_revisions(name, [target, *quotes])
             receipts, left = self._clean(name, without_text(text)), self._forgot(name)
-            elsewhere = sum(clean_text(text.output) in one for one in others)
             outputs = self._outputs(name)
         found = Forgotten(1, False, left=left, outputs=outputs, revisions=revisions, vectors=vectors)
         return self._forgotten(replace(found, receipts=receipts, elsewhere=elsewhere))
@@ -143,16 +142,21 @@ class Erasing(KeptRevisions):
     def _forget_revisions(self, name: str, targets: Iterable[Target]) -> int:
         return sum(self._db.execute(tables.FORGET_REVISIONS, (name, *target)).rowcount for target in targets)
 
-    def _quoted(self, name: str, text: Interaction, others: Sequence[str]) -> list[Target]:
-        """The quotes of revisions that stand in this text and in nothing else."""
-        words = clean_text(text.output)
-        quotes = {one.target for one in self._revisions(name) if one.target.about == "quote"}
-        return [one for one in quotes if one.name in words and not any(one.name in other for other in others)]
+    def _stands_elsewhere(self, name: str, words: str) -> tuple[set[Target], int]:
+        """The quotes of revisions that stand in these words and in no text of the person's; and how many of their texts
+        and messages hold all of the words."""
+        quotes = {
+            one.target for one in self._revisions(name) if one.target.about == "quote" and one.target.name in words
+        }
+        elsewhere = 0
+        for output in self._column(tables.OUTPUTS, name):
+            elsewhere += words in output
+            quotes = {quote for quote in quotes if quote.name not in output}
+        return quotes, elsewhere + sum(words in message for message in self._column(tables.MESSAGES, name))
 
-    def _said(self, name: str) -> Iterator[str]:
-        """What the person wrote, and the messages of their conversations."""
-        for query in (tables.OUTPUTS, tables.MESSAGES):
-            yield from (text for (text,) in self._db.execute(query, (name,)))
+    def _column(self, query: str, name: str) -> Iterator[str]:
+        """The texts that a statement finds of the person, cleaned."""
+        return (clean_text(text) for (text,) in self._db.execute(query, (name,)))
 
     def _clean(self, name: str, clean: Clean) -> int:
         """Take it out of the person's receipts; of how many."""

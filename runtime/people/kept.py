@@ -1,7 +1,8 @@
 """What was made of people and is kept with them: replies of a language model, vectors, personas, soft prompts, and
 states of prompts in files beside the store.
 
-Everything here can be made again, belongs to one person, and goes with them.
+Everything here can be made again, belongs to one person, and goes with them. Whoever keeps something may say at which
+`revision` of the person it was made; it is not kept where that is not their last any more.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class KeptWithPeople(PeopleList):
         return name
 
     def replies(self, person: str, revision: int | None = None) -> PersonReplies:
-        """The memory of what a language model answered about this person; with `revision`, none is kept after that."""
+        """The memory of what a language model answered about this person."""
         return PersonReplies(self, self._name(person), revision)
 
     def reply(self, person: str, key: str) -> str | None:
@@ -55,8 +56,7 @@ class KeptWithPeople(PeopleList):
         return None if found is None else str(found[0])
 
     def keep_reply(self, person: str, key: str, reply: str, revision: int | None = None) -> None:
-        """Keep a reply with the person, unless `revision` is not their last. Raises PersonError where they are not in
-        the store."""
+        """Keep a reply with the person. Raises PersonError where they are not in the store."""
         with self._transaction():
             if not self._knows(person):
                 raise self._unknown(person)
@@ -68,11 +68,13 @@ class KeptWithPeople(PeopleList):
         with self._reading():
             return dict(self._db.execute(query, (self._name(person), encoder)).fetchall())
 
-    def keep_vectors(self, person: str, encoder: str, vectors: Mapping[str, bytes]) -> None:
+    def keep_vectors(
+        self, person: str, encoder: str, vectors: Mapping[str, bytes], revision: int | None = None
+    ) -> None:
         """Keep vectors by the hash of their text, until the person is forgotten; of someone unknown, keep nothing."""
         name = self._name(person)
         with self._transaction():
-            self._db.executemany(KEEP_VECTOR, [(encoder, text, vector, name) for text, vector in vectors.items()])
+            self._db.executemany(KEEP_VECTOR, [(encoder, *row, name, revision) for row in vectors.items()])
 
     def persona(self, person: str, population: str) -> KeptPersona | None:
         """What `keep_persona` kept of the person for this population."""
@@ -83,7 +85,7 @@ class KeptWithPeople(PeopleList):
 
     def keep_persona(self, person: str, population: str, kept: KeptPersona, revision: int | None = None) -> None:
         """Keep what was computed of the person for a population, in the place of what there was; of someone unknown,
-        nothing, nor where `revision` is not their last."""
+        nothing."""
         with self._transaction():
             self._db.execute(KEEP_PERSONA, (population, *kept, self._name(person), revision))
 
@@ -94,11 +96,11 @@ class KeptWithPeople(PeopleList):
             found = self._db.execute(query, (self._name(person), personalizer)).fetchone()
         return None if found is None else KeptSoft(*found)
 
-    def keep_soft_prompt(self, person: str, personalizer: str, kept: KeptSoft) -> None:
+    def keep_soft_prompt(self, person: str, personalizer: str, kept: KeptSoft, revision: int | None = None) -> None:
         """Keep the person's soft prompt for a personalizer, in the place of what there was; of someone unknown,
         nothing."""
         with self._transaction():
-            self._db.execute(KEEP_SOFT, (personalizer, *kept, self._name(person)))
+            self._db.execute(KEEP_SOFT, (personalizer, *kept, self._name(person), revision))
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

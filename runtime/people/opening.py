@@ -108,7 +108,7 @@ class Personas:
             if persona is None:
                 persona = self._persona(history, peer, store.replies(name, revision), wishes)
                 self._keep(store, name, key, persona, revision)
-            soft, earlier = self._soft(store, name, key, persona), max(written.interactions - len(history), 0)
+            soft, earlier = self._soft(store, name, key, persona, revision), max(written.interactions - len(history), 0)
             files = store.prefixes.at(revision)
             known = Known(history, persona, soft, name, files, earlier, pinned, wishes, revision)
             if persona.profile.by == self.profiler_name:
@@ -131,7 +131,7 @@ class Personas:
         older = before_recent(known.unpinned, self._context.recent)
         if self._context.encodes and older:
             texts = [document(item, self._context.show) for item in older]
-            self.vectors.recall(texts, store, older[0].person, self._bundle.encoder_hash)
+            self.vectors.recall(texts, store, older[0].person, self._bundle.encoder_hash, known.revision)
 
     def _persona(self, history: History, pseudonym: str | None, replies: Replies | None, wishes: Wishes) -> Persona:
         bundle, schema = self._bundle, self._bundle.schema
@@ -155,7 +155,7 @@ class Personas:
         if persona.profile.by == self.profiler_name:
             store.keep_persona(name, self._bundle.manifest.population_id, write_persona(key, persona), revision)
 
-    def _soft(self, store: PeopleStore, name: str, key: str, persona: Persona) -> F32:
+    def _soft(self, store: PeopleStore, name: str, key: str, persona: Persona, revision: int) -> F32:
         """The soft prompt (L, H) float32 of this persona by the bundle's personalizer, kept as the persona is."""
         if persona.profile.by != self.profiler_name:  # the key is that of another persona
             return self._bundle.soft_prompt(persona.inputs)
@@ -166,7 +166,7 @@ class Personas:
         soft = None if kept is None else read_soft(kept, key, self._bundle.manifest.shapes)
         if soft is None:
             soft = self._bundle.soft_prompt(persona.inputs)
-            store.keep_soft_prompt(name, personalizer, write_soft(key, soft))
+            store.keep_soft_prompt(name, personalizer, write_soft(key, soft), revision)
         return soft
 
     def _profile(self, texts: Sequence[str], replies: Replies | None, wishes: Wishes) -> Profile:

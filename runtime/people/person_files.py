@@ -136,7 +136,7 @@ def _revision(given: object, at: str) -> Revision:
     target: dict[str, Any] = of_kind(dict, row.get("target"), f"{at}.target")
     if len(target) != 1:
         raise ValueError(f"{at}.target has {len(target)} fields, expected one")
-    about: About = one_of(get_args(About), *target, f"{at}.target")
+    about: About = one_of(get_args(About), next(iter(target)), f"{at}.target")
     name = any_text(target[about], f"{at}.target.{about}", LONGEST_QUOTE)
     words = check_words(any_text(row.get("words"), f"{at}.words", MAX_TEXT)) if kind == "correct" else ""
     undoes = _whole(row.get("undoes"), f"{at}.undoes", 1) if kind == "undo" else None

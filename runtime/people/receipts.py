@@ -1,4 +1,7 @@
-"""Receipts of kept answers without what was forgotten since: they quote texts and say facets. All are JSON."""
+"""Receipts of kept answers without what was forgotten since: they quote texts and say facets.
+
+All are JSON objects; of one that was imported with a conversation nothing more is known.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,7 @@ def cleaned(receipt: str, clean: Clean) -> str | None:
     """The receipt without it; None where nothing of it was there."""
     body = json.loads(receipt)
     before = json.dumps(body)
-    if isinstance(body, dict):
-        clean(body)
+    clean(body)
     return None if json.dumps(body) == before else json.dumps(body, ensure_ascii=False)
 
 
@@ -28,7 +30,7 @@ def without_text(text: Interaction) -> Clean:
     def clean(body: dict[str, Any]) -> None:
         body["retrieved"] = [row for row in _rows(body, "retrieved") if row.get("digest") != digest]
         for facet in _rows(body, "facets"):
-            facet["quotes"] = [quote for quote in facet.get("quotes", ()) if quote not in words]
+            facet["quotes"] = [quote for quote in _list(facet, "quotes") if str(quote) not in words]
 
     return clean
 
@@ -54,5 +56,9 @@ def since_forgotten(receipt: str, forgot_at: int) -> str:
 
 
 def _rows(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    rows = body.get(name)
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [row for row in _list(body, name) if isinstance(row, dict)]
+
+
+def _list(body: dict[str, Any], name: str) -> list[Any]:
+    found = body.get(name)
+    return found if isinstance(found, list) else []

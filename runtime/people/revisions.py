@@ -1,4 +1,5 @@
-"""What people say about what is known of them, kept as revisions: nothing is changed or removed, only added to.
+"""What people say about what is known of them, kept as revisions: they are added, never changed, and removed only by
+forgetting.
 
 A revision names the last one that its writer saw. Where its target was revised since, it is refused: of two who edit
 the same facet, the second one is told. What was made of the person until then is removed in the same transaction.
@@ -14,6 +15,7 @@ from copersona.runtime.common.terminal import one_line
 from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.people import revision_tables as tables
 from copersona.runtime.people.close_names import close_names
+from copersona.runtime.people.conversations import NUMBERS
 from copersona.runtime.people.texts import SHOWN_DIGITS, KeptTexts
 from copersona.runtime.people.wishes import (
     LONGEST_QUOTE,
@@ -89,7 +91,8 @@ class KeptRevisions(KeptTexts):
         with self._transaction():
             if not self._knows(name):
                 raise self._unknown(name)
-            if base is not None and (since := self._db.execute(tables.SINCE, (name, *target, base)).fetchone()[0]):
+            given = (name, *target, NUMBERS if base is None else min(base, NUMBERS))
+            if since := self._db.execute(tables.SINCE, given).fetchone()[0]:
                 raise RevisedMeanwhile(
                     f"{_shown(target)} of {name!r} was revised since you looked (revision {since}, you saw {base}); "
                     "look again, then say it once more"

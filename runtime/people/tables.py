@@ -45,19 +45,20 @@ DIGESTS = """
 SELECT digest FROM interactions WHERE person = ? AND digest NOT IN (SELECT value FROM json_each(?)) ORDER BY digest
 """
 KEEP_VECTOR = """
-INSERT OR IGNORE INTO vectors (person, encoder, text, vector) SELECT name, ?, ?, ? FROM people WHERE name = ?
-"""  # nothing of someone who was forgotten meanwhile
+INSERT OR IGNORE INTO vectors (person, encoder, text, vector)
+SELECT name, ?, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
+"""  # nothing of someone who was forgotten meanwhile, nor what was made before they said or had forgotten something
 KEEP_PERSONA = """
 INSERT OR REPLACE INTO personas (person, population, key, sha256, texts, arrays)
 SELECT name, ?, ?, ?, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
-"""  # nor what was made before they said or had forgotten something
+"""
 KEEP_REPLY = """
 INSERT OR REPLACE INTO replies (person, key, reply)
 SELECT name, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
 """
 KEEP_SOFT = """
 INSERT OR REPLACE INTO soft_prompts (person, personalizer, key, sha256, soft)
-SELECT name, ?, ?, ?, ? FROM people WHERE name = ?
+SELECT name, ?, ?, ?, ? FROM people WHERE name = ? AND last_revision = ifnull(?, last_revision)
 """
 CARRY_OVER = """
 INSERT OR IGNORE INTO enrolments (population, person, peer)

@@ -23,6 +23,7 @@ from copersona.runtime.people.tables import INSERT, THESE, from_row, row
 
 LEAST_DIGITS = 8  # of a digest that stand for it
 SHOWN_DIGITS = 12
+MOST_DIGITS = 18  # of a row's number, which SQLite can hold
 _DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
@@ -127,6 +128,8 @@ def _behind(name: str, before: str | None) -> tuple[str, Iterable[Any]]:
         return tables.LATEST_TEXTS, (name,)
     time, _, seq = before.partition("_")
     try:
+        if len(seq) > MOST_DIGITS:
+            raise ValueError
         if not time:
             return tables.UNTIMED_BEFORE, (name, int(seq))
         return tables.TEXTS_BEFORE, (name, float(time), float(time), int(seq))

@@ -38,11 +38,13 @@ class Vectors:
         found = self._found.get(text)
         return self._remember(text, self._encode(text)) if found is None else found
 
-    def recall(self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str) -> None:
+    def recall(
+        self, texts: Sequence[str], store: PeopleStore, person: str, encoder: str, revision: int | None = None
+    ) -> None:
         """Have the vectors of a person's texts at hand: read from the store, or encoded and kept there as they come, so
         that who stops it goes on from there. Many of them are said on stderr.
 
-        `encoder` is the hash of the encoder that this was made with.
+        `encoder` is the hash of the encoder that this was made with, `revision` as in `KeptWithPeople`.
 
         Raises:
             PersonError: the store cannot be read or written.
@@ -59,11 +61,11 @@ class Vectors:
             for digest in track(missing, f"{person}: encoding texts") if len(missing) >= SAID else missing:
                 made[digest] = self(wanted[digest]).astype("<f4").tobytes()
                 if len(made) >= AT_ONCE:
-                    store.keep_vectors(person, encoder, made)
+                    store.keep_vectors(person, encoder, made, revision)
                     made = {}
         finally:
             if made:
-                store.keep_vectors(person, encoder, made)
+                store.keep_vectors(person, encoder, made, revision)
 
     def forget(self) -> None:
         """Drop what is remembered here."""

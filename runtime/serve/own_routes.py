@@ -7,6 +7,7 @@ that thread, so that the next answer is made from what holds then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import time
 from collections.abc import Callable
@@ -180,8 +181,9 @@ class OwnRoutes:
             session.prefixes.forget(person)
 
         errand = Errand(person, drop)
-        self._worker.submit(errand)
-        await errand.result
+        with contextlib.suppress(Fault):  # it is forgotten all the same, and opened anew when next asked for
+            self._worker.submit(errand)
+            await errand.result
         removed = counts | {"revisions": gone.revisions, "receipts": gone.receipts}
         more = {"elsewhere": gone.elsewhere, "pending": bool(gone.pending), "left": gone.left}
         return as_json({"removed": removed, "check": check, **more, "outputs": [str(path) for path in gone.outputs]})

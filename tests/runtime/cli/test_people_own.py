@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from copersona.runtime.cli.main import main
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people import sealed
 from copersona.runtime.people.store import PeopleStore, store_path
 from copersona.runtime.profile.facets import read_schema
 
@@ -157,3 +159,21 @@ def test_a_person_goes_to_a_file_and_comes_back(random_bundle: Path, facet: str,
     again = tmp_path / "again.json"
     told("export", "ana", "--out", again)
     assert again.read_bytes() == file.read_bytes()
+
+
+def test_the_passphrase_of_a_sealed_store_is_read_once(
+    random_bundle: Path, facet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sqlcipher3")
+    monkeypatch.setattr(sealed, "COST", 10)
+    monkeypatch.setenv("COPERSONA_HOME", str(tmp_path / "sealed"))
+    with PeopleStore(store_path(), passphrase="a phrase") as store:
+        store.add([Interaction("ana", "A plain sentence.")])
+    correct = ("correct", random_bundle, "ana", facet, "plainly")
+    for words in (correct, ("show", random_bundle, "ana"), ("traces", "plainly")):
+        reader, writer = os.pipe()
+        os.write(writer, b"a phrase")
+        os.close(writer)
+        call = ["--passphrase-fd", str(reader), "people", *map(str, words)]
+        done = CliRunner().invoke(main, call, catch_exceptions=False)
+        assert (done.exit_code, "plainly" in done.stdout or "revisions.words" in done.stdout) == (0, True), done.output

@@ -499,6 +499,7 @@ def test_the_command_names_what_it_left(store: PeopleStore, tmp_path: Path, monk
     body = json.loads(done.stdout)
     assert body == {
         "person": "bob", "interactions": 1, "compacted": True, "pending": "", "left": body["left"],
-        "outputs": [str(answers)],
+        "outputs": [str(answers)], "chats": 0, "revisions": 0, "vectors": 0, "receipts": 0, "elsewhere": 0,
+        "check": "copersona people traces bob",
     }  # fmt: skip
     assert len(body["left"]) == 1

@@ -157,6 +157,16 @@ def test_an_answer_that_was_begun_before_keeps_no_evidence_of_what_was_forgotten
     assert body(store) == later
 
 
+@pytest.mark.parametrize(
+    "odd", ["{}", '{"facets": 3, "retrieved": [4, {"digest": []}]}', '{"facets": [{"quotes": [1, null]}]}']
+)
+def test_a_receipt_of_any_form_hinders_no_forgetting(store: PeopleStore, odd: str) -> None:
+    turn = store.begin_turn("ana", "Hello again.")
+    store.end_turn(turn, "An answer.", "whole", odd)
+    store.forget_facet("ana", "Tone")
+    assert store.forget_text("ana", store.history("ana")[-1].digest).interactions == 1
+
+
 def test_forgetting_a_person_counts_chats_and_revisions(store: PeopleStore) -> None:
     gone = store.forget("ana")
     assert (gone.interactions, gone.chats, gone.revisions, gone.vectors) == (2, 1, 3, 3)

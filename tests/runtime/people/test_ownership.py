@@ -17,8 +17,11 @@ from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.revisions import known_facet
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.people.tables import KeptPersona, KeptSoft
+from copersona.runtime.people.traces import in_tables
 from copersona.runtime.people.wishes import Target
 from copersona.runtime.profile.facets import PLACEHOLDER, Reliability
+from copersona.runtime.profile.profiler import profile_history
 from copersona.runtime.session.portrait import portrait
 from copersona.runtime.session.session import Session, open_bundle
 
@@ -170,7 +173,6 @@ def test_a_quote_that_is_left_out_is_not_shown_and_no_vector_is_of_it(session: S
     assert not any(quote in one for one in quotes)
     encoded = list[str]()
     bundle = session.bundle
-    from copersona.runtime.profile.profiler import profile_history
 
     def encode(text: str) -> Any:
         encoded.append(text)
@@ -228,6 +230,18 @@ def test_nothing_on_the_disk_holds_what_a_facet_said_before_it_was_corrected(
         assert files_with(home, facet.summary) == []
 
 
+def test_what_is_left_out_stands_where_it_was_written_and_nowhere_else(session: Session, store: PeopleStore) -> None:
+    known = session.person(store, "ana")
+    sources = portrait(session, known).sources
+    (first, text), (second, _) = [(quote, one) for quote, one in sources.items() if len(quote) > 30][:2]
+    assert {"personas.texts", "interactions.output"} == {trace.place for trace in in_tables(store, first)}
+    store.leave_out("ana", Target("digest", text.digest))
+    store.leave_out("ana", Target("quote", second))
+    session.answer(REQUEST, session.person(store, "ana"), SHORT).finish()
+    assert {trace.place for trace in in_tables(store, first)} == {"interactions.output"}
+    assert {trace.place for trace in in_tables(store, second)} == {"interactions.output", "revisions.target"}
+
+
 def test_vectors_of_a_text_that_is_left_out_are_gone(session: Session, store: PeopleStore) -> None:
     texts = texts_of("ana")
     session.personas.forget("ana")
@@ -250,19 +264,17 @@ def test_of_two_who_revise_the_same_the_second_is_refused_and_nothing_is_written
         assert len(store.revisions("ana")) == 2
 
 
-def test_a_persona_and_a_reply_of_before_a_revision_are_not_kept_after_it(store: PeopleStore) -> None:
-    from copersona.runtime.people.tables import KeptPersona
-
-    kept = KeptPersona("k", "s", "{}", b"")
+def test_what_was_made_before_a_revision_is_not_kept_after_it(store: PeopleStore) -> None:
+    persona, soft = KeptPersona("k", "s", "{}", b""), KeptSoft("k", "s", b"")
     store.correct("ana", "tone", "one")
-    store.keep_persona("ana", "p", kept, 0)
-    store.keep_reply("ana", "key", "old", 0)
-    assert store.persona("ana", "p") is None
-    assert store.reply("ana", "key") is None
-    store.keep_persona("ana", "p", kept, 1)
-    store.keep_reply("ana", "key", "new", 1)
-    assert store.persona("ana", "p") == kept
-    assert store.reply("ana", "key") == "new"
+    for revision in (0, 1):
+        store.keep_persona("ana", "p", persona, revision)
+        store.keep_soft_prompt("ana", "p", soft, revision)
+        store.keep_reply("ana", "key", "reply", revision)
+        store.keep_vectors("ana", "e", {"text": b"v"}, revision)
+        rows = store.persona("ana", "p"), store.soft_prompt("ana", "p")
+        kept = (*rows, store.reply("ana", "key"), store.vectors("ana", "e"))
+        assert kept == ((persona, soft, "reply", {"text": b"v"}) if revision else (None, None, None, {}))
 
 
 def test_what_is_not_there_is_refused_with_what_is_close(store: PeopleStore) -> None:

@@ -131,8 +131,8 @@ def test_what_comes_while_someone_is_opened_is_part_of_them_the_next_time(
 ) -> None:
     read = PeopleStore.history
 
-    def meanwhile(one: PeopleStore, name: str, latest: int | None = None) -> Any:
-        found = read(one, name, latest)
+    def meanwhile(one: PeopleStore, name: str, *more: Any) -> Any:
+        found = read(one, name, *more)
         one.add([Interaction("ana", "Meanwhile: I love it, thank you!", time=9.0)])
         return found
 

@@ -94,7 +94,7 @@ def test_a_later_enrolment_is_not_undone_by_an_old_one(old: Path) -> None:
 def test_who_is_forgotten_is_so_in_rows_that_wait_too(old: Path) -> None:
     with PeopleStore(old) as store:
         store.enrol(P, {"ana": "p-new"})
-        assert store.forget("ana") == Forgotten(3, True)
+        assert store.forget("ana") == Forgotten(3, True, vectors=1)
         store.carry_over(A, P)
         assert store.enrolled(P) == {"ben": "p-ben"}
         store._db.execute("DELETE FROM people WHERE name = 'ben'")  # only enrolled, in a row that waits

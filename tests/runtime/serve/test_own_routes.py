@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.serve.gate import MOST_BODY
 from copersona.runtime.session.session import open_bundle
 
 from .running import Running, add_people, serving
@@ -145,7 +146,8 @@ def test_a_long_list_of_texts_goes_on_where_it_ended(server: Running, store: Peo
         place = page["next"]
     history = store.history("cem")
     assert found == [one.output for one in reversed(history)]
-    assert server.ask("GET", f"{PEOPLE}/cem/own-texts?before=zz").status == 404
+    for place in ("zz", f"_{10**30}", "1.0_", "1.0_1.0"):
+        assert server.ask("GET", f"{PEOPLE}/cem/own-texts?before={place}").status == 404
 
 
 @pytest.mark.parametrize(
@@ -175,6 +177,7 @@ def test_what_cannot_be_revised_is_refused_and_leaves_nothing(
     found = revise(server, 0, **body)
     assert (found.status, bool(found.error["message"])) == (status, True)
     assert store.revisions("ana") == ()
+    assert revise(server, 10**30, **body).status == status
     assert server.ask("POST", f"{ANA}/revisions", body).error["param"] in ("base", "more")
 
 
@@ -233,3 +236,5 @@ def test_a_person_goes_out_as_a_file_and_comes_back(server: Running, store: Peop
     refused = server.ask("POST", f"{PEOPLE}/restore", cut)
     assert (refused.status, "texts[0]" in refused.error["message"]) == (400, True)
     assert not store.knows("dee")
+    large = server.ask("POST", f"{PEOPLE}/restore", raw=b" " * (MOST_BODY + 1))
+    assert large.status == 400, "a person may be larger than a question"
