@@ -24,8 +24,8 @@ from tests.runtime.serve.browsing import Visit, chromium, visit  # noqa: E402
 from tests.runtime.serve.running import serving  # noqa: E402
 from tests.runtime.serve.test_page_importing import drop, title  # noqa: E402
 
-COLOURS = 96
-SMALL = {"width": 1360, "height": 620}
+COLOURS = 32
+SMALL = {"width": 1360, "height": 500}
 CHAT = """11/10/21, 15:00 - Bob: Is the rain over?
 11/10/21, 15:01 - Eva: It is, and the garden looks new.
 12/10/21, 15:02 - Eva: Yes

@@ -118,6 +118,6 @@ def is_export(path: Path) -> bool:
         HistoryError: a tar archive, or what cannot be read at all.
     """
     if str(path).endswith((".tar", ".tgz", ".tar.gz", ".tar.xz")):
-        raise HistoryError(f"{path}: a tar archive, which is not read; unpack it and give the folder")
+        raise UnknownKind(f"{path}: a tar archive, which is not read; unpack it and give the folder")
     with Source(path) as source:
         return not source.is_file or bool(recognised(source))

@@ -11,7 +11,6 @@ from pathlib import Path
 from copersona.runtime.common.errors import HistoryError, TooLarge
 from copersona.runtime.history.importers import history_line
 from copersona.runtime.history.interactions import Interaction
-from copersona.runtime.history.reading import Reading
 from copersona.runtime.history.tally import Tally
 from copersona.runtime.importing.export import EVERY, Export
 from copersona.runtime.importing.records import EMPTY, UNREADABLE
@@ -86,7 +85,7 @@ def _of_export(export: Export, go_on: Callable[[], None]) -> Taken:
 
 
 def _of_history(path: Path, wish: Wish, go_on: Callable[[], None]) -> Taken:
-    reading: Reading = wish.history(path)
+    reading = wish.history(path)
     kept = tuple(_bounded(iter(reading), path, go_on))
     bad = "".join(reading.bad[:1]).replace(f"{path}:", "line ")
     left = (LeftOut(EMPTY, reading.skipped_empty, ""), LeftOut(UNREADABLE, reading.bad_records, bad))

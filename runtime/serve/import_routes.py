@@ -141,4 +141,4 @@ def _shown(taken: Taken) -> dict[str, Any]:
 
 
 def _text(one: Interaction) -> dict[str, Any]:
-    return {"text": one.output[:SHOWN], "answers": (one.input or "")[:SHOWN], "title": one.title, "time": one.time}
+    return {"text": one.output[:SHOWN], "title": one.title, "time": one.time}

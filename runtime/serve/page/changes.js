@@ -1,7 +1,7 @@
 // The time line of what a person changed, each of which can be undone.
 
 import { get } from "./api.js";
-import { button, cut, el, find } from "./dom.js";
+import { button, cut, el, find, redraw } from "./dom.js";
 
 export class Changes {
   constructor(owning) {
@@ -18,10 +18,10 @@ export class Changes {
     try {
       const rows = await this.page("");
       if (mine !== this.asked) return;
-      view.replaceChildren(
+      redraw(view, [
         el("p.quiet", {}, rows.length ? "What you changed in how you are known, the latest first." : "Nothing was changed yet. Correct, pin or leave out under Persona and Texts."),
         el("ol.changes", {}, ...rows),
-      );
+      ]);
     } catch (error) {
       if (mine === this.asked) view.replaceChildren(el("p.quiet", {}, error.message));
     }

@@ -1,7 +1,7 @@
 // What a person wrote, the latest first: searched, pinned, left out, forgotten.
 
 import { get } from "./api.js";
-import { button, cut, day, el, find } from "./dom.js";
+import { button, cut, day, el, find, redraw } from "./dom.js";
 
 const WAIT = 250; // milliseconds after a key before it is looked for
 const SHORT = 240; // characters of a text before it is opened
@@ -32,7 +32,7 @@ export class OwnTexts {
     const mine = ++this.asked;
     try {
       const rows = await this.page(null);
-      if (mine === this.asked) this.list.replaceChildren(...(rows.length ? rows : [el("p.quiet", {}, "Nothing holds these words.")]));
+      if (mine === this.asked) redraw(this.list, rows.length ? rows : [el("p.quiet", {}, "Nothing holds these words.")]);
     } catch (error) {
       if (mine === this.asked) this.list.replaceChildren(el("p.quiet", {}, error.message));
     }

@@ -2,14 +2,15 @@
 // all of it.
 
 import { get, personPath } from "./api.js";
-import { button, count, el, find } from "./dom.js";
+import { Changes } from "./changes.js";
+import { button, count, el, find, redraw } from "./dom.js";
 import { Erasing } from "./erasing.js";
 import { drawnFacet } from "./facet.js";
 import { sky } from "./graph.js";
 import { Owning } from "./owning.js";
 import { OwnTexts } from "./owntexts.js";
 import { isChosen } from "./panel.js";
-import { Changes } from "./changes.js";
+import { dismiss } from "./toast.js";
 
 const view = () => find("persona-view");
 
@@ -29,6 +30,7 @@ export class Persona {
   /** Show somebody; null is nobody. */
   async show(person) {
     this.found = null;
+    dismiss(); // it would undo something of the person before
     this.owning.see(person, 0);
     view().replaceChildren(person === null ? nobody() : el("p.quiet", {}, `Looking at what ${person} wrote …`));
     await this.reload();
@@ -53,7 +55,7 @@ export class Persona {
     const { scrollTop } = view(), same = this.found?.person === found.person;
     this.found = found;
     this.owning.see(found.person, found.last);
-    view().replaceChildren(...drawn(found, this));
+    redraw(view(), drawn(found, this));
     if (same) view().scrollTop = scrollTop;
   }
 

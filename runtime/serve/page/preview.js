@@ -15,6 +15,7 @@ export function drawnPreview(importing, found) {
     found.people.length === 1 ? keptAs(importing, found) : people(found),
     ...first(found),
     ...leftOut(found),
+    ...odd(found),
     more(importing),
     el("div.buttons", {}, button("Leave it", hideSheet), el("button.strong", { type: "button", textContent: `Keep ${texts}`, onclick: () => importing.keep() })),
   ]);
@@ -59,6 +60,14 @@ function leftOut({ left_out: left, outside }) {
   ]);
   if (outside) rows.push([el("dt", {}, "links, and names that lead out of the file"), el("dd", {}, outside.toLocaleString())]);
   return rows.length ? [el("h3", {}, "Left out"), el("dl.key", {}, ...rows.flat())] : [];
+}
+
+/** What no one writes by hand. */
+function odd({ marks, hidden }) {
+  const rows = [];
+  if (marks) rows.push(`Of ${count(marks, "text")}, marks behind the thirtieth on one letter are left out.`);
+  if (hidden) rows.push(`${count(hidden, "text")} hold characters that show nothing; they are kept, and no model reads them.`);
+  return rows.map((row) => el("p.quiet.small", {}, row));
 }
 
 /** What can be said of the file otherwise; each change has it read once more. */

@@ -8,8 +8,8 @@ let leaving = 0;
 export function toast(text, act = null) {
   const box = find("toast");
   const parts = [el("span", {}, text)];
-  if (act) parts.push(button(act.name, () => hide(act.run)));
-  parts.push(button("×", () => hide(), { "aria-label": "Dismiss" }));
+  if (act) parts.push(button(act.name, () => dismiss(act.run)));
+  parts.push(button("×", () => dismiss(), { "aria-label": "Dismiss" }));
   box.replaceChildren(...parts);
   box.hidden = false;
   announce(act ? `${text} It can be undone, also under Changes.` : text);
@@ -20,12 +20,15 @@ function leave() {
   clearTimeout(leaving);
   leaving = setTimeout(() => {
     if (find("toast").matches(":hover, :focus-within")) leave();
-    else hide();
+    else dismiss();
   }, STAYS);
 }
 
-function hide(then = null) {
+/** Take the word away; who was at it by keyboard goes on in the panel. */
+export function dismiss(then = null) {
   clearTimeout(leaving);
-  find("toast").hidden = true;
+  const box = find("toast");
+  if (box.contains(document.activeElement)) document.querySelector(".view:not([hidden])").focus();
+  box.hidden = true;
   then?.();
 }

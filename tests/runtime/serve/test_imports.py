@@ -60,7 +60,7 @@ def zipped(**files: bytes) -> bytes:
     return raw.getvalue()
 
 
-def test_a_preview_says_what_counts_and_keeps_nothing(server: Running) -> None:
+def test_promise_a_preview_keeps_nothing(server: Running) -> None:
     found = preview(server, CHAT, name="WhatsApp Chat with Bob.txt")
     assert (found["format"], found["texts"], found["weak"]) == ("whatsapp", 2, 0)
     assert found["people"] == [{"name": "Eva", "texts": 2}]
@@ -92,7 +92,7 @@ def test_what_was_previewed_is_kept_once_and_as_the_command_keeps_it(random_bund
         assert store.history("Eva") == history
 
 
-def test_what_was_not_previewed_is_not_kept(server: Running) -> None:
+def test_promise_what_was_not_previewed_is_not_kept(server: Running) -> None:
     told = {"name": "WhatsApp Chat with Bob.txt"}
     digest = preview(server, CHAT, **told)["digest"]
     for raw, more in ((CHAT.replace(b"beans", b"peas!"), {}), (CHAT, {"keep_junk": "true"}), (CHAT, {"person": "Ewa"})):
@@ -218,7 +218,7 @@ def held(server: Running) -> socket.socket:
     return connection
 
 
-def test_a_file_that_comes_is_for_this_user_alone_and_gone_with_its_client(server: Running) -> None:
+def test_promise_a_dropped_file_is_the_owners_and_gone_with_its_client(server: Running) -> None:
     connection = held(server)
     (file,) = (server.home / upload.FOLDER).rglob("a.txt")
     assert [oct(os.stat(path).st_mode & 0o777) for path in (file, file.parent, file.parent.parent)] == [

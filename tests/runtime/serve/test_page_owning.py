@@ -263,6 +263,24 @@ def answered_by(text: str) -> Any:
     return lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body)
 
 
+def test_by_keyboard_one_stays_where_one_was(seen: Visit) -> None:
+    where = "document.activeElement.closest('.facet')?.getAttribute('aria-label')"
+    name = name_of(seen, 1)
+    facet(seen, 1).locator("button:text-is('Leave out')").last.press("Enter")
+    toast(seen, "is left out")
+    assert seen.page.evaluate(where) == name
+    seen.page.press("#toast >> text=Undo", "Enter")
+    toast(seen, "Undone.")
+    assert seen.page.evaluate("document.activeElement.id") == "persona-view"
+
+
+def test_a_word_on_one_person_goes_with_them(seen: Visit) -> None:
+    correct(seen, "Short and dry")
+    toast(seen, "is in your words now.")
+    seen.become("bo")
+    assert not seen.page.is_visible("#toast")
+
+
 def test_what_was_done_is_announced(seen: Visit) -> None:
     correct(seen, "Short and dry")
     toast(seen, "is in your words now.")
