@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ sys.path.insert(0, str(ROOT))
 from PIL import Image  # noqa: E402
 
 from copersona import runtime  # noqa: E402
-from tests.runtime.serve.browsing import Visit, chromium, visit  # noqa: E402
+from tests.runtime.serve.browsing import WIDE, Visit, chromium, visit  # noqa: E402
 from tests.runtime.serve.running import serving  # noqa: E402
 from tests.runtime.serve.test_page_importing import drop, title  # noqa: E402
 
 COLOURS = 32
-SMALL = {"width": 1360, "height": 500}
+SMALL = {"width": 1360, "height": 560}
 CHAT = """11/10/21, 15:00 - Bob: Is the rain over?
 11/10/21, 15:01 - Eva: It is, and the garden looks new.
 12/10/21, 15:02 - Eva: Yes
@@ -45,13 +46,14 @@ def main() -> None:
         with runtime.open_bundle(bundle) as session, runtime.PeopleStore(Path(home) / "people.sqlite") as store:
             session.add(store, runtime.read_history(runtime.demo_folder() / "people.jsonl"))
         with serving(lambda: runtime.open_bundle(bundle, sequences=2), Path(home)) as server, chromium() as browser:
-            with visit(browser, server) as seen:
-                wide(seen)
-            with visit(browser, server, dark=True) as seen:
-                pair(seen)
-            with visit(browser, server, size=SMALL) as seen:
-                own(seen)
-                take(seen)
+            shown: list[tuple[dict[str, int], bool, list[Callable[[Visit], None]]]] = [
+                (WIDE, False, [wide]), (WIDE, True, [pair]), (SMALL, False, [own, take])
+            ]  # fmt: skip
+            for size, dark, made in shown:
+                with visit(browser, server, size=size, dark=dark) as seen:
+                    seen.page.set_default_timeout(300_000)  # a busy machine
+                    for make in made:
+                        make(seen)
 
 
 def wide(seen: Visit) -> None:
@@ -102,6 +104,7 @@ def own(seen: Visit) -> None:
 
 def take(seen: Visit) -> None:
     """A file that was dropped."""
+    seen.page.set_viewport_size(WIDE)
     drop(seen, "WhatsApp Chat with Bob.txt", CHAT.encode())
     title(seen, "3 texts")
     keep(shot(seen.page.locator("#sheet")), "assistant-import")
@@ -126,7 +129,7 @@ def beside(*pictures: Image.Image) -> Image.Image:
 
 
 def keep(picture: Image.Image, name: str) -> None:
-    """The picture as a file of few colours: a quarter of the bytes, and nothing to be seen."""
+    """The picture as a file of few colours: a quarter of the bytes, and hardly anything to be seen."""
     path = ROOT / "docs" / f"{name}.png"
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
