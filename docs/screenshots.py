@@ -25,7 +25,7 @@ from tests.runtime.serve.browsing import WIDE, Visit, chromium, visit  # noqa: E
 from tests.runtime.serve.running import serving  # noqa: E402
 from tests.runtime.serve.test_page_importing import drop, title  # noqa: E402
 
-COLOURS = 32
+COLOURS = 24
 SMALL = {"width": 1360, "height": 560}
 CHAT = """11/10/21, 15:00 - Bob: Is the rain over?
 11/10/21, 15:01 - Eva: It is, and the garden looks new.
@@ -131,7 +131,7 @@ def beside(*pictures: Image.Image) -> Image.Image:
 def keep(picture: Image.Image, name: str) -> None:
     """The picture as a file of few colours: a quarter of the bytes, and hardly anything to be seen."""
     path = ROOT / "docs" / f"{name}.png"
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
 
 
