@@ -134,8 +134,11 @@ class Erasing(KeptRevisions):
 
     def _facets(self, name: str) -> set[str]:
         """The facets of all that was made of the person, and of their revisions; nothing where nothing was made."""
-        rows = self._db.execute("SELECT texts FROM personas WHERE person = ?", (name,))
-        made = {facet["facet"] for (texts,) in rows for facet in json.loads(texts).get("facets", ())}
+        rows = self._db.execute("SELECT texts FROM personas WHERE person = ?", (name,)).fetchall()
+        try:
+            made = {str(facet["facet"]) for (texts,) in rows for facet in json.loads(texts)["facets"]}
+        except (ValueError, KeyError, TypeError):  # a row that was changed hinders no forgetting
+            made = set()
         said = {one.target.name for one in self._revisions(name) if one.target.about == "facet"}
         return made | said if made else made
 

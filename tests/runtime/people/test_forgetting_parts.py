@@ -163,6 +163,7 @@ def test_an_answer_that_was_begun_before_keeps_no_evidence_of_what_was_forgotten
 def test_a_receipt_of_any_form_hinders_no_forgetting(store: PeopleStore, odd: str) -> None:
     turn = store.begin_turn("ana", "Hello again.")
     store.end_turn(turn, "An answer.", "whole", odd)
+    store._db.execute("UPDATE personas SET texts = '[]'")
     store.forget_facet("ana", "Tone")
     assert store.forget_text("ana", store.history("ana")[-1].digest).interactions == 1
 

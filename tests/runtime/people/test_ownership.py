@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
 from copersona.runtime.common.errors import BadRevision, RevisedMeanwhile, UnknownFacet, UnknownText
 from copersona.runtime.engine.sampling import Sampling
@@ -17,7 +20,7 @@ from copersona.runtime.history.interactions import Interaction, clean_text
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.revisions import known_facet
 from copersona.runtime.people.store import PeopleStore
-from copersona.runtime.people.tables import KeptPersona, KeptSoft
+from copersona.runtime.people.tables import INSERT, MIGRATIONS, KeptPersona, KeptSoft, row
 from copersona.runtime.people.traces import in_tables
 from copersona.runtime.people.wishes import Target
 from copersona.runtime.profile.facets import PLACEHOLDER, Reliability
@@ -295,3 +298,20 @@ def test_a_text_that_is_imported_again_stays_left_out(session: Session, store: P
     store.leave_out("ana", Target("digest", texts[0].digest))
     store.add([replace(texts[0], output=texts[0].output + "  ")])
     assert texts[0].digest not in [one.digest for one in session.person(store, "ana").history]
+
+
+def test_a_store_of_before_revisions_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "people.sqlite"
+    path.parent.mkdir(mode=0o700)
+    text = texts_of("ana")[0]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for step in MIGRATIONS[:9]:
+            step(Database(db))
+        db.execute("PRAGMA user_version=9")
+        db.execute("INSERT INTO people (name) VALUES ('ana')")
+        db.execute(INSERT, row(text))
+        db.commit()
+    with PeopleStore(path) as store:
+        assert store.history("ana") == (text,)
+        assert (store.adopted("ana"), store.revisions("ana")) == (0, ())
+        assert store.pin("ana", text.digest, 0).number == 1
