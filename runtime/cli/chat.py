@@ -17,6 +17,7 @@ from copersona.runtime.cli.commands import (
     foreseen,
     open_session,
     profile_options,
+    recall_option,
     sampling_options,
     say_unserved_person,
 )
@@ -29,6 +30,7 @@ from copersona.runtime.common.terminal import in_line, printable
 
 if TYPE_CHECKING:
     from copersona.runtime.cli.chat_lines import ChatLines
+    from copersona.runtime.prompt.settings import RecallMode
     from copersona.runtime.session.chatting import Chats
 
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--person", help="Whose chat it is: a name in the people store. Without it nobody's, which is not kept.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the person's chat that was last changed.")
 @click.option("--keep-nothing", is_flag=True, help="Keep nothing of this chat on the disk.")
+@recall_option("relevant")
 @sampling_options
 @profile_options
 @context_options(default="as trained")
@@ -46,6 +49,7 @@ def chat(
     person: str | None,
     go_on: bool,
     keep_nothing: bool,
+    recall: RecallMode,
     threads: int | None,
     temperature: float,
     top_p: float,
@@ -75,7 +79,7 @@ def chat(
     chosen = served_bundle(folder, lambda: demo_bundle(None))
     with open_store() as store, open_session(chosen, threads, profile_by, context) as session:
         name = None if person is None else store.find(person)
-        if not _talk(Chats(session, store, sampling, name, keep=not keep_nothing), go_on=go_on):
+        if not _talk(Chats(session, store, sampling, name, keep=not keep_nothing, mode=recall), go_on=go_on):
             raise SystemExit(1)
 
 
@@ -129,6 +133,8 @@ def _answer(chats: Chats, said: str) -> None:
         say()
     if stopped():
         say("stopped; Ctrl-D or /quit ends the chat", err=True)
+    if chats.recall is not None and not chats.recall.recalled and chats.recall.mode == "relevant":
+        say("note: answered plainly, it has nothing to do with how or about what you write (--recall)", err=True)
     if chats.left_out > before:
         say(f"note: the {chats.left_out:,} oldest messages do not fit any more and were left out", err=True)
 

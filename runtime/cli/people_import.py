@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from copersona.runtime.history.interactions import Interaction
     from copersona.runtime.history.reading import Reading
     from copersona.runtime.history.tally import Tally
-    from copersona.runtime.importing.export import Export, Found
+    from copersona.runtime.importing.export import Export
+    from copersona.runtime.importing.wish import Wish
     from copersona.runtime.people.store import Added, PeopleStore
     from copersona.runtime.profile.foreign import ForeignTally
     from copersona.runtime.profile.served import UnservedTally
     from copersona.runtime.session.session import Session
 
-SAID_BAD = 1000  # bad records that are named
+NOTHING_KEPT = "nothing was kept: this was a dry run"
 FIRST = 3  # texts that a dry run shows
 SHOWN_TEXT = 100  # characters of each
 
@@ -63,8 +65,7 @@ SHOWN_TEXT = 100  # characters of each
 @AS_JSON
 @foreseen
 def people_import(
-    folder: Path, history: Path, format_: str, enrolled_as: Path | None, metadata: Path | None, skip_bad: bool,
-    as_json: bool, **told: Any,
+    folder: Path, history: Path, format_: str, enrolled_as: Path | None, dry_run: bool, as_json: bool, **told: Any
 ) -> None:  # fmt: skip
     """Keep what people wrote in PATH, all or none; importing it twice changes nothing.
 
@@ -72,22 +73,22 @@ def people_import(
     kept, and each other record is counted by the reason why it gives no text. BUNDLE gives words to items that have no
     title.
     """
-    from copersona.runtime.importing.recognise import FORMATS, is_export
+    from copersona.runtime.importing.wish import Wish
 
-    names = read_enrolment(enrolled_as) if enrolled_as else {}
-    if format_ in FORMATS or (format_ == "auto" and is_export(history)):
-        _import_export(folder, history, format_, names, as_json, **told)
+    names, wish = read_enrolment(enrolled_as) if enrolled_as else {}, Wish(format_, **told)
+    if wish.is_export(history):
+        _import_export(folder, history, wish, names, as_json, dry_run)
     else:
-        _import_history(folder, history, "jsonl" if format_ == "auto" else format_, names, metadata, skip_bad, as_json)
+        _import_history(folder, history, wish, names, as_json, dry_run)
 
 
 def _import_history(
-    folder: Path, history: Path, format_: str, names: dict[str, str], metadata: Path | None, skip_bad: bool,
-    as_json: bool,
+    folder: Path, path: Path, wish: Wish, names: dict[str, str], as_json: bool, dry_run: bool
 ) -> None:  # fmt: skip
-    from copersona.runtime.history.importers import stream_history
-
-    reading = stream_history([history], format_, skip_bad=skip_bad, metadata=metadata, named=SAID_BAD, shown=True)
+    reading = wish.history(path, shown=True)
+    if dry_run:
+        _say_read(reading, as_json)
+        return
     added = _add(folder, iter(reading), names)
     _say_what_was_bad(reading)
     _say_what_was_odd(reading.tally)
@@ -101,21 +102,32 @@ def _import_history(
     )
 
 
+def _say_read(reading: Reading, as_json: bool) -> None:
+    """What a history holds, of which nothing is kept."""
+    first, people = list[str](), Counter[str]()
+    for one in reading:
+        people[one.person] += 1
+        first += [one.output] if len(first) < FIRST else []
+    _say_what_was_bad(reading)
+    if as_json:
+        counts = {"people": len(people), "texts": people.total(), "empty": reading.skipped_empty}
+        say_json({"dry_run": True, **counts, "bad": reading.bad_records, "first": first})
+        return
+    say(
+        f"{people.total():,} texts of {len(people):,} people, {reading.skipped_empty} without text left out, "
+        f"{reading.bad_records} bad lines"
+    )
+    for text in first:
+        say(f"  first: {_cut(text)}")
+    say(NOTHING_KEPT)
+
+
 def _import_export(
-    folder: Path, path: Path, format_: str, names: dict[str, str], as_json: bool, *, me: tuple[str, ...],
-    person: str | None, dry_run: bool, prompts: bool, keep_junk: bool, dates: str | None, zone: str | None,
-    without: tuple[str, ...],
+    folder: Path, path: Path, wish: Wish, names: dict[str, str], as_json: bool, dry_run: bool
 ) -> None:  # fmt: skip
     from copersona.runtime.common.errors import HistoryError
-    from copersona.runtime.importing import recognise
-    from copersona.runtime.importing.records import Given
-    from copersona.runtime.importing.source import Source
 
-    day_first = None if dates is None else dates == "day-first"
-    given = Given(recognise.names(me), day_first, _zone(zone), without)
-    with Source(path) as source:
-        who = person or (me[0] if me else None)
-        export = recognise.open_export(source, format_, given, who, prompts=prompts, keep_junk=keep_junk)
+    with wish.export(path) as export:
         recognised = f"recognised as {export.format.name} ({export.format.title})"
         say(f"{in_line(path)}: {recognised}; {in_line(export.person)} is kept", err=True)
         if dry_run:
@@ -125,7 +137,7 @@ def _import_export(
         added = _add(folder, _shown(export), names)
     _say_what_was_odd(export.tally)
     if not export.found.taken:
-        raise HistoryError(f"{path}: nothing of it is evidence; {_reasons(export.found)}")
+        raise HistoryError(f"{path}: nothing of it is evidence; {export.found.reasons()}")
     _say_found(export, as_json, _counts(added, export.tally))
 
 
@@ -188,16 +200,12 @@ def _say_found(export: Export, as_json: bool, more: dict[str, Any]) -> None:
     if "new" in more:
         say(f"{more['new']:,} new, {more['known']:,} known already, {more['enrolled']} enrolled")
     else:
-        say("nothing was kept: this was a dry run")
+        say(NOTHING_KEPT)
 
 
 def _counts(added: Added, tally: Tally) -> dict[str, int]:
     body = {"people": added.people, "new": added.new, "known": added.repeated, "named": added.named}
     return body | {"enrolled": added.enrolled, "marks": tally.marks, "hidden": tally.hidden}
-
-
-def _reasons(found: Found) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in found.left.most_common(5))
 
 
 def _cut(text: str) -> str:
@@ -207,17 +215,6 @@ def _cut(text: str) -> str:
 
 def _day(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).date().isoformat()
-
-
-def _zone(name: str | None) -> tzinfo:
-    from zoneinfo import ZoneInfo
-
-    from copersona.runtime.common.errors import HistoryError
-
-    try:
-        return UTC if name is None else ZoneInfo(name)
-    except (OSError, ValueError, KeyError):
-        raise HistoryError(f"--zone {name}: no such time zone here, expected a name such as Europe/Berlin") from None
 
 
 def _say_unserved(session: Session, store: PeopleStore, scripts: UnservedTally, languages: ForeignTally) -> None:

@@ -2,6 +2,8 @@
 
 CoPersonaError
 ├── HistoryError     a file of interactions or requests that cannot be read
+│   ├── TooLarge     more than is read of one file
+│   └── UnknownKind  a file of no kind that is read here
 ├── FacetError       a facet schema or profile that does not hold together
 ├── BundleError      a bundle that is missing, cut, changed, mixed or too new
 ├── ModelError       a language model or encoder that cannot be loaded or used
@@ -28,6 +30,14 @@ class CoPersonaError(Exception):
 
 class HistoryError(CoPersonaError):
     """A file of interactions or requests cannot be read."""
+
+
+class TooLarge(HistoryError):
+    """A file is, or unpacks to, more than is read of one."""
+
+
+class UnknownKind(HistoryError):
+    """A file is of no kind that is read here."""
 
 
 class FacetError(CoPersonaError):

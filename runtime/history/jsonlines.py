@@ -23,7 +23,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.errors import HistoryError, TooLarge, UnknownKind
 from copersona.runtime.history.packed import unpacked
 
 BLANKS = re.compile(r"[ \t\r\n]*")
@@ -97,7 +97,7 @@ def read_object(path: Path | str, limit: int) -> dict[str, Any]:
     with opened(str(path)) as file:
         raw = file.read(limit + 1)
     if len(raw) > limit:
-        raise HistoryError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
+        raise TooLarge(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
     try:
         return _object(raw.removeprefix(codecs.BOM_UTF8))
     except ValueError as error:
@@ -108,7 +108,7 @@ def listed(bad: list[str], problem: str, path: Path | str) -> None:
     """Add one to the list of records that are left out. Raises HistoryError where they are too many."""
     bad.append(problem)
     if len(bad) > MAX_BAD:
-        raise HistoryError(f"{path}: more than {MAX_BAD:,} records cannot be read; the first: {bad[0]}")
+        raise TooLarge(f"{path}: more than {MAX_BAD:,} records cannot be read; the first: {bad[0]}")
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
         while raw := file.readline(MAX_LINE + 2):
             number += 1
             if number > MAX_LINES:
-                raise HistoryError(f"{path}: more than {MAX_LINES:,} lines, the most of one file; split it")
+                raise TooLarge(f"{path}: more than {MAX_LINES:,} lines, the most of one file; split it")
             if len(raw.rstrip(b"\r\n")) > MAX_LINE:
                 yield number, bad_line(path, number, f"longer than {MAX_LINE:,} bytes, expected one record a line")
                 while raw and not raw.endswith(b"\n"):  # asked for the next line: past the rest of this one
@@ -149,7 +149,7 @@ def _lines(path: str) -> Iterator[tuple[int, bytes | HistoryError]]:
             if raw.strip():
                 yield number, raw
             elif (blank := blank + 1) > MAX_BLANK:
-                raise HistoryError(f"{path}: more than {MAX_BLANK:,} blank lines, the most of one file; cut them out")
+                raise TooLarge(f"{path}: more than {MAX_BLANK:,} blank lines, the most of one file; cut them out")
 
 
 def _open(path: str, stack: contextlib.ExitStack) -> BufferedReader:
@@ -161,7 +161,7 @@ def _open(path: str, stack: contextlib.ExitStack) -> BufferedReader:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise HistoryError(f"{path}: this is UTF-16 text, expected UTF-8")
     if b"\x00" in head:
-        raise HistoryError(f"{path}: this is a binary file, expected JSON lines (plain, gzip or xz)")
+        raise UnknownKind(f"{path}: this is a binary file, expected JSON lines (plain, gzip or xz)")
     return file
 
 
@@ -209,7 +209,7 @@ def array_records(path: str, window: Window) -> Iterator[Record]:
         while follows == ",":
             number += 1
             if number > MAX_LINES:
-                raise HistoryError(f"{path}: more than {MAX_LINES:,} records, the most of one file; split it")
+                raise TooLarge(f"{path}: more than {MAX_LINES:,} records, the most of one file; split it")
             where = f"{path}: record {number}"
             value = window.value(where)
             what = f"expected a JSON object, found {str(value)[:20]!r}"

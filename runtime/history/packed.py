@@ -9,7 +9,7 @@ import os
 from io import BufferedReader
 from typing import Protocol
 
-from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.errors import TooLarge
 
 ANYWAY = 1 << 30  # bytes that any compressed file may unpack to
 TIMES = 100  # and a large one to so many times its size; texts are a tenth or a thirtieth
@@ -24,7 +24,7 @@ class _Source(Protocol):
 
 
 def unpacked(path: str, plain: BufferedReader) -> BufferedReader:
-    """The file's bytes, unpacked where they are compressed. While they are read, HistoryError is raised where they
+    """The file's bytes, unpacked where they are compressed. While they are read, TooLarge is raised where they
     take too much, and what gzip, zlib and lzma raise where they are damaged."""
     start = plain.peek(len(XZ))[: len(XZ)]
     if start.startswith(GZIP):
@@ -50,7 +50,7 @@ class _Bounded(io.RawIOBase):
         data = self._source.read(len(buffer))
         self._done += len(data)
         if self._done > self._most:
-            raise HistoryError(
+            raise TooLarge(
                 f"{self._path}: unpacks to more than {self._most:,} bytes, {TIMES} times its size or the most that is "
                 "read of a small one; unpack it first"
             )
@@ -92,7 +92,7 @@ class _Xz:
         except lzma.LZMAError as error:
             if "emory" not in str(error):
                 raise
-            raise HistoryError(
+            raise TooLarge(
                 f"{self._path}: takes more than {MEMORY:,} bytes of memory to unpack, the most that is given for it; "
                 "pack it with a smaller dictionary (xz -9 or less)"
             ) from None

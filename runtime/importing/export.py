@@ -51,6 +51,10 @@ class Found:
         if reason not in self.examples or not self.examples[reason]:
             self.examples[reason] = text[:200]
 
+    def reasons(self) -> str:
+        """The commonest of them in words."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.left.most_common(5))
+
 
 class Export:
     """The interactions of one person in an export; iterate it once, `found` stands beside.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.errors import HistoryError, TooLarge
 from copersona.runtime.history.checks import MAX_TIME
 from copersona.runtime.history.jsonlines import MAX_LINES, Window
 from copersona.runtime.importing.source import Source
@@ -56,7 +56,7 @@ def _values(window: Window, where: str, into: frozenset[str], path: str) -> Iter
     while True:
         number += 1
         if number > MAX_LINES:
-            raise HistoryError(f"{where}: more than {MAX_LINES:,} values in one list, the most of one file")
+            raise TooLarge(f"{where}: more than {MAX_LINES:,} values in one list, the most of one file")
         below = f"{path}[]"
         if opening == "{":
             name = window.value(where)

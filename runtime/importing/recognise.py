@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.errors import HistoryError, UnknownKind
 from copersona.runtime.history.checks import check_person
 from copersona.runtime.importing.export import Export
 from copersona.runtime.importing.formats.amazon import AMAZON
@@ -24,6 +24,7 @@ from copersona.runtime.importing.formats.whatsapp import WHATSAPP
 from copersona.runtime.importing.formats.x import X
 from copersona.runtime.importing.records import Format, Given, Who, key
 from copersona.runtime.importing.source import Source
+from copersona.runtime.importing.unclear import Unclear
 
 ALL = (CHATGPT, CLAUDE, MBOX, WHATSAPP, TELEGRAM, SLACK, DISCORD, REDDIT, MASTODON, X, KEEP, AMAZON, MARKDOWN)
 FORMATS: dict[str, Format] = {one.name: one for one in ALL}
@@ -48,7 +49,8 @@ def open_export(
     """The export in a source, with who is meant in it.
 
     Raises:
-        HistoryError: it is none that is known, or more than one; or it is not told who is meant.
+        HistoryError: it is none that is known.
+        Unclear: it is more than one, or it is not told who is meant.
     """
     one, files = _format(source, format)
     given = given or Given()
@@ -60,7 +62,7 @@ def open_export(
         kept = check_person(person or name or "")
     except ValueError as error:
         why = "name the person to keep with --person" if not (person or name) else f"--person: {error}"
-        raise HistoryError(f"{source.path}: recognised as {one.name}; {why}") from None
+        raise Unclear(f"{source.path}: recognised as {one.name}; {why}", "person") from None
     return Export(source, one, files, given, kept, prompts=prompts, keep_junk=keep_junk)
 
 
@@ -72,12 +74,13 @@ def _format(source: Source, format: str) -> tuple[Format, Sequence[str]]:
         return FORMATS[format], files
     found = recognised(source)
     if not found:
-        raise HistoryError(f"{source.path}: no export that is known ({', '.join(FORMATS)})")
+        raise UnknownKind(f"{source.path}: no export that is known ({', '.join(FORMATS)})")
     if len(found) > 1:  # notes may lie beside anything
         found = [pair for pair in found if pair[0] is not MARKDOWN]
     if len(found) > 1:
-        names = ", ".join(one.name for one, _ in found)
-        raise HistoryError(f"{source.path}: holds {len(found)} exports ({names}); say which with --format")
+        names = [one.name for one, _ in found]
+        said = f"{source.path}: holds {len(found)} exports ({', '.join(names)}); say which with --format"
+        raise Unclear(said, "format", tuple((name, 0) for name in names))
     return found[0]
 
 
@@ -85,17 +88,21 @@ def _meant(source: Source, format: Format, who: Who, given: Given) -> Given:
     """With who is meant: those that were named, or whom the export itself names."""
     if given.me:
         if who.texts and not any(map(given.is_me, who.texts)) and not who.me & given.me:
-            raise HistoryError(f"{source.path}: nobody in it is called so (--me); there are {_people(who)}")
+            said = f"{source.path}: nobody in it is called so (--me); there are {_people(who)}"
+            raise Unclear(said, "me", _named(who))
         return replace(given, me=given.me | (who.me if who.me & given.me else frozenset()))
     if not who.me:
-        raise HistoryError(
-            f"{source.path}: recognised as {format.name}; who are you in it? say --me NAME: {_people(who)}"
-        )
+        said = f"{source.path}: recognised as {format.name}; who are you in it? say --me NAME: {_people(who)}"
+        raise Unclear(said, "me", _named(who))
     return replace(given, me=who.me)
 
 
+def _named(who: Who) -> tuple[tuple[str, int], ...]:
+    return tuple(who.texts.most_common(NAMED))
+
+
 def _people(who: Who) -> str:
-    named = ", ".join(f"{name!r} ({count:,})" for name, count in who.texts.most_common(NAMED))
+    named = ", ".join(f"{name!r} ({count:,})" for name, count in _named(who))
     return f"{named}{' and others' if len(who.texts) > NAMED else ''}" if named else "nobody"
 
 
@@ -111,6 +118,6 @@ def is_export(path: Path) -> bool:
         HistoryError: a tar archive, or what cannot be read at all.
     """
     if str(path).endswith((".tar", ".tgz", ".tar.gz", ".tar.xz")):
-        raise HistoryError(f"{path}: a tar archive, which is not read; unpack it and give the folder")
+        raise UnknownKind(f"{path}: a tar archive, which is not read; unpack it and give the folder")
     with Source(path) as source:
         return not source.is_file or bool(recognised(source))

@@ -19,7 +19,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from copersona.runtime.common.errors import HistoryError
+from copersona.runtime.common.errors import HistoryError, TooLarge
 from copersona.runtime.history.jsonlines import readable
 from copersona.runtime.history.packed import ANYWAY, TIMES, unpacked
 
@@ -118,7 +118,7 @@ class Source:
                     else:
                         self.outside += 1
                     if len(found) + len(waiting) > MAX_FILES:
-                        raise HistoryError(f"{self.path}: more than {MAX_FILES:,} files, the most of one export")
+                        raise TooLarge(f"{self.path}: more than {MAX_FILES:,} files, the most of one export")
         return found
 
     def _archive(self) -> dict[str, int] | None:
@@ -127,7 +127,7 @@ class Source:
             if start not in (b"PK\x03\x04", END_OF_ZIP):
                 return None
             if _entries(file, size) > MAX_FILES:
-                raise HistoryError(f"{self.path}: more than {MAX_FILES:,} files, the most of one export")
+                raise TooLarge(f"{self.path}: more than {MAX_FILES:,} files, the most of one export")
         with _zip_faults(str(self.path)):
             self._zip = zipfile.ZipFile(self.path)
         found = {}
@@ -140,9 +140,7 @@ class Source:
                 found[info.filename] = info.file_size
         most = max(ANYWAY, TIMES * size)
         if sum(found.values()) > most:
-            raise HistoryError(
-                f"{self.path}: unpacks to more than {most:,} bytes, {TIMES} times its size; unpack it first"
-            )
+            raise TooLarge(f"{self.path}: unpacks to more than {most:,} bytes, {TIMES} times its size; unpack it first")
         return found
 
 

@@ -16,6 +16,7 @@ from copersona.runtime.serve.answering import as_json
 from copersona.runtime.serve.conversation_routes import ConversationRoutes
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import Doors, Gate
+from copersona.runtime.serve.import_routes import FILES, ImportRoutes
 from copersona.runtime.serve.markdown import markdown_routes
 from copersona.runtime.serve.own_routes import OwnRoutes
 from copersona.runtime.serve.page_files import page_files, page_routes
@@ -29,13 +30,14 @@ def make_app(worker: Worker, doors: Callable[[], Doors], recall: RecallMode = "a
     handlers = {HTTPException: _http, CoPersonaError: _refused, Exception: _refused}
     inner = Starlette(routes=all_routes(worker, recall), exception_handlers=handlers)
     inner.router.redirect_slashes = False
-    return Gate(inner, doors, frozenset(page_files()))
+    return Gate(inner, doors, frozenset(page_files()), FILES)
 
 
 def all_routes(worker: Worker, recall: RecallMode = "always") -> list[Route]:
     """Everything that is answered."""
     asked = [*Routes(worker, recall).table(), *ConversationRoutes(worker).table(), *PersonRoutes(worker).table()]
-    return [*asked, *OwnRoutes(worker).table(), *markdown_routes(), *page_routes()]
+    ours = [*OwnRoutes(worker).table(), *ImportRoutes(worker).table()]
+    return [*asked, *ours, *markdown_routes(), *page_routes()]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -1,8 +1,8 @@
 """What every request passes before any route is looked for, so that no route can be left open.
 
 In this order: the name that the server was called by (Host), the page that called (Origin), the token, the kind of
-body, its size. A page of another site, a name that leads here by a trick of its DNS and another user of this machine
-end at one of these. No CORS header is ever sent.
+body, its size; a route that takes a file bounds that itself. A page of another site, a name that leads here by a trick
+of its DNS and another user of this machine end at one of these. No CORS header is ever sent.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ MOST_OF = {RESTORE: 64 << 20}  # of a person as a file
 DROPPED = 8  # times as many are read to be dropped
 MOST_AT_ONCE = 128  # requests, whose bodies are held
 BODY_SECONDS = 30.0  # for a body to arrive
+FILE = "application/octet-stream"
 OPEN = frozenset({"/health"})  # without a token
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -46,10 +47,17 @@ class Doors:
 
 
 class Gate:
-    """The app behind the checks. `page` are the paths of files that hold nothing of anybody."""
+    """The app behind the checks. `page` are the paths of files that hold nothing of anybody, `files` those whose body
+    is a file, which their route reads itself."""
 
-    def __init__(self, app: App, doors: Callable[[], Doors], page: frozenset[str] = frozenset()) -> None:
-        self._app, self._doors, self._page, self._held = app, doors, page, 0
+    def __init__(
+        self,
+        app: App,
+        doors: Callable[[], Doors],
+        page: frozenset[str] = frozenset(),
+        files: frozenset[str] = frozenset(),
+    ) -> None:
+        self._app, self._doors, self._page, self._files, self._held = app, doors, page, files, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,8 +78,9 @@ class Gate:
         self._held += 1
         try:
             self._check(scope)
-            body = await _read(scope, receive)
-            await self._app(scope, _again(body, receive), answer)
+            if scope["path"] not in self._files:
+                receive = _again(await _read(scope, receive), receive)
+            await self._app(scope, receive, answer)
         except Exception as error:  # nothing of it may reach the client but one line
             fault = fault_of(error)
             if fault.code == "internal_error":
@@ -94,10 +103,18 @@ class Gate:
             raise Fault(403, "requests from web pages of other sites are refused", code="origin")
         if scope["path"] not in OPEN | self._page and not _shows(_only(headers, b"authorization"), doors.token):
             raise Fault(401, "give the server's token: Authorization: Bearer TOKEN", code="invalid_api_key")
-        if scope["method"] not in ("GET", "HEAD") and not _is_json(_only(headers, b"content-type")):
-            raise Fault(415, "the body must be JSON: Content-Type: application/json", code="content_type")
+        if scope["method"] not in ("GET", "HEAD"):
+            self._check_kind(scope["path"], _only(headers, b"content-type"))
         if self._held > MOST_AT_ONCE:
             raise Fault(429, f"more than {MOST_AT_ONCE} requests at once", code="too_many_requests", after=2)
+
+    def _check_kind(self, path: str, kind: str | None) -> None:
+        """Neither kind can be sent by a page of another site that was not allowed to before. Raises Fault."""
+        if path in self._files:
+            if kind != FILE:
+                raise Fault(415, f"the body must be a file: Content-Type: {FILE}", code="content_type")
+        elif not _is_json(kind):
+            raise Fault(415, "the body must be JSON: Content-Type: application/json", code="content_type")
 
     def _is_visit(self, scope: Scope) -> bool:
         """Whether somebody follows a link to the page; what asks for data is no visit."""

@@ -14,12 +14,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.importing.recognise import FORMATS
 from copersona.runtime.serve.answering import as_json
-from copersona.runtime.serve.errand import Do, Errand
 from copersona.runtime.serve.fault import Fault
-from copersona.runtime.serve.line import watched
+from copersona.runtime.serve.sent import sent
+from copersona.runtime.serve.upload import MOST
 from copersona.runtime.serve.worker import Worker
-from copersona.runtime.session.portrait import FacetMove, FacetShown, Portrait, portrait
+from copersona.runtime.session.portrait import FacetMove, FacetShown, Portrait, moved, portrait
 
 PAGE = 200  # people in one list
 MOST_TEXTS = 64
@@ -38,6 +39,7 @@ class PersonRoutes:
             Route("/copersona/v1", self.about, methods=["GET"]),
             Route(people, self.people, methods=["GET"]),
             Route(people + "/{person:path}/persona", self.persona, methods=["GET"]),
+            Route(people + "/{person:path}/moved", self.moved, methods=["GET"]),
             Route(people + "/{person:path}/texts", self.texts, methods=["GET"]),
         ]
 
@@ -52,6 +54,8 @@ class PersonRoutes:
                 "population": manifest.population_id,
                 "store": str(self._worker.store.path),
                 "people": await asyncio.to_thread(self._worker.store.count),
+                "exports": [one.title for one in FORMATS.values()],
+                "most_upload": MOST,
             }
         )
 
@@ -63,14 +67,25 @@ class PersonRoutes:
         return as_json({"people": rows, "more": len(found) > PAGE})
 
     async def persona(self, request: Request) -> Response:
-        """A person's facets, with quotes, what is lent to them, and what the last text moved."""
+        """A person's facets, with quotes and what is lent to them."""
         person = request.path_params["person"]
 
         def do(session: Any, store: Any) -> dict[str, Any]:
             known = session.person(store, person)
             return {"person": known.name, **_portrait(portrait(session, known)), "last": known.revision}
 
-        return as_json(await self._done(request, person, do))
+        return as_json(await sent(self._worker, request, person, do))
+
+    async def moved(self, request: Request) -> Response:
+        """What the person's last text moved."""
+        person = request.path_params["person"]
+
+        def do(session: Any, store: Any) -> dict[str, Any]:
+            found = moved(session, session.person(store, person))
+            facets = [_move(move) for move in found.facets]
+            return {"facets": facets, "came": len(found.came), "went": len(found.went)}
+
+        return as_json(await sent(self._worker, request, person, do))
 
     async def texts(self, request: Request) -> Response:
         """The person's own texts of these digests, each as `digest` in the query."""
@@ -82,20 +97,7 @@ class PersonRoutes:
             history = session.person(store, person).history
             return {"texts": [_text(one) for one in history if one.digest in wanted]}
 
-        return as_json(await self._done(request, person, do))
-
-    async def _done(self, request: Request, person: str, do: Do) -> Any:
-        """What the model's thread found. Raises Fault."""
-        errand = Errand(person, do)
-        self._worker.submit(errand)
-        try:
-            async with watched(request) as gone:
-                await asyncio.wait({errand.result, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not errand.result.done():
-                    raise Fault(499, "the client has left")
-                return errand.result.result()
-        finally:
-            self._worker.leave(errand)
+        return as_json(await sent(self._worker, request, person, do))
 
 
 def _portrait(found: Portrait) -> dict[str, Any]:
@@ -106,12 +108,7 @@ def _portrait(found: Portrait) -> dict[str, Any]:
             {**_facet(facet), "quotes": [{"quote": quote, "from": quoted.get(quote)} for quote in facet.quotes]}
             for facet in found.facets
         ],
-        "neighbors": list(found.neighbors.similarity),
-        "moved": {
-            "facets": [_move(move) for move in found.moves],
-            "came": len(found.neighbors.came),
-            "went": len(found.neighbors.went),
-        },
+        "neighbors": list(found.neighbors),
         "now": time.time(),
     }
 

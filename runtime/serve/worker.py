@@ -19,6 +19,7 @@ from copersona.runtime.serve.errand import Errand
 from copersona.runtime.serve.fault import Fault, fault_of
 from copersona.runtime.serve.gate import where
 from copersona.runtime.serve.job import Job
+from copersona.runtime.serve.upload import sweep
 from copersona.runtime.serve.waiting import Full, Waiting
 from copersona.runtime.session.session import Session
 
@@ -136,6 +137,7 @@ class Worker:
         self.loading = "the people"
         store = self._store = self._open_store()
         store.end_left_turns()
+        sweep(store.path.parent)
         self.loading = "the language model"
         _ = session.layout, session.nobody
         self.loading = "the encoder"

@@ -14,7 +14,9 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.people.conversations import Conversation, KeptMessage, State, new_id, title_of, turns
 from copersona.runtime.people.known import Known
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.settings import RecallMode
 from copersona.runtime.session.conversing import Turned, converse
+from copersona.runtime.session.recall import Recall
 from copersona.runtime.session.session import Session
 
 EVERY = 1.0  # seconds between two writes of an answer that is being made
@@ -22,16 +24,19 @@ EVERY = 1.0  # seconds between two writes of an answer that is being made
 
 class Chats:
     """The chats of one store with one session. `person` is whose they are, `persona` whether answers are made as them,
-    `keeps` whether turns are kept; `left_out` earlier messages did not fit the last prompt. For one thread."""
+    `keeps` whether turns are kept, `mode` when the person is recalled. Of the last turn, `left_out` is how many earlier
+    messages did not fit its prompt, `recall` whether the person was recalled. For one thread."""
 
     def __init__(
-        self, session: Session, store: PeopleStore, sampling: Sampling, person: str | None = None, *, keep: bool = True
-    ) -> None:
-        self.session, self.store, self._sampling = session, store, sampling
+        self, session: Session, store: PeopleStore, sampling: Sampling, person: str | None = None, *,
+        keep: bool = True, mode: RecallMode = "always",
+    ) -> None:  # fmt: skip
+        self.session, self.store, self._sampling, self._mode = session, store, sampling, mode
         self.person, self.persona, self._keep = person, person is not None, keep
         self.conversation: str | None = None
         self.messages: list[KeptMessage] = []
         self.left_out = 0
+        self.recall: Recall | None = None
 
     @property
     def keeps(self) -> bool:
@@ -82,8 +87,8 @@ class Chats:
             ModelError, PersonError: it cannot be made, or not be kept.
         """
         known, before = self.known(), turns(self.messages)
-        turned = converse(self.session, [*before, Message("user", said)], known, self._sampling)
-        self.left_out = turned.left_out
+        turned = converse(self.session, [*before, Message("user", said)], known, self._sampling, mode=self._mode)
+        self.left_out, self.recall = turned.left_out, turned.recall
         bundle = self.session.manifest.bundle_id
         asked = KeptMessage("user", said, time.time(), persona=known is not None)
         if not self.keeps or self.person is None:

@@ -16,7 +16,7 @@ from copersona.runtime.people.known import Known
 from copersona.runtime.prompt.conversation import TooLong, conversation
 from copersona.runtime.prompt.retrieval import matched
 from copersona.runtime.prompt.settings import RecallMode
-from copersona.runtime.session.recall import recall
+from copersona.runtime.session.recall import Recall, recall
 from copersona.runtime.session.receipt import Receipt, make_receipt
 from copersona.runtime.session.session import Session
 
@@ -26,12 +26,14 @@ SHARE = 4  # the part of the context, one in so many, that earlier turns leave t
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """A prompt that is ready: `positions` it takes, earlier turns `left_out`, and the record of what is made of it."""
+    """A prompt that is ready: `positions` it takes, earlier turns `left_out`, the record of what is made of it, and
+    whether the person is recalled (None: nobody)."""
 
     wanted: Wanted
     positions: int
     left_out: int
     receipt: Callable[[], Receipt]
+    recall: Recall | None
 
 
 def converse(
@@ -66,7 +68,7 @@ def converse(
     sampling = replace(sampling, max_tokens=min(sampling.max_tokens, context - positions))
     wanted = session.wanted(told.prompt, known, sampling)._replace(grammar=grammar)
     receipt = lambda: make_receipt(session, request, told.prompt, known, sampling, person, why)
-    return Turned(wanted, positions, told.left_out, receipt)
+    return Turned(wanted, positions, told.left_out, receipt, why)
 
 
 def go_on(session: Session, text: str, sampling: Sampling) -> tuple[Wanted, int]:

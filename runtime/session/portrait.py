@@ -53,46 +53,46 @@ class FacetMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbors:
-    """Who is nearest in all: the similarity of each, and whose place changed with the last text."""
-
-    similarity: tuple[float, ...]
-    came: tuple[str, ...]
-    went: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Portrait:
-    """A person as known: `texts` in all, their facets, what the last text moved (nothing before the second), and where
-    each quote stands."""
+    """A person as known: `texts` in all, their facets, how similar the nearest are, and where each quote stands."""
 
     texts: int
     facets: tuple[FacetShown, ...]
-    moves: tuple[FacetMove, ...]
-    neighbors: Neighbors
+    neighbors: tuple[float, ...]
     sources: dict[str, Interaction]
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the last text moved: facets, and who came among the nearest and who went. Nothing before the second text."""
+
+    facets: tuple[FacetMove, ...] = ()
+    came: tuple[str, ...] = ()
+    went: tuple[str, ...] = ()
+
+
 def portrait(session: Session, known: Known) -> Portrait:
-    """What is to be shown of a person. Profiles them once more without their last text; not where a model makes
-    profiles, which would be asked again for it."""
+    """What is to be shown of a person."""
     prompt = session.layout.complete(session.prepared(known).fixed, "")
     facets = tuple(facet_shown(session, used) for used in facets_used(session, prompt, known))
-    alone = len(known.history) < 2 or known.persona.profile.by
-    before = None if alone else session.know(known.history[:-1], wishes=known.wishes)
     pairs = known.persona.placement.shared.similarity[0].tolist()
-    now, then = neighbors(session, known), () if before is None else neighbors(session, before)
     return Portrait(
         texts=known.earlier + len(known.history),
         facets=facets,
-        moves=() if before is None else facet_moves(session, before, known),
-        neighbors=Neighbors(
-            similarity=tuple(round(value, 4) for value in pairs[: len(now)]),
-            came=tuple(peer for peer in now if peer not in then),
-            went=tuple(peer for peer in then if peer not in now),
-        ),
+        neighbors=tuple(round(value, 4) for value in pairs[: len(neighbors(session, known))]),
         sources=_sources(facets, known.history),
     )
+
+
+def moved(session: Session, known: Known) -> Moved:
+    """The difference to the person without their last text, who is profiled for it: so only when it is asked for, and
+    not where a model makes profiles, which would be asked again."""
+    if len(known.history) < 2 or known.persona.profile.by:
+        return Moved()
+    before = session.know(known.history[:-1], wishes=known.wishes)
+    now, then = neighbors(session, known), neighbors(session, before)
+    came, went = (tuple(peer for peer in here if peer not in there) for here, there in ((now, then), (then, now)))
+    return Moved(facet_moves(session, before, known), came, went)
 
 
 def facet_shown(session: Session, used: FacetUsed) -> FacetShown:

@@ -26,6 +26,7 @@ from copersona.runtime.importing.records import (
 )
 from copersona.runtime.importing.source import Source
 from copersona.runtime.importing.talk import Talk
+from copersona.runtime.importing.unclear import Unclear
 
 HIDDEN = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u202d\u2068\u2069\ufeff")
 BLANKS = str.maketrans({"\u202f": " ", "\u2009": " ", "\u00a0": " "})
@@ -114,7 +115,9 @@ def read(source: Source, files: Sequence[str], given: Given) -> Iterator[Record]
     try:
         day_first = order.day_first(given.day_first)
     except ValueError as error:
-        raise HistoryError(f"{source.path}: {error}") from None
+        if order.day or order.month:
+            raise HistoryError(f"{source.path}: {error}") from None
+        raise Unclear(f"{source.path}: {error}", "dates") from None
     source.done = 0
     for name in files:
         talk = Talk("Write a chat message.")

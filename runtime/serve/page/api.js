@@ -25,13 +25,15 @@ export function setToken(token) {
 
 async function send(path, { method, body, signal } = {}) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` };
-  if (body !== undefined || (method && method !== "GET")) headers["Content-Type"] = "application/json";
+  const file = body instanceof Blob;
+  if (file) headers["Content-Type"] = body.type || "application/octet-stream";
+  else if (body !== undefined || (method && method !== "GET")) headers["Content-Type"] = "application/json";
   let response;
   try {
     response = await fetch(path, {
       method: method ?? (body === undefined ? "GET" : "POST"),
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined || file ? body : JSON.stringify(body),
       signal,
       cache: "no-store",
     });
@@ -56,6 +58,7 @@ export async function get(path) {
   return (await send(path)).json();
 }
 
+/** `body` becomes JSON; a Blob is sent as it is. */
 export async function post(path, body) {
   return (await send(path, { body })).json();
 }
@@ -64,9 +67,16 @@ export async function change(method, path, body) {
   return (await send(path, { method, body })).json();
 }
 
-export async function text(path) {
-  return (await send(path)).text();
+/** Have the browser save what the server sends, under a name. */
+export async function save(path, name) {
+  const address = URL.createObjectURL(await (await send(path)).blob());
+  const link = document.createElement("a");
+  Object.assign(link, { href: address, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
+
+export const personPath = (person, rest = "") => `/copersona/v1/people/${encodeURIComponent(person)}${rest}`;
 
 /** Ask for an answer. `told` gets each piece, `kept` where the turn is kept. Gives why it ended, and its record. */
 export async function stream(body, { told, kept = () => {} }, signal) {

@@ -2,7 +2,9 @@
 
 import { stream } from "./api.js";
 import { announce, button, cut, el, find } from "./dom.js";
+import { firstRun } from "./first.js";
 import { copied, show } from "./markdown.js";
+import { makeMine } from "./mine.js";
 
 const TRIES = ["Write to the landlord about the heating.", "Thank a friend for dinner last night.", "Review the last thing you bought."];
 
@@ -24,7 +26,7 @@ export class Chat {
     this.messages = messages;
     this.log.classList.remove("pair");
     this.log.replaceChildren(...(messages.length ? messages.map((one) => this.turn(one)) : [greeting(this.room)]));
-    this.log.scrollTop = this.log.scrollHeight;
+    this.log.scrollTop = messages.length ? this.log.scrollHeight : 0;
   }
 
   /** Answer what was typed. */
@@ -128,6 +130,9 @@ export class Chat {
         acts.push(button("Continue", () => this.answer({ goesOn: true })));
       }
       if (one.record?.receipt) acts.push(button("Why this answer", () => this.room.why(one)));
+      if (this.room.person !== null && one.text) {
+        acts.push(button("Make this mine", () => makeMine(this.room.person, one.text, () => this.room.persona.reload())));
+      }
     }
     this.plainly(one);
     one.element.querySelector(".fault")?.remove();
@@ -195,9 +200,8 @@ export class Chat {
 
 function greeting(room) {
   const name = room.person;
-  const line = !room.names.length
-    ? "Nobody has texts here yet, so answers are the model's own. To be there, import what you wrote: copersona people import BUNDLE my-texts.jsonl."
-    : name === null
+  if (!room.names.length) return firstRun(room);
+  const line = name === null
     ? "Answers are the model's own: nobody's words, nobody's ways."
     : `Answers are written as ${name} would write them, from what ${name} wrote and from what people alike wrote. All of it stays on this machine.`;
   const tries = TRIES.map((text) => el("button", { type: "button", textContent: text, onclick: () => room.suggest(text) }));

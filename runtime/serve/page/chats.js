@@ -1,6 +1,6 @@
 // Kept conversations of the person who answers: listed, searched, opened, renamed, exported, imported, deleted.
 
-import { change, get, post, text } from "./api.js";
+import { change, get, post, save } from "./api.js";
 import { announce, ask, button, count, day, el, find } from "./dom.js";
 
 const PATH = "/copersona/v1/conversations";
@@ -97,11 +97,7 @@ export class Chats {
 
   /** All conversations of the person, or one, as a file of the browser's. */
   async save(format, which = {}) {
-    const whole = await text(`${PATH}/export${this.query({ format, ...which })}`);
-    const kind = format === "json" ? "application/json" : "text/markdown";
-    const address = URL.createObjectURL(new Blob([whole], { type: kind }));
-    el("a", { href: address, download: `conversations.${format === "json" ? "json" : "md"}` }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    await save(`${PATH}/export${this.query({ format, ...which })}`, `conversations.${format === "json" ? "json" : "md"}`);
   }
 
   /** Take in an export, or give one of all. */

@@ -45,6 +45,27 @@ export function announce(text) {
   find("status").textContent = text;
 }
 
+/** Draw a list anew; who was at one of its rows by keyboard stays there. */
+export function redraw(list, rows) {
+  const parts = () => [...list.querySelectorAll("section, article, li")];
+  const place = parts().findIndex((one) => one.contains(document.activeElement));
+  list.replaceChildren(...rows);
+  if (place >= 0) parts()[Math.min(place, parts().length - 1)]?.querySelector("button")?.focus({ preventScroll: true });
+}
+
+/** A larger dialog, whose content may change while it is open; a change is read out from its title on. */
+export function showSheet(title, body) {
+  const sheet = find("sheet");
+  find("sheet-title").textContent = title;
+  find("sheet-body").replaceChildren(...body.filter(Boolean));
+  if (!sheet.open) sheet.showModal();
+  find("sheet-title").focus();
+}
+
+export function hideSheet() {
+  find("sheet").close();
+}
+
 /** A dialog with buttons; gives the value of the one that was pressed, "" when it was closed otherwise. */
 export function ask(title, body, buttons) {
   const dialog = find("dialog");

@@ -2,13 +2,13 @@
 
 import { get } from "./api.js";
 import { count, cut, day, el, find } from "./dom.js";
-import { share } from "./persona.js";
+import { share } from "./facet.js";
 
 const PARTS = {
   soft: "soft prompt", system: "instruction and facets", profile: "facets", recent: "latest own texts",
   matched: "own texts like the request", request: "request", conversation: "conversation",
 };
-const FOUND = { recent: "among the latest", bm25: "shares words with the request", dense: "alike in meaning", blend: "like the request" };
+const FOUND = { pinned: "pinned", recent: "among the latest", bm25: "shares words with the request", dense: "alike in meaning", blend: "like the request" };
 
 export async function showWhy(answer) {
   const view = find("why-view");

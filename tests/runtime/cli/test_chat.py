@@ -21,12 +21,13 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.conversations import KeptMessage
 from copersona.runtime.people.store import PeopleStore
+from copersona.runtime.prompt.relevance import Examples, Relevance
 from copersona.runtime.session.conversing import converse
 from copersona.runtime.session.session import open_bundle
 
 from .conftest import fails, works
 
-QUICK = ("--max-tokens", "6", "--threads", "1")
+QUICK = ("--max-tokens", "6", "--threads", "1", "--recall", "always")
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,25 @@ def test_the_first_line_says_what_is_kept_and_nothing_else_is(tiny_bundle: Path,
     assert said.stderr.splitlines()[0].startswith("with nobody: nothing of this chat is kept")
     assert kept(home) == []
     assert not [path for path in home.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+
+
+def test_who_is_not_recalled_is_answered_as_nobody_is(tiny_bundle: Path) -> None:
+    said = ("chat", str(tiny_bundle), "--max-tokens", "6", "--threads", "1", "--keep-nothing")
+    plain = CliRunner().invoke(main, [*said], input="Hello.\n")
+    never = CliRunner().invoke(main, [*said, "--person", "ana", "--recall", "never"], input="Hello.\n")
+    assert never.stdout == plain.stdout
+    assert "answered plainly" not in never.stderr, "it was asked for"
+
+
+def test_a_turn_that_has_nothing_to_do_with_the_person_is_said_to_be_answered_plainly(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ["chat", str(tiny_bundle), "--person", "ana", "--max-tokens", "6", "--threads", "1", "--keep-nothing"]
+    for relevant in (False, True):
+        found = Relevance(relevant, 0.0, 0.0)
+        monkeypatch.setattr(Examples, "relevance", lambda *told, found=found: found)
+        done = CliRunner().invoke(main, said, input="Hello.\n")
+        assert ("answered plainly" in done.stderr) == (not relevant)
 
 
 def test_the_last_chat_is_gone_on_with(tiny_bundle: Path, home: Path) -> None:

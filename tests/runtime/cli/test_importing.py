@@ -111,3 +111,17 @@ def test_lines_of_our_own_are_still_told_from_exports(tiny_bundle: Path, tmp_pat
     assert "1 new interactions" in works("people", "import", tiny_bundle, path)
     path.write_text(json.dumps({"person": "ben"}) + "\n", encoding="utf-8")
     assert f"{path}:1: 'output' is missing" in fails("people", "import", tiny_bundle, path)
+
+
+def test_a_dry_run_of_our_own_lines_keeps_nothing_either(tiny_bundle: Path, tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    lines = ({"person": name, "output": f"{name} hums."} for name in ("ben", "ana", "ben"))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert works("people", "import", tiny_bundle, path, "--dry-run").splitlines() == [
+        "3 texts of 2 people, 0 without text left out, 0 bad lines",
+        "  first: ben hums.", "  first: ana hums.", "  first: ben hums.",
+        "nothing was kept: this was a dry run",
+    ]  # fmt: skip
+    body = json.loads(works("people", "import", tiny_bundle, path, "--dry-run", "--json"))
+    assert (body["texts"], body["people"], body["dry_run"]) == (3, 2, True)
+    assert not (home / "people.sqlite").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,15 @@ from copersona.runtime.session.session import open_bundle
 
 if TYPE_CHECKING:
     from .running import Running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium; only where playwright is there."""
+    from .browsing import chromium
+
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

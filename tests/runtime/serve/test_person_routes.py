@@ -10,8 +10,10 @@ import pytest
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
 from copersona.runtime.history.interactions import Interaction
+from copersona.runtime.people import opening
 from copersona.runtime.people.store import PeopleStore
-from copersona.runtime.session.portrait import portrait
+from copersona.runtime.profile.profiler import profile_history
+from copersona.runtime.session.portrait import Moved, moved, portrait
 from copersona.runtime.session.session import open_bundle
 
 from .running import Running
@@ -54,7 +56,7 @@ def test_the_texts_of_an_answer(server: Running) -> None:
     assert server.ask("GET", f"{PEOPLE}/bo/texts").status == 400
 
 
-@pytest.mark.parametrize("what", ["persona", "texts?digest=a"])
+@pytest.mark.parametrize("what", ["persona", "moved", "texts?digest=a"])
 def test_of_somebody_who_is_not_there_nothing_is_said(server: Running, what: str) -> None:
     found = server.ask("GET", f"{PEOPLE}/anna/{what}")
     assert (found.status, found.error["code"]) == (404, "person_not_found")
@@ -69,14 +71,27 @@ def test_what_the_last_text_moved_is_the_difference_to_the_person_without_it(
         store.add(texts)
         before = portrait(session, session.person(store, "ana"))
         store.add([loud])
-        after = portrait(session, session.person(store, "ana"))
+        known = session.person(store, "ana")
+        after, moves = portrait(session, known), moved(session, known).facets
     assert (before.texts, after.texts) == (5, 6)
-    for was, move, now in zip(before.facets, after.moves, after.facets, strict=True):
+    for was, move, now in zip(before.facets, moves, after.facets, strict=True):
         assert (move.before.says, move.after.says) == (was.says, now.says)
-    assert any(move.score_before != move.score_after for move in after.moves)
+    assert any(move.score_before != move.score_after for move in moves)
 
 
 def test_one_text_moves_nothing(random_bundle: Path) -> None:
     with open_bundle(random_bundle, threads=1) as session:
-        found = portrait(session, session.know((Interaction("ana", "Only one text is known of me.", time=1.0),)))
-    assert (found.texts, found.moves) == (1, ())
+        known = session.know((Interaction("ana", "Only one text is known of me.", time=1.0),))
+        assert portrait(session, known).texts == 1
+        assert moved(session, known) == Moved()
+
+
+def test_a_persona_is_shown_without_being_profiled_again(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server.ask("GET", f"{PEOPLE}/bo/persona").status == 200
+    profiled: list[object] = []
+    monkeypatch.setattr(opening, "profile_history", lambda *told: profiled.append(told) or profile_history(*told))
+    assert server.ask("GET", f"{PEOPLE}/bo/persona").status == 200
+    assert profiled == []
+    found = server.ask("GET", f"{PEOPLE}/bo/moved").body
+    assert len(profiled) == 1
+    assert [move["facet"] for move in found["facets"]] == list(server.worker.session.schema.names)
