@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from copersona.runtime.common.arrays import F32
-from copersona.runtime.common.errors import ModelError
+from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.layers import Layers
 
 if TYPE_CHECKING:
@@ -29,14 +29,20 @@ def settle(
     steered. `decode` leaves the logits of the last token.
 
     Raises:
-        ModelError: there are no layers, or no other start where one is needed. What the decision raises.
+        ModelError: there are no layers, or no other start where one is needed. What the decision raises,
+            a ModelRefused of anything that is no ModelError.
     """
     if layers is None:
         raise ModelError("this engine reads no layers, so that nothing can be decided on; open it with reads=True")
     found: list[tuple[Act, F32]] = []
 
     def decided(state: F32) -> F32 | None:
-        act = watch.decide(state)
+        try:
+            act = watch.decide(state)
+        except ModelError:
+            raise
+        except Exception as error:  # its text may be a person's
+            raise ModelRefused(f"what decides on the answer failed ({type(error).__name__})") from error
         found.append((act, state))
         return act.shift
 

@@ -110,14 +110,19 @@ def test_eight_of_all_decisions_in_a_batch_are_what_each_is_alone(eight: Engine)
         assert [piece.token for piece in found] == tokens(eight, wanted)
 
 
-def test_one_whose_decision_fails_is_refused_with_its_reason_and_the_others_go_on(eight: Engine) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(ModelRefused("no decision"), "no decision"), (ValueError("ana"), "answer failed (ValueError)")]
+)
+def test_one_whose_decision_fails_is_refused_with_its_reason_and_the_others_go_on(
+    eight: Engine, error: Exception, said: str
+) -> None:
     def fails(state: F32) -> Act:
-        raise ModelRefused("no decision")
+        raise error
 
     asked = [(0, watched(Act("leave"), 0)), (1, Wanted(None, ids(1), GREEDY, None, None, Watch(LAYER, fails)))]
     found = dict(eight.generate_many([*asked, (2, watched(Act("instead"), 2))]))
     assert isinstance(found[1], ModelRefused)
-    assert str(found[1]) == "no decision"
+    assert str(found[1]).endswith(said)
     for tag in (0, 2):
         assert not isinstance(found[tag], ModelRefused)
         assert len(found[tag]) > 0
