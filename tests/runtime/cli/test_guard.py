@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from copersona.runtime.bundle.guard import add_guard
+from copersona.runtime.bundle.verify import open_manifest, write_manifest
 
+from ...conftest import DEMO
 from ...small_bundle import random_guard
 from .conftest import fails, works
 
@@ -46,6 +48,19 @@ def test_show_says_what_the_guard_was_calibrated_on(bundle: Path) -> None:
     assert "guard: layer 0 of 2, gamma 0.5, tau 0; area under the curve 0.900, of the request alone 0.600" in said
     assert "150 degraded and 140 beneficial cases, made up" in said
     assert json.loads(works("bundle", "show", bundle, "--json"))["settings"]["guard"]["layer"] == 0
+
+
+def test_a_thin_bundle_has_its_guard_before_it_is_assembled(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DEMO, tmp_path / "thin"))
+    before = open_manifest(folder)
+    made = add_guard(folder, random_guard(folder, layers=30, layer=26))
+    assert made.thin
+    assert made.population_id == before.population_id
+    assert "guard: layer 26 of 30" in works("bundle", "show", folder)
+    works("bundle", "verify", folder)
+    settings = {**made.settings, "guard": {**made.settings["guard"], "tau": 3}}
+    write_manifest(folder, {row.path: row.role for row in made.files}, made.shapes, settings)
+    assert "guard's tau is 3, expected a number from 0 to 1" in fails("bundle", "verify", folder)
 
 
 def test_a_bundle_without_a_guard_is_one_line(random_bundle: Path) -> None:
