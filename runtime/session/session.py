@@ -275,7 +275,7 @@ def open_bundle(
     """Verify a bundle and open it; a thin one is assembled into the cache, once. The first time on this machine (with
     `full` each time) it is loaded in a process of its own before; `trusted` leaves it out, for what you made. `context`
     changes fields of `ContextSettings`; people are profiled by statistics, or by the model of `profiler`. `answer_many`
-    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings, `guard` says its mode.
+    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings; `guard` is as `--guard`.
 
     Raises:
         BundleError: a file is not whole, parts do not fit together, or one fails at its first load; it says which. Or
