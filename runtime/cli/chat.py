@@ -15,6 +15,7 @@ import click
 from copersona.runtime.cli.commands import (
     ProfileBy,
     foreseen,
+    guard_option,
     open_session,
     profile_options,
     recall_option,
@@ -30,7 +31,7 @@ from copersona.runtime.common.terminal import in_line, printable
 
 if TYPE_CHECKING:
     from copersona.runtime.cli.chat_lines import ChatLines
-    from copersona.runtime.prompt.settings import RecallMode
+    from copersona.runtime.prompt.settings import GuardMode, RecallMode
     from copersona.runtime.session.chatting import Chats
 
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the person's chat that was last changed.")
 @click.option("--keep-nothing", is_flag=True, help="Keep nothing of this chat on the disk.")
 @recall_option("relevant")
+@guard_option
 @sampling_options
 @profile_options
 @context_options(default="as trained")
@@ -50,6 +52,7 @@ def chat(
     go_on: bool,
     keep_nothing: bool,
     recall: RecallMode,
+    guard: GuardMode,
     threads: int | None,
     temperature: float,
     top_p: float,
@@ -77,7 +80,7 @@ def chat(
         raise PersonError("--continue needs --person: nobody's chats are not kept")
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     chosen = served_bundle(folder, lambda: demo_bundle(None))
-    with open_store() as store, open_session(chosen, threads, profile_by, context) as session:
+    with open_store() as store, open_session(chosen, threads, profile_by, context, guard=guard) as session:
         name = None if person is None else store.find(person)
         if not _talk(Chats(session, store, sampling, name, keep=not keep_nothing, mode=recall), go_on=go_on):
             raise SystemExit(1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from copersona.runtime.engine.sampling import Piece, Sampling
 from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
 from copersona.runtime.engine.together import Task, Together, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
+from copersona.runtime.engine.wanted import Wanted
 from copersona.runtime.filecheck.gguf_any import check_any_gguf
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
@@ -37,23 +38,14 @@ __all__ = ["Engine", "Piece", "Prefix", "Sampling", "Wanted", "build_info", "qua
 T = TypeVar("T")
 
 
-class Wanted(NamedTuple):
-    """One of several generations: after a soft prompt and tokens, sampled in its own way, within a grammar."""
-
-    soft: F32 | None
-    tokens: TokenIds
-    sampling: Sampling
-    prefix: Prefix | None = None
-    grammar: str | None = None
-
-
 class Engine(Closing):
     """One loaded model with room for `sequences` generations at once, each of up to `n_ctx` positions, soft prompt
     included.
 
     `exact` keeps the attention cache in float32, for parity checks. `n_ctx` is cut to what the
     model was trained on; `context` has the result. `threads` is by default what `default_threads` says. With
-    `any_model` the architecture may be any that llama.cpp knows, checked by its form alone.
+    `any_model` the architecture may be any that llama.cpp knows, checked by its form alone. With `reads`
+    the `layers` can be met; without, they are None.
 
     Raises:
         ModelError: the file is missing, refused by `check_gguf` or `check_any_gguf`, or llama.cpp cannot load it.
@@ -68,6 +60,7 @@ class Engine(Closing):
         exact: bool = False,
         sequences: int = 1,
         any_model: bool = False,
+        reads: bool = False,
     ) -> None:
         facts = check_any_gguf(path) if any_model else check_gguf(path)
         if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
@@ -77,13 +70,10 @@ class Engine(Closing):
         self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
         self.trained_context, self.width, self.facts = facts.context, facts.width, facts
         self._context = LlamaContext(
-            path,
-            width=facts.width,
-            positions=self.context,
-            sequences=sequences,
-            threads=threads or default_threads(),
-            exact=exact,
-        )
+            path, width=facts.width, positions=self.context, sequences=sequences, threads=threads or default_threads(),
+            exact=exact, reads=reads,
+        )  # fmt: skip
+        self.layers = self._context.layers
         self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size, facts.added)
         self.vocabulary_size, self.make = self.vocabulary.size, self._context.make
         self.sequences = Sequences(self._context, self.vocabulary)
@@ -201,7 +191,11 @@ class Engine(Closing):
             ModelError: as `logits`; nothing to continue, the logits are not finite, or a grammar that cannot be read.
             ValueError: as `logits`; a prefix that is no start of the prompt.
         """
-        return self._generate(self._check_start(soft, tokens, prefix), sampling, grammar)
+        return self.answer(Wanted(soft, tokens, sampling, prefix, grammar))
+
+    def answer(self, wanted: Wanted) -> Iterator[Piece]:
+        """`generate` of what is wanted."""
+        return self._generate(self._check_start(wanted), wanted.sampling, wanted.grammar)
 
     def _generate(self, start: Start, sampling: Sampling, grammar: str | None) -> Iterator[Piece]:
         turn = self._take_turn()
@@ -217,7 +211,9 @@ class Engine(Closing):
         finally:
             generation.close()
 
-    def generate_many(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
+    def generate_many(
+        self, asked: Iterable[tuple[T, Wanted | ModelRefused]]
+    ) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
         """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
         has ended, and the next one, taken from `asked` only then, goes on in its place. With q8_0 weights, what one
         gets is what `generate` gives; with others llama.cpp multiplies several rows in another order than one.
@@ -230,17 +226,16 @@ class Engine(Closing):
             yield found
             self._check_turn(turn)
 
-    def _tasks(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
+    def _tasks(self, asked: Iterable[tuple[T, Wanted | ModelRefused]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
         for tag, wanted in asked:
             try:
-                yield self.task(tag, wanted)
+                yield (tag, wanted) if isinstance(wanted, ModelRefused) else self.task(tag, wanted)
             except ModelRefused as error:
                 yield tag, error
 
     def task(self, tag: T, wanted: Wanted) -> Task[T]:
         """What is wanted, checked, for `together`. Raises as `generate`; ModelRefused for what is its own fault."""
-        start = self._check_start(wanted.soft, wanted.tokens, wanted.prefix)
-        return Task(tag, start, wanted.sampling, wanted.grammar)
+        return Task(tag, self._check_start(wanted), wanted.sampling, wanted.grammar)
 
     def together(self) -> Together[Any]:
         """Generations that the caller begins, steps and stops; until it is closed nothing else is to be asked."""
@@ -291,10 +286,11 @@ class Engine(Closing):
             raise ModelRefused(f"{len(soft)} soft and {len(ids)} other tokens do not fit the context of {self.context}")
         return soft, ids
 
-    def _check_start(self, soft: F32 | None, tokens: TokenIds, prefix: Prefix | None) -> Start:
-        soft, ids = self._check_input(soft, tokens)
+    def _check_start(self, wanted: Wanted) -> Start:
+        soft, ids = self._check_input(wanted.soft, wanted.tokens)
+        prefix, other = wanted.prefix, wanted.other
         if not len(soft) + len(ids):
             raise ModelError("nothing to continue: give a soft prompt or a token")
         if prefix is not None and not 0 <= prefix.tokens < len(ids):
             raise ValueError(f"a prefix of {prefix.tokens} tokens is no start of a prompt of {len(ids)}")
-        return Start(soft, ids, prefix)
+        return Start(soft, ids, prefix, wanted.watch, None if other is None else self._check_start(other))

@@ -16,6 +16,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.prompt.layout import Prompt
+from copersona.runtime.session.guarding import Guarded, Verdict
 from copersona.runtime.session.recall import Recall
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
     Of the facets in `too_little` the person's own texts say too little.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
-    recalled at all, None of nobody; `revision` the last of their revisions that was heeded."""
+    recalled at all, None of nobody; `guard` what the factuality guard decided, None where none was asked. Where it
+    removed the persona, all else is of nobody's prompt. `revision` is the last of their revisions that was heeded."""
 
     request: str
     person: str | None
@@ -81,6 +83,7 @@ class Receipt:
     sampling: dict[str, float]
     versions: dict[str, str]
     recall: Recall | None = None
+    guard: Guarded | None = None
     pieces: int = 0
     revision: int = 0
 
@@ -90,15 +93,12 @@ class Receipt:
 
 
 def make_receipt(
-    session: Session,
-    request: str,
-    prompt: Prompt,
-    known: Known | None,
-    sampling: Sampling,
-    person: str | None,
-    recall: Recall | None = None,
-) -> Receipt:
-    """The record of an answer that is about to be generated; `known` is None where nobody is recalled."""
+    session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None,
+    recall: Recall | None = None, verdict: Verdict | None = None,
+) -> Receipt:  # fmt: skip
+    """The record of an answer; `known` is None where nobody is recalled. Where there is a verdict, it must be found."""
+    if verdict is not None:
+        prompt, known = verdict.made_from(prompt, known)
     neighbors: tuple[tuple[str, float], ...] = ()
     trained = session.manifest.trained
     if known is not None and trained:
@@ -128,6 +128,7 @@ def make_receipt(
         },
         recall=recall,
         revision=0 if known is None else known.revision,
+        guard=None if verdict is None else verdict.found,
     )
 
 
