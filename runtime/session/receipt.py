@@ -16,6 +16,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.prompt.layout import Prompt
+from copersona.runtime.session.doubting import Confidence, Doubt
 from copersona.runtime.session.guarding import Guarded, Verdict
 from copersona.runtime.session.recall import Recall
 
@@ -62,7 +63,7 @@ class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
     recalled at all, None of nobody; `guard` what the factuality guard decided, None where none was asked. Where it
-    removed the persona, all else is of nobody's prompt."""
+    removed the persona, all else is of nobody's prompt. `confidence` is there where the answer might have abstained."""
 
     request: str
     person: str | None
@@ -78,6 +79,7 @@ class Receipt:
     versions: dict[str, str]
     recall: Recall | None = None
     guard: Guarded | None = None
+    confidence: Confidence | None = None
     pieces: int = 0
 
     def to_json(self, indent: int | None = None) -> str:
@@ -87,7 +89,7 @@ class Receipt:
 
 def make_receipt(
     session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None,
-    recall: Recall | None = None, verdict: Verdict | None = None,
+    recall: Recall | None = None, verdict: Verdict | None = None, doubt: Doubt | None = None,
 ) -> Receipt:  # fmt: skip
     """The record of an answer; `known` is None where nobody is recalled. Where there is a verdict, it must be found."""
     if verdict is not None:
@@ -120,6 +122,7 @@ def make_receipt(
         },
         recall=recall,
         guard=None if verdict is None else verdict.found,
+        confidence=None if doubt is None else doubt.found,
     )
 
 
