@@ -48,7 +48,8 @@ class GuardFigures:
 class Guard:
     """A probe of width H for layer `layer` of the `layers` of `base`, which the bundle's settings name so too; layers
     count as in `engine/layers.py`. At and above `tau` a persona is removed; below it the layer's output moves by
-    `gamma` (p - 0.5) `vector`."""
+    `gamma` (p - 0.5) `vector`. An answer whose tokens' mean log-probability is below `abstain`, where there is such a
+    threshold, is not one to rely on."""
 
     base: str
     layers: int
@@ -61,6 +62,7 @@ class Guard:
     gamma: float
     tau: float
     figures: GuardFigures
+    abstain: float | None = None  # nats a token, at most 0
 
     def probability(self, state: F32) -> float:
         """How probable it is that the persona makes this answer wrong, of the layer's output at the last token of the
@@ -88,6 +90,7 @@ def add_guard(folder: Path | str, guard: Guard) -> Manifest:
     if (folder / SIGNATURE).exists():
         raise BundleError(f"{folder}: is signed, which a guard would undo; remove {SIGNATURE} and sign it afterwards")
     numbers = {name: getattr(guard, name) for name in ("base", "layers", "layer", "bias", "gamma", "tau")}
+    numbers |= {} if guard.abstain is None else {"abstain": guard.abstain}
     numbers |= {"convention": CONVENTION, "width": len(guard.vector), **asdict(guard.figures)}
     settings = {**manifest.settings, "guard": numbers}
     arrays = {name: getattr(guard, name) for name in ARRAYS}
@@ -130,7 +133,7 @@ def _checked(settings: Mapping[str, Any], arrays: Mapping[str, F32], hidden: int
     body = mapped("guard", settings.get("guard"))
     known = {"base", "layers", "layer", "bias", "gamma", "tau", "convention", "width"}
     known |= {field.name for field in fields(GuardFigures)}
-    if odd := sorted(body.keys() ^ known):
+    if odd := sorted((body.keys() ^ known) - {"abstain"}):
         raise ValueError(f"guard: {', '.join(map(shown, odd))} missing or not known")
     base = line("guard's base", body["base"], 1_000)
     if base != settings.get("base"):
@@ -154,6 +157,7 @@ def _checked(settings: Mapping[str, Any], arrays: Mapping[str, F32], hidden: int
         gamma=number("guard's gamma", body["gamma"], 0, MOST_GAMMA),
         tau=number("guard's tau", body["tau"], 0, 1),
         figures=_figures(body),
+        abstain=None if body.get("abstain") is None else number("guard's abstain", body["abstain"], -MOST_VALUE, 0),
         **arrays,
     )
 

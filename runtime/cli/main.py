@@ -80,6 +80,7 @@ main.add_command(serve)
 )
 @recall_option("always")
 @guard_option
+@click.option("--abstain", is_flag=True, help="Say so where the model is not sure, by the threshold of the guard.")
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @sampling_options
 @profile_options
@@ -95,16 +96,13 @@ def ask(
     disk_cache: int | None,
     recall: RecallMode,
     guard: GuardMode,
+    abstain: bool,
     receipt: bool,
-    threads: int | None,
-    temperature: float,
-    top_p: float,
-    max_tokens: int,
-    seed: int,
+    threads: int | None, temperature: float, top_p: float, max_tokens: int, seed: int,
     profile_by: ProfileBy,
     context: dict[str, Any],
     as_json: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Answer REQUEST as a person would, streaming; - reads it from stdin.
 
     \b
@@ -115,7 +113,8 @@ def ask(
     request = read_request(request, escapes=escapes)
     with open_session(folder, threads, profile_by, context, disk=disk_cache, guard=guard) as session:
         known = None if no_persona or person is None else known_person(session, person)
-        answer = session.answer(request, known, Sampling(temperature, top_p, max_tokens, seed), mode=recall)
+        sampling = Sampling(temperature, top_p, max_tokens, seed)
+        answer = session.answer(request, known, sampling, mode=recall, abstain=abstain)
         say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
             say("" if as_json else piece, nl=False)

@@ -22,7 +22,7 @@ from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.common.threads import MAX_THREADS
 from copersona.runtime.engine.llama import build_info, default_threads, quantize
 from copersona.runtime.engine.llama_context import LlamaContext
-from copersona.runtime.engine.sampling import Piece, Sampling
+from copersona.runtime.engine.sampling import Piece, Sampling, log_probability
 from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
 from copersona.runtime.engine.together import Task, Together, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
@@ -164,8 +164,7 @@ class Engine(Closing):
         found: list[float] = []
         for rows in self._feed(soft, ids, first):
             for row in rows:  # one by one: (V,) float64 at a time, however long the target is
-                shifted = row.astype(np.float64) - row.max()
-                found.append(float(shifted[targets[len(found)]] - np.log(np.exp(shifted).sum())))
+                found.append(log_probability(row, int(targets[len(found)])))
         if not np.isfinite(found).all():
             raise ModelError(NOT_FINITE)
         return np.array(found, np.float64)
@@ -293,4 +292,5 @@ class Engine(Closing):
             raise ModelError("nothing to continue: give a soft prompt or a token")
         if prefix is not None and not 0 <= prefix.tokens < len(ids):
             raise ValueError(f"a prefix of {prefix.tokens} tokens is no start of a prompt of {len(ids)}")
-        return Start(soft, ids, prefix, wanted.watch, None if other is None else self._check_start(other))
+        start = None if other is None else self._check_start(other)
+        return Start(soft, ids, prefix, wanted.watch, start, wanted.weighed)

@@ -18,10 +18,12 @@ TOKEN = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
 class Piece(NamedTuple):
-    """One generated token and the text that it completes, which is empty inside a character of several tokens."""
+    """One generated token and the text that it completes, which is empty inside a character of several tokens; of a
+    generation that is weighed, also the token's natural-log probability before any sampling."""
 
     token: int
     text: str
+    log: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ class Sampling:
         for name, fits in ranges.items():
             if not fits:
                 raise ModelError(f"{name} is {getattr(self, name)}, expected {expected.get(name, '0 to 2**32 - 2')}")
+
+
+def log_probability(logits: F32, token: int) -> float:
+    """Natural-log probability of a token by logits, (V,) float32."""
+    shifted = logits.astype(np.float64) - logits.max()
+    return float(shifted[token] - np.log(np.exp(shifted).sum()))
 
 
 class Sampler:

@@ -20,7 +20,7 @@ from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.llama import complaint
 from copersona.runtime.engine.llama_context import LlamaContext, State
-from copersona.runtime.engine.sampling import Piece, Sampler, Sampling
+from copersona.runtime.engine.sampling import Piece, Sampler, Sampling, log_probability
 from copersona.runtime.engine.vocabulary import Vocabulary
 from copersona.runtime.engine.watching import Steer, settle, steered
 
@@ -58,13 +58,14 @@ class Prefix:
 @dataclass(frozen=True, slots=True)
 class Start:
     """What a generation starts from, checked: soft prompt (L, H) float32, token ids, and which of it is a prefix; what
-    watches it, and what it may start from instead."""
+    watches it, what it may start from instead, and whether its tokens are weighed."""
 
     soft: F32
     ids: I32
     prefix: Prefix | None = None
     watch: Watch | None = None
     other: Start | None = None
+    weighed: bool = False
 
     def __len__(self) -> int:
         return len(self.soft) + len(self.ids)
@@ -87,6 +88,7 @@ class Generation:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.position, self._left, self.token = len(start), sampling.max_tokens, -1
         self.steer: Steer | None = None
+        self._weighed = start.weighed
 
     def take(self, row: int) -> Piece | None:
         """The next piece from the logits at a place of the last batch; None where the model ends.
@@ -101,7 +103,8 @@ class Generation:
         if self._vocabulary.is_end(self.token):
             return None
         self._left -= 1
-        return Piece(self.token, self._decoder.decode(self._vocabulary.bytes(self.token)))
+        log = log_probability(logits, self.token) if self._weighed else None
+        return Piece(self.token, self._decoder.decode(self._vocabulary.bytes(self.token)), log)
 
     @property
     def full(self) -> bool:

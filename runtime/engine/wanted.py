@@ -34,7 +34,7 @@ class Watch(NamedTuple):
 class Wanted(NamedTuple):
     """One of several generations: after a soft prompt and tokens, sampled in its own way, within a grammar. It may be
     watched, by an engine that `reads`; `other` is then the prompt for "hold" and "instead", none of which is needed
-    otherwise."""
+    otherwise. Where it is `weighed`, its pieces have their probabilities."""
 
     soft: F32 | None
     tokens: TokenIds
@@ -43,3 +43,4 @@ class Wanted(NamedTuple):
     grammar: str | None = None
     watch: Watch | None = None
     other: Wanted | None = None
+    weighed: bool = False

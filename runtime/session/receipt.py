@@ -16,6 +16,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.prompt.layout import Prompt
+from copersona.runtime.session.doubting import Confidence, Doubt
 from copersona.runtime.session.guarding import Guarded, Verdict
 from copersona.runtime.session.recall import Recall
 
@@ -67,7 +68,8 @@ class Receipt:
     Of the facets in `too_little` the person's own texts say too little.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
     recalled at all, None of nobody; `guard` what the factuality guard decided, None where none was asked. Where it
-    removed the persona, all else is of nobody's prompt. `revision` is the last of their revisions that was heeded."""
+    removed the persona, all else is of nobody's prompt. `confidence` is there where the answer might have abstained,
+    `revision` is the last of their revisions that was heeded."""
 
     request: str
     person: str | None
@@ -84,6 +86,7 @@ class Receipt:
     versions: dict[str, str]
     recall: Recall | None = None
     guard: Guarded | None = None
+    confidence: Confidence | None = None
     pieces: int = 0
     revision: int = 0
 
@@ -94,7 +97,7 @@ class Receipt:
 
 def make_receipt(
     session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None,
-    recall: Recall | None = None, verdict: Verdict | None = None,
+    recall: Recall | None = None, verdict: Verdict | None = None, doubt: Doubt | None = None,
 ) -> Receipt:  # fmt: skip
     """The record of an answer; `known` is None where nobody is recalled. Where there is a verdict, it must be found."""
     if verdict is not None:
@@ -129,6 +132,7 @@ def make_receipt(
         recall=recall,
         revision=0 if known is None else known.revision,
         guard=None if verdict is None else verdict.found,
+        confidence=None if doubt is None else doubt.found,
     )
 
 

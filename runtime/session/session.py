@@ -34,6 +34,7 @@ from copersona.runtime.profile.facets import FacetSchema
 from copersona.runtime.prompt.layout import Fixed, Layout, Prompt
 from copersona.runtime.prompt.prompt import fixed_prompt, request_prompt
 from copersona.runtime.session.answers import Answer, Asked, Score
+from copersona.runtime.session.doubting import Doubt
 from copersona.runtime.session.first_load import load_apart_once
 from copersona.runtime.session.guarding import Verdict, check_guarded, check_readable, guarded
 from copersona.runtime.session.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
@@ -205,21 +206,24 @@ class Session(Closing):
 
     def answer(
         self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None,
-        mode: RecallMode = "always", guard: GuardMode | None = None,
+        mode: RecallMode = "always", guard: GuardMode | None = None, abstain: bool = False,
     ) -> Answer:  # fmt: skip
-        """Answer a request as a person, or as nobody. `person` is the name that the receipt bears, by default the one
-        that the person has in the store; `mode` says when they are recalled, `guard` another mode than the session's.
+        """Answer a request as a person, or as nobody. `person` is the name in the receipt, by default theirs; `mode`
+        says when they are recalled, `guard` another mode than the session's, `abstain` is `doubting`'s "not sure".
 
         Raises:
+            BundleError: it is to abstain, and the bundle has no threshold for it.
             ModelError: the prompt leaves no room for an answer.
         """
         sampling, person = sampling or Sampling(), person or (known.name if known else None)
         known, why = recall(self, request, known, mode)
         prompt = self.prompt(request, known)
-        wanted, verdict = self._guarded(self.wanted(prompt, known, sampling), request, known, guard)
-        pieces = self.engine.answer(wanted)
-        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person, why, verdict)
-        return Answer((piece.text for piece in pieces), receipt, prompt.request_cut)
+        wanted, nobody = self.wanted(prompt, known, sampling), functools.partial(self.prompt, request, None)
+        wanted, verdict = guarded(self, guard, wanted, known, nobody)
+        doubt = Doubt(self, request, known, sampling) if abstain else None
+        pieces = doubt.told(wanted) if doubt else (piece.text for piece in self.engine.answer(wanted))
+        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person, why, verdict, doubt)
+        return Answer(pieces, receipt, prompt.request_cut)
 
     def answer_many(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | ModelRefused]]:
         """Answer several requests at once, as many as the bundle was opened for; each is given when it is finished,
@@ -243,17 +247,13 @@ class Session(Closing):
         for one in asked:
             prompt = self.prompt(one.request, one.known)
             wanted = self.wanted(prompt, one.known, one.sampling, keep=False)
+            nobody = functools.partial(self.prompt, one.request, None)
             try:
-                wanted, verdict = self._guarded(wanted, one.request, one.known, one.guard)
+                wanted, verdict = guarded(self, one.guard, wanted, one.known, nobody)
             except ModelRefused as error:
                 yield (one, prompt, None), error
             else:
                 yield (one, prompt, verdict), wanted
-
-    def _guarded(
-        self, wanted: Wanted, request: str, known: Known | None, mode: GuardMode | None
-    ) -> tuple[Wanted, Verdict | None]:
-        return guarded(self, mode, wanted, known, lambda: self.prompt(request, None))
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
         """`scoring.score`: bits that the model needs for `output` after the request."""

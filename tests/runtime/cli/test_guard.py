@@ -66,3 +66,11 @@ def test_a_thin_bundle_has_its_guard_before_it_is_assembled(tmp_path: Path) -> N
 def test_a_bundle_without_a_guard_is_one_line(random_bundle: Path) -> None:
     said = fails("ask", random_bundle, "Write a review.", "--guard", "M", *QUICK)
     assert "has no guard, M cannot be had; make one with: copersona export guard" in said
+
+
+def test_ask_may_say_that_it_is_not_sure(bundle: Path, random_bundle: Path) -> None:
+    add_guard(bundle, random_guard(bundle, abstain=0.0))
+    found = json.loads(works("ask", bundle, "Write a review.", "--person", "ana", "--abstain", "--json", *QUICK))
+    assert found["output"] == "I am not sure."
+    assert found["receipt"]["confidence"]["abstained"]
+    assert "no guard with a threshold" in fails("ask", random_bundle, "Write a review.", "--abstain", *QUICK)
