@@ -1,0 +1,72 @@
+"""The people whose facts and texts are asked about: of a run, or of files of histories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from copersona.export.data.splits import place
+from copersona.export.run.run import Run
+from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.common.errors import ExportError
+from copersona.runtime.history.importers import load_history
+from copersona.runtime.history.interactions import History, group_by_person
+
+Group = Literal["training", "validation", "test"]
+SHARES: tuple[tuple[Group, float], ...] = (("training", 0.4), ("validation", 0.15), ("test", 0.45))
+GROUPS = tuple(group for group, _ in SHARES)
+HELD = 2  # latest interactions that nothing was trained on, as `splits` holds them out
+LEAST = 3  # interactions of someone who is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone with a history, oldest first. Of its last HELD interactions the model was trained on none. `pseudonym`
+    is their own peer, if they are one."""
+
+    name: str
+    history: History
+    pseudonym: str | None
+    group: Group
+
+    @property
+    def held(self) -> History:
+        """What questions about them are made from."""
+        return self.history[-HELD:]
+
+
+def group_of(name: str) -> Group:
+    """The group that a person, or a question, belongs to: by hash, so that it never changes."""
+    at = place(name, 0)
+    for group, share in SHARES:
+        at -= share
+        if at < 0:
+            return group
+    return "test"
+
+
+def of_run(run: Run, count: int) -> list[Person]:
+    """Up to `count` people of a run."""
+    held = {name: history for name, history in run.histories.items() if run.splits[name].held_out}
+    return _chosen(held, run.pseudonyms, count)
+
+
+def of_files(
+    bundle: Bundle, histories: Sequence[Path], format_: str, pseudonyms: Path | None, count: int
+) -> list[Person]:
+    """Up to `count` people of files of histories; `pseudonyms` is a file of those who are peers of the bundle."""
+    names: Mapping[str, str] = {} if pseudonyms is None else json.loads(pseudonyms.read_text(encoding="utf-8-sig"))
+    rows: Iterable = load_history([str(path) for path in histories], format_).interactions
+    return _chosen(group_by_person(bundle.attach_items(rows, enrolled=names)), names, count)
+
+
+def _chosen(histories: Mapping[str, History], pseudonyms: Mapping[str, str], count: int) -> list[Person]:
+    """People by hash, the groups in turn, so that whatever part of them is done holds all groups."""
+    ranked = sorted((name for name, row in histories.items() if len(row) >= LEAST), key=lambda n: place(n, 1))
+    people = [Person(name, histories[name], pseudonyms.get(name), group_of(name)) for name in ranked[:count]]
+    if {person.group for person in people} != set(GROUPS):
+        raise ExportError(f"{len(people)} people with {LEAST} texts or more are too few to calibrate a guard on")
+    return people
