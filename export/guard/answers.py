@@ -65,13 +65,12 @@ class Replies(Closing):
         return key in self._found
 
     def add(self, rows: Iterable[tuple[str, Reply]]) -> None:
-        """Keep replies; they are on the disk when this returns."""
+        """Keep replies; a kill does not lose them when this has returned."""
         with room_for(self.path):
             for key, reply in rows:
                 self._found[key] = reply
                 self._file.write(json.dumps({"key": key, **asdict(reply)}, ensure_ascii=False) + "\n")
             self._file.flush()
-            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

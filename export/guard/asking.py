@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Literal
 
 from copersona.export.guard.answers import Replies, Reply, reply_all, reply_key
-from copersona.export.guard.cases import Case, Facts
+from copersona.export.guard.cases import Case, request_of
+from copersona.export.guard.judge import is_right
 from copersona.export.guard.people import Person
-from copersona.export.guard.personal import Personal
+from copersona.export.guard.questions import Question
+from copersona.runtime.common.progress import note
 from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
-WRONG = 4  # facts a person that nobody knows either: they tell what a persona adds, and cost as much as the others
 Did = Literal["degraded", "beneficial", "right both", "wrong both"]
 
 
@@ -48,16 +51,18 @@ class Asking:
         self._session, self._replies = session, replies
         self._known: tuple[str, Known] | None = None
 
-    def outcomes(self, person: Person, facts: Facts, personal: Personal) -> list[Outcome]:
-        """All cases of one person: of the facts those that nobody answers rightly, and WRONG others, the most alike;
-        of the personal questions all."""
-        found = facts.of(person)
-        plain = self._ask(found, None)
-        right = [case for case, reply in zip(found, plain, strict=True) if case.right(reply.text)]
-        wrong = [case for case, reply in zip(found, plain, strict=True) if not case.right(reply.text)][:WRONG]
-        cases = [*personal.of(person), *right, *wrong]
-        both = zip(cases, self._ask(cases, None), self._ask(cases, person), strict=True)
-        return [Outcome(*row) for row in both]
+    def sorted_out(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+        """Questions that nobody answers rightly, and the others. A persona can spoil the first alone."""
+        note(f"asking nobody {len(questions):,} questions, of those kept before none again")
+        replies = self._ask([request_of(question.text) for question in questions], None)
+        right = [is_right(reply.text, one.answers) for one, reply in zip(questions, replies, strict=True)]
+        return list(compress(questions, right)), list(compress(questions, map(not_, right)))
+
+    def outcomes(self, cases: Sequence[Case], person: Person) -> list[Outcome]:
+        """Cases of one person, asked of nobody and of the persona."""
+        requests = [case.request for case in cases]
+        rows = zip(cases, self._ask(requests, None), self._ask(requests, person), strict=True)
+        return [Outcome(*row) for row in rows]
 
     def known(self, person: Person) -> Known:
         """A person as their history has them; the last one asked for is at hand."""
@@ -65,20 +70,14 @@ class Asking:
             self._known = person.name, self._session.know(person.history, pseudonym=person.pseudonym)
         return self._known[1]
 
-    def _ask(self, cases: Sequence[Case], person: Person | None) -> list[Reply]:
+    def _ask(self, requests: Sequence[str], person: Person | None) -> list[Reply]:
         """Replies as a person or as nobody, those that are not there yet asked for."""
         name = None if person is None else person.name
-        keys = [reply_key(case.request, name) for case in cases]
-        missing = {key: case.request for key, case in zip(keys, cases, strict=True) if key not in self._replies}
+        keys = [reply_key(request, name) for request in requests]
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._replies}
         if missing:
             known = None if person is None else self.known(person)
             replies = reply_all(self._session, list(missing.values()), known)
             for row in zip(missing, replies, strict=True):
                 self._replies.add([row])
         return [self._replies[key] for key in keys]
-
-
-def all_outcomes(asking: Asking, people: Sequence[Person], facts: Facts, personal: Personal) -> Iterator[list[Outcome]]:
-    """The outcomes of each person, in order."""
-    for person in people:
-        yield asking.outcomes(person, facts, personal)

@@ -20,8 +20,7 @@ from copersona.runtime.history.interactions import clean_text
 
 INSTRUCTION = "Answer with a few words only.\n"
 """Before every question, asked of nobody and of a persona alike."""
-RETRIEVED = 20  # facts that each text of a person finds
-KEPT = 100  # facts of a person
+RETRIEVED = 10  # facts that each text of a person finds
 
 Kind = Literal["fact", "personal"]
 
@@ -46,14 +45,19 @@ class Case:
     @property
     def request(self) -> str:
         """What is asked, word for word."""
-        return INSTRUCTION + self.question
+        return request_of(self.question)
+
+
+def request_of(question: str) -> str:
+    """A question as it is asked."""
+    return INSTRUCTION + question
 
 
 class Facts:
-    """Questions by group with their vectors, (Q, E) float32 a group."""
+    """Questions by group with their vectors, (Q, E) float32 a group; a person is asked up to `kept` of them."""
 
-    def __init__(self, questions: Sequence[Question], encode: Callable[[str], F32]) -> None:
-        self._encode = encode
+    def __init__(self, questions: Sequence[Question], encode: Callable[[str], F32], kept: int) -> None:
+        self._encode, self._kept = encode, kept
         self._groups: dict[Group, list[Question]] = {}
         for question in questions:
             self._groups.setdefault(group_of(question.text), []).append(question)
@@ -67,11 +71,11 @@ class Facts:
         if person.group not in self._vectors:
             self._vectors[person.group] = np.stack([self._encode(question.text) for question in questions])
         texts = np.stack([self._encode(clean_text(item.output)) for item in person.history])
-        best = most_alike(texts @ self._vectors[person.group].T)
+        best = most_alike(texts @ self._vectors[person.group].T, kept=self._kept)
         return [Case(person.name, person.group, "fact", "fact", questions[i].text, questions[i].answers) for i in best]
 
 
-def most_alike(similarity: F32, *, retrieved: int = RETRIEVED, kept: int = KEPT) -> list[int]:
+def most_alike(similarity: F32, *, kept: int, retrieved: int = RETRIEVED) -> list[int]:
     """Columns by the mean of how often a row finds them among its first and of their largest similarity.
 
     similarity: (texts, questions); a row finds its `retrieved` largest.

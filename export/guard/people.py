@@ -16,7 +16,7 @@ from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, group_by_person
 
 Group = Literal["training", "validation", "test"]
-SHARES: tuple[tuple[Group, float], ...] = (("training", 0.4), ("validation", 0.15), ("test", 0.45))
+SHARES: tuple[tuple[Group, float], ...] = (("training", 0.3), ("validation", 0.15), ("test", 0.55))
 GROUPS = tuple(group for group, _ in SHARES)
 HELD = 2  # latest interactions that nothing was trained on, as `splits` holds them out
 LEAST = 3  # interactions of someone who is asked
