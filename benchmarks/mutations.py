@@ -108,11 +108,12 @@ def _settings(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
     context = body["settings"].setdefault("context", {})
     for name in ("peers", "recent", "matched", "budget"):
         context.setdefault(name, 2)
-    said = _change_json(draw, body["settings"], draw.random() < 0.5 and "context")
+    first = draw.choice(("context", "guard", "", "")) if "guard" in body["settings"] else draw.choice(("context", ""))
+    said = _change_json(draw, body["settings"], first)
     return said, replace(manifest, settings=body["settings"])
 
 
-def _change_json(draw: random.Random, body: Any, first: str | bool = False) -> str:
+def _change_json(draw: random.Random, body: Any, first: str = "") -> str:
     """Replace, remove or repeat one value somewhere in a JSON tree."""
     place, keys = body, list[Any]()
     while isinstance(place, dict | list) and place:
@@ -165,7 +166,7 @@ def _array(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
 def _tensors(draw: random.Random, bundle: Path, manifest: Manifest) -> Changed:
     from safetensors.numpy import load_file, save_file
 
-    role = draw.choice(("personalizer", "arrays"))
+    role = draw.choice([role for role in ("personalizer", "arrays", "guard") if manifest.file(role)])
     path, value = _path(bundle, manifest, role), draw.choice(FLOATS)
     tensors = {name: array.copy() for name, array in load_file(path).items()}
     name = draw.choice(sorted(tensors))

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from copersona.runtime.bundle.guard import Guard, GuardFigures
 from copersona.runtime.bundle.manifest import Shapes
-from copersona.runtime.bundle.verify import write_manifest
+from copersona.runtime.bundle.verify import open_manifest, write_manifest
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.engine.turns import chatml, turns_json
 from copersona.runtime.filecheck.onnx_check import check_onnx
@@ -114,3 +115,14 @@ def _write_graph(path: Path, schema: FacetSchema) -> None:
             database.execute("INSERT INTO edges VALUES (?, 0, 0, ?, 0.5, 0.4)", (row, (row + 1) % PEERS))
         database.execute("INSERT INTO items VALUES ('amp', ?)", (json.dumps({"loud": 4, "tubes": 3}),))
     database.close()
+
+
+def random_guard(folder: Path, seed: int = 0, **changed: object) -> Guard:
+    """A guard that fits the bundle, whose model has two layers; fields can be changed."""
+    manifest, random = open_manifest(folder), np.random.default_rng(seed)
+    mean, weights, vector = random.normal(0, 0.3, (3, manifest.shapes.hidden)).astype(np.float32)
+    guard = Guard(
+        base=manifest.settings["base"], layers=2, layer=0, mean=mean, scale=np.ones_like(mean), weights=weights,
+        vector=vector, bias=0.1, gamma=0.5, tau=0.5, figures=GuardFigures(0.9, 0.5, 0.6, 150, 140, "made up"),
+    )  # fmt: skip
+    return replace(guard, **changed)  # type: ignore[arg-type]

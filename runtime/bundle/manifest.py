@@ -28,7 +28,7 @@ REQUIRED_ROLES = (
     "facets", "encoder", "encoder_tokenizer", "graph", "peers", "anchors", "card",
 )  # fmt: skip
 EITHER_ROLE = ("model", "lora")  # a bundle is whole, or thin and names the base that its LoRA is for
-OPTIONAL_ROLES = ("personalizer", "arrays", "items")  # at most one file each
+OPTIONAL_ROLES = ("personalizer", "arrays", "items", "guard")  # at most one file each
 FREE_ROLES = ("licence",)  # any number of files
 POPULATION_ROLES = ("graph", "peers", "anchors", "arrays", "facets", "encoder", "encoder_tokenizer")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from copersona.runtime.bundle.graph_file import open_graph_db
+from copersona.runtime.bundle.guard import Guard, read_guard
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.parts import check_means, check_parts_once, manifest_turns
 from copersona.runtime.bundle.said import context_length, languages
@@ -67,6 +68,11 @@ class Bundle(Closing):
     def encoder(self) -> Encoder:
         """The facet encoder, loaded at first use."""
         return Encoder(self.path("encoder"), self.path("encoder_tokenizer"))
+
+    @cached_property
+    def guard(self) -> Guard | None:
+        """The factuality guard, read at first use; None where the bundle has none."""
+        return read_guard(self.folder, self.manifest)
 
     @cached_property
     def examples(self) -> Examples:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from copersona.runtime.bundle.graph_file import check_graph_db
+from copersona.runtime.bundle.guard import read_guard
 from copersona.runtime.bundle.manifest import AGAIN, MANIFEST, Manifest, Shapes
 from copersona.runtime.bundle.said import check_settings, context_length
 from copersona.runtime.bundle.signature import signer
@@ -26,7 +27,7 @@ from copersona.runtime.persona.graph import map_vectors
 from copersona.runtime.profile.facets import FacetSchema, read_schema
 from copersona.runtime.profile.profiler import Centring
 
-CHECKS = "checks 4"  # raise it when a part is checked in another way, here or in the modules of its format
+CHECKS = "checks 5"  # raise it when a part is checked in another way, here or in the modules of its format
 MOST_UNIT = 2.0  # of a number in a centred unit vector, which float16 has rounded
 MOST_MEAN = 16.0
 MOST_MEMORY = 2 << 30  # bytes that a context may take beside the model, or twice the model's size
@@ -53,7 +54,8 @@ def check_parts(folder: Path | str, manifest: Manifest) -> TensorShapes:
     encoder = check_onnx(path := manifest.path(folder, "encoder"))
     must_agree(path, "the encoder's width and the features", encoder.width + len(schema.features), shapes.width)
     check_tokenizer(manifest.path(folder, "encoder_tokenizer"), encoder.rows)
-    _check_model(manifest.path(folder, "model"), manifest)
+    layers = _check_model(manifest.path(folder, "model"), manifest)
+    read_guard(folder, manifest, layers)
     return tensors
 
 
@@ -112,7 +114,8 @@ def check_means(path: Path, shapes: Shapes) -> Centring:
     return Centring(arrays["means"], arrays["placeholder"])
 
 
-def _check_model(path: Path, manifest: Manifest) -> None:
+def _check_model(path: Path, manifest: Manifest) -> int:
+    """How many layers it has."""
     from copersona.runtime.engine.model_memory import context_memory
     from copersona.runtime.filecheck.gguf_any import check_any_gguf
     from copersona.runtime.filecheck.gguf_check import check_gguf
@@ -129,6 +132,7 @@ def _check_model(path: Path, manifest: Manifest) -> None:
             f"{MANIFEST}: context_length is {context_length(manifest):,}, with which {path} needs {needed >> 20:,} MiB "
             f"for prompts, at most {most >> 20:,} are allowed; make the bundle with less"
         )
+    return found.layers
 
 
 def manifest_turns(manifest: Manifest, vocabulary: int) -> TurnTokens | None:

@@ -16,6 +16,7 @@ from copersona.runtime.common.terminal import in_line
 
 if TYPE_CHECKING:
     from copersona.runtime.assemble.thin import Thin
+    from copersona.runtime.bundle.guard import Guard
     from copersona.runtime.bundle.manifest import Manifest
     from copersona.runtime.profile.facets import FacetSchema
     from copersona.runtime.prompt.settings import ContextSettings
@@ -50,6 +51,7 @@ def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: b
     from dataclasses import asdict
 
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.guard import read_guard
     from copersona.runtime.bundle.signature import signer
     from copersona.runtime.bundle.verify import open_manifest, verify
     from copersona.runtime.session.session import open_bundle
@@ -60,6 +62,7 @@ def bundle_verify(folder: Path, signed_by: str | None, new_key: bool, as_json: b
     if open_manifest(folder).thin:
         manifest = verify(folder, full=True)
         base = read_thin(manifest).base
+        read_guard(folder, manifest)
     else:
         base = None
         with open_bundle(folder, full=True) as session:
@@ -84,6 +87,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from copersona.runtime.assemble.thin import read_thin
+    from copersona.runtime.bundle.guard import read_guard
     from copersona.runtime.bundle.opened import Bundle
     from copersona.runtime.bundle.said import check_settings
     from copersona.runtime.bundle.signature import signer
@@ -97,6 +101,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
     thin = read_thin(manifest) if manifest.thin else None
     if thin is None:
         Bundle(folder).close()  # the parts fit together
+    guard = read_guard(folder, manifest)
     loaded, signed = thin is None and LoadReceipt(manifest).there(), signer(folder, manifest)
     schema, context = read_schema(manifest.path(folder, "facets")), read_context(manifest.settings.get("context", {}))
     if as_json:
@@ -106,7 +111,7 @@ def bundle_show(folder: Path, as_json: bool) -> None:
         body = {**asdict(manifest), **said, "facets": facets}
         say_json(body)
         return
-    for line in _shown(manifest, schema, context, thin, str(signed or _unsigned(manifest))):
+    for line in _shown(manifest, schema, context, thin, str(signed or _unsigned(manifest)), guard):
         say(line)
     if thin is None:
         how = "went well in a process of its own" if loaded else "was not done; it will be in a process of its own"
@@ -120,7 +125,12 @@ def _unsigned(manifest: Manifest) -> str:
 
 
 def _shown(
-    manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None, signed: str
+    manifest: Manifest,
+    schema: FacetSchema,
+    context: ContextSettings,
+    thin: Thin | None,
+    signed: str,
+    guard: Guard | None,
 ) -> Iterator[str]:
     """The lines of `bundle show`."""
     from dataclasses import asdict
@@ -144,6 +154,8 @@ def _shown(
             f"not held against a table: the tensors and settings of the model ({in_line(architecture)}), of which the "
             "form alone is checked; whether they can be used, its first load shows, in a process of its own"
         )
+    if guard is not None:
+        yield str(guard)
     yield (
         f"prompts: {context.recent} latest, {context.matched} by {context.matcher}, {context.show} shown, "
         f"facets {context.place}, up to {context.budget} tokens"

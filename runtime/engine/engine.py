@@ -53,7 +53,8 @@ class Engine(Closing):
 
     `exact` keeps the attention cache in float32, for parity checks. `n_ctx` is cut to what the
     model was trained on; `context` has the result. `threads` is by default what `default_threads` says. With
-    `any_model` the architecture may be any that llama.cpp knows, checked by its form alone.
+    `any_model` the architecture may be any that llama.cpp knows, checked by its form alone. With `reads`
+    the `layers` can be met; without, they are None.
 
     Raises:
         ModelError: the file is missing, refused by `check_gguf` or `check_any_gguf`, or llama.cpp cannot load it.
@@ -68,6 +69,7 @@ class Engine(Closing):
         exact: bool = False,
         sequences: int = 1,
         any_model: bool = False,
+        reads: bool = False,
     ) -> None:
         facts = check_any_gguf(path) if any_model else check_gguf(path)
         if min(n_ctx, sequences, 1 if threads is None else threads) < 1:
@@ -77,13 +79,10 @@ class Engine(Closing):
         self.context = min(n_ctx, facts.context)  # longer than trained reads as noise to the model
         self.trained_context, self.width, self.facts = facts.context, facts.width, facts
         self._context = LlamaContext(
-            path,
-            width=facts.width,
-            positions=self.context,
-            sequences=sequences,
-            threads=threads or default_threads(),
-            exact=exact,
-        )
+            path, width=facts.width, positions=self.context, sequences=sequences, threads=threads or default_threads(),
+            exact=exact, reads=reads,
+        )  # fmt: skip
+        self.layers = self._context.layers
         self.vocabulary = Vocabulary(self._context.vocab, self._context.vocabulary_size, facts.added)
         self.vocabulary_size, self.make = self.vocabulary.size, self._context.make
         self.sequences = Sequences(self._context, self.vocabulary)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from copersona.runtime.common.arrays import F32, I32
 from copersona.runtime.common.errors import ModelError
+from copersona.runtime.engine.layers import Layers
 from copersona.runtime.engine.llama import complaint, exact_build, library, no_complaint
 
 BATCH = 512  # positions of one call into llama.cpp
@@ -55,19 +56,22 @@ class _Batch:
 class LlamaContext:
     """A model of width H and vocabulary V with room for `sequences` sequences of up to `positions` each.
 
-    `exact` keeps the attention cache in float32. A state can be read by a context of the same `make`.
+    `exact` keeps the attention cache in float32. A state can be read by a context of the same `make`. With `reads`
+    there are `layers` to be met; without, llama.cpp calls nothing back.
 
     Raises:
-        ModelError: llama.cpp cannot load the file, or has no memory for the context.
+        ModelError: llama.cpp cannot load the file, has no memory for the context, or its layers cannot be read.
     """
 
     def __init__(
-        self, path: str | Path, *, width: int, positions: int, sequences: int, threads: int, exact: bool
-    ) -> None:
+        self, path: str | Path, *, width: int, positions: int, sequences: int, threads: int, exact: bool,
+        reads: bool = False,
+    ) -> None:  # fmt: skip
         self._llama = llama = library()
         self.positions, self.sequences = positions, sequences
         self.batch = max(min(BATCH, positions), sequences)
         self.outputs = max(min(OUTPUTS, self.batch), sequences)
+        self.layers = Layers(llama, width) if reads else None
         params = llama.llama_model_default_params()
         params.n_gpu_layers, params.use_mmap = 0, True
         no_complaint()
@@ -110,6 +114,8 @@ class LlamaContext:
         params.n_batch = params.n_ubatch = self.batch
         params.n_outputs_max, params.no_perf = self.outputs, True
         params.n_threads = params.n_threads_batch = threads
+        if self.layers is not None:
+            params.cb_eval = self.layers.callback
         if exact:
             params.type_k = params.type_v = 0  # GGML_TYPE_F32
         return params
@@ -190,11 +196,16 @@ class LlamaContext:
 
     def _decode(self, batch: _Batch, position: int) -> None:
         no_complaint()
+        count = batch.raw.n_tokens
+        wanted = 0 if self.layers is None else int(batch.wanted[:count].sum())
+        if self.layers is not None and wanted:
+            sequences = batch.sequences[:count].tobytes() if wanted == count else b""
+            self.layers.begin((batch is self._rows, count, wanted, sequences))
         code = self._llama.llama_decode(self.raw, batch.raw)
+        if self.layers is not None:
+            self.layers.end(count, wanted)
         if code:
-            raise ModelError(
-                f"llama.cpp cannot decode {batch.raw.n_tokens} positions from {position}, code {code}{complaint()}"
-            )
+            raise ModelError(f"llama.cpp cannot decode {count} positions from {position}, code {code}{complaint()}")
 
     def logits(self, row: int) -> F32:
         """Logits at a place of the last batch where they were wanted, -1 the last: (V,) float32.

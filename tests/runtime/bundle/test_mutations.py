@@ -17,9 +17,11 @@ from types import ModuleType
 
 import pytest
 
+from copersona.runtime.bundle.guard import add_guard
+
 from ...conftest import DEMO
 from ...random_models import qwen2
-from ...small_bundle import small_bundle
+from ...small_bundle import random_guard, small_bundle
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IN_PYTHON, IN_C = 140, 60
@@ -29,7 +31,9 @@ SECONDS = 600  # a limit for what hangs; a busy machine takes long
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
-    return small_bundle(folder / "bundle", qwen2(folder / "model.gguf"), DEMO / "facets.json")
+    made = small_bundle(folder / "bundle", qwen2(folder / "model.gguf"), DEMO / "facets.json")
+    add_guard(made, random_guard(made))
+    return made
 
 
 @pytest.fixture
