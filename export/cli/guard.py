@@ -18,7 +18,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("guard")
 @click.argument("target", metavar="RUN|BUNDLE", type=click.Path(path_type=Path))
 @click.option("--questions", multiple=True, required=True, type=FILE,
-              help="Factual questions with answers, a JSON array or JSON lines; give several for several files.")  # fmt: skip
+              help="Factual questions with answers, a JSON array or JSON lines; may be given again.")  # fmt: skip
 @click.option("--people", default=160, show_default=True, type=click.IntRange(3), help="How many people are asked.")
 @click.option("--bundle", type=click.Path(path_type=Path),
               help="Another bundle of the run's population, such as one of `copersona bundle from`.")  # fmt: skip

@@ -45,10 +45,11 @@ class Outcome:
 
 
 class Asking:
-    """Asks a session what is not among the replies yet."""
+    """Asks a session, as `people`, what is not among the replies yet."""
 
-    def __init__(self, session: Session, replies: Replies) -> None:
+    def __init__(self, session: Session, replies: Replies, people: Sequence[Person]) -> None:
         self._session, self._replies = session, replies
+        self._people = {person.name: person for person in people}
         self._known: tuple[str, Known] | None = None
 
     def sorted_out(self, questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
@@ -58,26 +59,27 @@ class Asking:
         right = [is_right(reply.text, one.answers) for one, reply in zip(questions, replies, strict=True)]
         return list(compress(questions, right)), list(compress(questions, map(not_, right)))
 
-    def outcomes(self, cases: Sequence[Case], person: Person) -> list[Outcome]:
+    def outcomes(self, cases: Sequence[Case], person: str) -> list[Outcome]:
         """Cases of one person, asked of nobody and of the persona."""
         requests = [case.request for case in cases]
         rows = zip(cases, self._ask(requests, None), self._ask(requests, person), strict=True)
         return [Outcome(*row) for row in rows]
 
-    def known(self, person: Person) -> Known:
-        """A person as their history has them; the last one asked for is at hand."""
-        if self._known is None or self._known[0] != person.name:
-            self._known = person.name, self._session.know(person.history, pseudonym=person.pseudonym)
+    def known(self, name: str | None) -> Known | None:
+        """A person as their history has them, None of nobody; the last one asked for is at hand."""
+        if name is None:
+            return None
+        if self._known is None or self._known[0] != name:
+            person = self._people[name]
+            self._known = name, self._session.know(person.history, pseudonym=person.pseudonym)
         return self._known[1]
 
-    def _ask(self, requests: Sequence[str], person: Person | None) -> list[Reply]:
+    def _ask(self, requests: Sequence[str], person: str | None) -> list[Reply]:
         """Replies as a person or as nobody, those that are not there yet asked for."""
-        name = None if person is None else person.name
-        keys = [reply_key(request, name) for request in requests]
+        keys = [reply_key(request, person) for request in requests]
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._replies}
         if missing:
-            known = None if person is None else self.known(person)
-            replies = reply_all(self._session, list(missing.values()), known)
+            replies = reply_all(self._session, list(missing.values()), self.known(person))
             for row in zip(missing, replies, strict=True):
                 self._replies.add([row])
         return [self._replies[key] for key in keys]

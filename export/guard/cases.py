@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from copersona.export.guard.judge import is_right
-from copersona.export.guard.people import Group, Person, group_of
+from copersona.export.guard.people import QUESTIONS, Group, Person, group_of
 from copersona.export.guard.questions import Question
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.history.interactions import clean_text
@@ -60,7 +60,7 @@ class Facts:
         self._encode, self._kept = encode, kept
         self._groups: dict[Group, list[Question]] = {}
         for question in questions:
-            self._groups.setdefault(group_of(question.text), []).append(question)
+            self._groups.setdefault(group_of(question.text, QUESTIONS), []).append(question)
         self._vectors: dict[Group, F32] = {}
 
     def of(self, person: Person) -> list[Case]:

@@ -12,7 +12,8 @@ from copersona.export.guard.asking import Outcome
 from copersona.export.guard.people import GROUPS, Group
 from copersona.export.guard.resampling import Clusters, Interval
 
-LEAST_DEGRADED = 100  # facts that the persona spoils, in training and again in test
+LEAST: dict[Group, int] = {"training": 100, "validation": 20, "test": 100}
+"""Facts that the persona spoils, and personal questions that it helps with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,11 @@ def helped(outcomes: Sequence[Outcome]) -> Interval:
 def obstacles(outcomes: Sequence[Outcome]) -> list[str]:
     """Why no guard can be made of these outcomes, with the numbers; empty where one can."""
     found = []
-    for group in ("training", "test"):
-        spoilt = sum(one.did == "degraded" and one.case.kind == "fact" for one in outcomes if one.case.group == group)
-        if spoilt < LEAST_DEGRADED:
-            found.append(f"{spoilt} degraded facts for {group}, {LEAST_DEGRADED} are the least")
+    for group, least in LEAST.items():
+        for name, kind, did in (("degraded facts", "fact", "degraded"), ("helped personal", "personal", "beneficial")):
+            rows = (one for one in outcomes if (one.case.group, one.case.kind, one.did) == (group, kind, did))
+            if (count := sum(1 for _ in rows)) < least:
+                found.append(f"{count} {name} cases for {group}, {least} are the least")
     gain = helped(outcomes)
     if not gain.low > 0:
         found.append(

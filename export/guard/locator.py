@@ -32,11 +32,10 @@ def deviation(with_persona: F64, without: F64) -> F64:
 
 
 def locate(degraded: F64, beneficial: F64) -> Located:
-    """The layer of best fused rank, from deviations (cases, layers) of both groups. The last layer is left out: its
-    output is what is said, and llama.cpp holds only some of its rows."""
+    """The layer of best fused rank, from deviations (cases, layers) of both groups; of equal ones the later."""
     means = [group.mean(axis=0) for group in (degraded, beneficial)]
-    score = sum(1.0 / (FUSION + _ranks(np.abs(mean[:-1]))) for mean in means)
-    best = int(np.flatnonzero(score == np.max(score))[-1])  # of equals the later one
+    score = sum(1.0 / (FUSION + _ranks(np.abs(mean))) for mean in means)
+    best = int(np.flatnonzero(score == np.max(score))[-1])
     return Located(best, *means, np.asarray(score))
 
 

@@ -23,7 +23,7 @@ THRESHOLDS = np.round(np.arange(0.05, 1.0, 0.01), 2)
 @dataclass(frozen=True, slots=True)
 class Steered:
     """Whether answers of a steered model are right, (N,) each: shift taken out, soft rule, soft rule of a random
-    vector."""
+    vector. Where a mode answers otherwise they are not looked at."""
 
     hard: Bools
     soft: Bools
@@ -79,21 +79,22 @@ def gated(cases: Cases, at: Bools, otherwise: Bools | None = None) -> Bools:
     return np.where(at, cases.plain, cases.persona if otherwise is None else otherwise)
 
 
-def modes(cases: Cases, risk: F64, threshold: float, steered: Steered | None, seed: int = 0) -> dict[str, Bools]:
-    """Right or wrong by mode."""
-    high = risk >= threshold
+def modes(cases: Cases, high: Bools, high_alone: Bools, steered: Steered | None, seed: int = 0) -> dict[str, Bools]:
+    """Right or wrong by mode; `high` is where the probe's risk reaches τ, `high_alone` where that of the probe of the
+    request alone does. The random probe is as often high as the probe."""
     found = {
         "off": cases.persona,
         "always nobody": cases.plain,
         "regenerate": gated(cases, high),
-        "random probe": gated(cases, np.random.default_rng(seed).permutation(high)),
+        "regenerate, by the request alone": gated(cases, high_alone),
+        "regenerate, random probe": gated(cases, np.random.default_rng(seed).permutation(high)),
     }
     if steered is not None:
         found |= {
             "H": np.where(high, steered.hard, cases.persona),
             "S": steered.soft,
             "M": np.where(high, steered.hard, steered.soft),
-            "random vector": np.where(high, steered.hard, steered.random),
+            "M, random vector": np.where(high, steered.hard, steered.random),
         }
     return found
 

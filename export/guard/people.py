@@ -16,8 +16,9 @@ from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, group_by_person
 
 Group = Literal["training", "validation", "test"]
-SHARES: tuple[tuple[Group, float], ...] = (("training", 0.3), ("validation", 0.15), ("test", 0.55))
-GROUPS = tuple(group for group, _ in SHARES)
+GROUPS: tuple[Group, ...] = ("training", "validation", "test")
+PEOPLE = (0.3, 0.15, 0.55)  # shares of the groups: what is promised of personal questions needs many in test
+QUESTIONS = (0.4, 0.2, 0.4)
 HELD = 2  # latest interactions that nothing was trained on, as `splits` holds them out
 LEAST = 3  # interactions of someone who is asked
 
@@ -38,10 +39,10 @@ class Person:
         return self.history[-HELD:]
 
 
-def group_of(name: str) -> Group:
+def group_of(name: str, shares: tuple[float, ...]) -> Group:
     """The group that a person, or a question, belongs to: by hash, so that it never changes."""
     at = place(name, 0)
-    for group, share in SHARES:
+    for group, share in zip(GROUPS, shares, strict=True):
         at -= share
         if at < 0:
             return group
@@ -66,7 +67,7 @@ def of_files(
 def _chosen(histories: Mapping[str, History], pseudonyms: Mapping[str, str], count: int) -> list[Person]:
     """People by hash, the groups in turn, so that whatever part of them is done holds all groups."""
     ranked = sorted((name for name, row in histories.items() if len(row) >= LEAST), key=lambda n: place(n, 1))
-    people = [Person(name, histories[name], pseudonyms.get(name), group_of(name)) for name in ranked[:count]]
+    people = [Person(name, histories[name], pseudonyms.get(name), group_of(name, PEOPLE)) for name in ranked[:count]]
     if {person.group for person in people} != set(GROUPS):
         raise ExportError(f"{len(people)} people with {LEAST} texts or more are too few to calibrate a guard on")
     return people

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from copersona.runtime.bundle.guard import LEAST_SCALE
 from copersona.runtime.common.arrays import F32, F64, I64
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse, of states in standard deviations
@@ -20,22 +22,23 @@ SHUFFLES = 20
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """σ(w · h + b); w (H,) float32."""
+    """σ(w · (h - mean) / scale + b); arrays (H,) float32."""
 
-    weight: F32
+    mean: F32
+    scale: F32
+    weights: F32
     bias: float
 
     def __call__(self, states: F32) -> F64:
         """Probability that the persona spoils a fact, states (N, H) -> (N,)."""
-        return np.asarray(1.0 / (1.0 + np.exp(-(states.astype(np.float64) @ self.weight + self.bias))))
+        return np.asarray(expit(((states.astype(np.float64) - self.mean) / self.scale) @ self.weights + self.bias))
 
 
 def fit(states: F32, labels: I64, strength: float) -> Probe:
     """A probe of states (N, H) and labels 0 or 1, (N,)."""
-    mean, scale = states.mean(axis=0), np.maximum(states.std(axis=0), 1e-6)
+    mean, scale = states.mean(axis=0), np.maximum(states.std(axis=0), LEAST_SCALE)
     model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced").fit((states - mean) / scale, labels)
-    weight = model.coef_[0] / scale
-    return Probe(weight.astype(np.float32), float(model.intercept_[0] - weight @ mean))
+    return Probe(mean, scale, model.coef_[0].astype(np.float32), float(model.intercept_[0]))
 
 
 def fit_best(states: F32, labels: I64, held: F32, held_labels: I64) -> Probe:

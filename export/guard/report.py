@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from copersona.export.evaluation.report.document import Block, Grid, Heading, Text
+from copersona.export.evaluation.report.document import Block, Grid, Heading, Picture, Text
 from copersona.export.guard.asking import Outcome
+from copersona.export.guard.calibrate import Calibration, Work, labels_of, told_apart
 from copersona.export.guard.counted import helped, tallies
+from copersona.export.guard.evaluate import Risks
 from copersona.export.guard.modes import Compared
 from copersona.export.guard.resampling import Interval
 
@@ -28,7 +31,24 @@ def set_blocks(outcomes: Sequence[Outcome], obstacles: Sequence[str]) -> list[Bl
     ]
 
 
-def mode_blocks(title: str, compared: Mapping[str, Compared], cases: tuple[int, int]) -> list[Block]:
+def calibration_blocks(work: Work, found: Calibration, gamma: float, picture: Path) -> list[Block]:
+    """Layer, probes and what was chosen on validation."""
+    rows = [
+        [name, *(f"{value:.3f}" for value in (one.held, one.test, one.shuffled)), f"{one.tau:.2f}"]
+        for name, one in (("the persona's state", found.probed), ("the request alone", found.alone))
+    ]
+    layers = work.reader.engine.facts.layers
+    labels = labels_of(told_apart(work.of("training")))
+    return [
+        Heading("Layer and probe"),
+        Picture(picture, "Deviation of perplexity and the probe's area under the curve, by layer"),
+        Text(f"Layer {found.layer} of {layers}, counted from 0. Probes: {int(labels.sum())} degraded facts and "
+             f"{int((1 - labels).sum())} helped personal questions of training; γ = {gamma:g} and τ are of validation."),
+        Grid(("probe of", "AUC, validation", "AUC, test", "shuffled labels, test", "τ"), rows),
+    ]  # fmt: skip
+
+
+def mode_blocks(test: Risks, compared: Mapping[str, Compared]) -> list[Block]:
     """Every mode: P, F, Overall, what it loses of P and gains of Overall against off, in percent."""
     rows = [
         [name, points(one.p), points(one.f), points(one.overall), f"{percent(one.p_lost.mean)} (≤ "
@@ -36,9 +56,12 @@ def mode_blocks(title: str, compared: Mapping[str, Compared], cases: tuple[int, 
         for name, one in compared.items()
     ]  # fmt: skip
     head = ("mode", "P", "F", "Overall", "P lost (one-sided 95 %)", "Overall minus off")
-    personal, facts = cases
-    note = f"{personal} personal cases, {facts} facts that nobody answers rightly; in percent, 95 % by person and question."
-    return [Heading(title, 3), Grid(head, rows), Text(note)]
+    personal = int(test.cases.personal.sum())
+    text = (
+        f"{personal} personal cases, {len(test.cases.outcomes) - personal} facts that nobody answers rightly; percent, "
+        "95 % by person and question. P lost is against off. "
+    )
+    return [Heading("Modes on test"), Grid(head, rows), Text(text)]
 
 
 def percent(share: float) -> str:

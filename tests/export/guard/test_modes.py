@@ -10,7 +10,7 @@ import pytest
 from copersona.export.guard.answers import Replies, Reply, reply_key
 from copersona.export.guard.asking import Outcome
 from copersona.export.guard.cases import Case, Kind
-from copersona.export.guard.counted import obstacles, tallies
+from copersona.export.guard.counted import LEAST, obstacles, tallies
 from copersona.export.guard.modes import Cases, Steered, best_threshold, compare, modes
 from copersona.export.guard.people import Group
 
@@ -37,20 +37,22 @@ def test_scores_of_three_facts_and_two_personal_questions_by_hand() -> None:
     assert len(cases.outcomes) == 5  # a fact that nobody knows cannot be spoilt
     risk = np.array([0.9, 0.8, 0.2, 0.6, 0.1])
     steered = Steered(*(np.array(row, bool) for row in ([1, 0, 0, 1, 1], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0])))
-    found = modes(cases, risk, 0.7, steered)
+    found = modes(cases, risk >= 0.7, risk >= 0.85, steered)
     scores = {name: cases.score(right) for name, right in found.items()}
     third = pytest.approx(1 / 3)
     assert (scores["off"].p, scores["off"].f) == (0.5, third)
     assert (scores["always nobody"].p, scores["always nobody"].f) == (0.0, 1.0)
     assert (scores["regenerate"].p, scores["regenerate"].f) == (0.5, pytest.approx(2 / 3))
     assert scores["regenerate"].overall == pytest.approx((0.5 + 2 / 3) / 2)
+    alone = scores["regenerate, by the request alone"]
+    assert (alone.p, alone.f) == (0.5, pytest.approx(2 / 3))
     assert (scores["H"].p, scores["H"].f) == (0.5, third)
     assert (scores["S"].p, scores["S"].f) == (0.5, pytest.approx(2 / 3))
     assert (scores["M"].p, scores["M"].f) == (0.5, pytest.approx(2 / 3))
     compared = compare(cases, found)
     assert compared["always nobody"].p_lost.mean == 0.5
     assert compared["regenerate"].gained.mean == pytest.approx(1 / 6)
-    assert found["random probe"].sum() <= cases.plain.sum() + cases.persona.sum()
+    assert found["regenerate, random probe"].sum() <= cases.plain.sum() + cases.persona.sum()
 
 
 def test_the_threshold_is_the_middle_of_those_that_do_best() -> None:
@@ -59,15 +61,18 @@ def test_the_threshold_is_the_middle_of_those_that_do_best() -> None:
 
 
 def test_a_set_is_not_evaluable_with_few_degraded_facts_or_a_persona_that_does_not_help() -> None:
-    few = [outcome("fact", True, False, i, group) for i in range(99) for group in ("training", "test")]
-    helped = [outcome("personal", False, True, i, "test") for i in range(50)]
-    assert [line.split()[0] for line in obstacles([*few, *helped])] == ["99", "99"]
-    enough = [*few, outcome("fact", True, False, 99, "training"), outcome("fact", True, False, 99, "test")]
-    assert obstacles([*enough, *helped]) == []
-    (why,) = obstacles([*enough, *(outcome("personal", True, True, i) for i in range(50))])
-    assert "does not help" in why
-    spoilt = next(row for row in tallies(enough) if row.group == "training" and row.form == "fact")
-    assert (spoilt.cases, spoilt.people, spoilt.did["degraded"]) == (100, 5, 100)
+    def some(kind: Kind, plain: bool, persona: bool, counts: dict[Group, int]) -> list[Outcome]:
+        return [outcome(kind, plain, persona, i, group) for group, count in counts.items() for i in range(count)]
+
+    spoilt, helped = some("fact", True, False, LEAST), some("personal", False, True, LEAST)
+    assert obstacles([*spoilt, *helped]) == []
+    few = some("fact", True, False, {"training": 99, "validation": 19, "test": 99})
+    assert [line.split()[0] for line in obstacles([*few, *helped])] == ["99", "19", "99"]
+    why = obstacles([*spoilt, *some("personal", True, True, LEAST)])
+    assert len(why) == 4
+    assert "does not help" in why[-1]
+    row = next(row for row in tallies(spoilt) if row.group == "training" and row.form == "fact")
+    assert (row.cases, row.people, row.did["degraded"]) == (100, 5, 100)
 
 
 def test_replies_go_on_behind_what_a_kill_left(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The guard of the tests' own bundle: its model's words taken for the truth, so that its persona spoils some."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from copersona.export.cli.main import export
+from copersona.export.guard.answers import Replies
+from copersona.export.guard.asking import Asking, Outcome
+from copersona.export.guard.calibrate import Work, calibrate
+from copersona.export.guard.cases import Case
+from copersona.export.guard.evaluate import Risks, Steering, evaluate
+from copersona.export.guard.people import GROUPS, of_run
+from copersona.export.guard.reading import Reader, States
+from copersona.export.run.run import Run
+from copersona.runtime.bundle.opened import Bundle
+from copersona.runtime.engine.layers import layer_states
+from copersona.runtime.session.session import open_bundle
+
+pytestmark = pytest.mark.export
+
+
+@pytest.fixture(scope="module")
+def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, Replies]]:
+    """Outcomes of twelve people of the tests' run in which each answer is the truth for nobody, or for the persona."""
+    folder = tmp_path_factory.mktemp("guard")
+    with (
+        open_bundle(tiny_run / "bundle", threads=1, sequences=2, trusted=True) as session,
+        Replies(folder / "replies.jsonl") as replies,
+        Reader(session, 1) as reader,
+    ):
+        people = [replace(one, group=GROUPS[i % 3]) for i, one in enumerate(of_run(Run.open(tiny_run), 12))]
+        asking = Asking(session, replies, people)
+        outcomes: list[Outcome] = []
+        for person in people:
+            made = [Case(person.name, person.group, "fact", "fact", f"what is {i}?", ()) for i in range(4)]
+            for i, one in enumerate(asking.outcomes(made, person.name)):
+                truth = one.persona if i % 2 else one.nobody
+                case = replace(one.case, kind="personal" if i % 2 else "fact", answers=(truth.text,))
+                outcomes.append(replace(one, case=case))
+        with States(folder / "states.sqlite", "tiny", reader, asking.known) as states:
+            yield Work(session, asking, reader, states, outcomes), replies
+
+
+def test_what_is_read_is_what_the_whole_prompt_gives(work: tuple[Work, Replies]) -> None:
+    found, _ = work
+    one = found.outcomes[0]
+    known = found.asking.known(one.case.person)
+    assert known is not None
+    prompt = found.session.prompt(one.case.request, known)
+    whole = layer_states(found.reader.engine, known.soft, prompt.tokens)
+    assert np.allclose(found.states.of([one])[0], whole[:-1, 0], atol=2e-2)
+
+
+def test_a_guard_is_calibrated_written_and_read_back(work: tuple[Work, Replies]) -> None:
+    found, replies = work
+    calibration = calibrate(found)
+    assert calibration.layer == 0  # of two layers the last is not read
+    test = Risks.of(found, calibration, "test")
+    steering = Steering(found, calibration, replies)
+    gamma = steering.gamma()
+    compared = evaluate(test, steering.steered(test, gamma))
+    assert compared["always nobody"].f.mean == 1.0
+    assert compared["off"].gained.mean == 0.0
+    assert len(compared) == 9
+
+
+def test_a_shift_of_nothing_changes_no_answer_and_a_large_one_does(work: tuple[Work, Replies]) -> None:
+    found, _ = work
+    one = found.outcomes[0]
+    known, width = found.asking.known(one.case.person), found.session.manifest.shapes.hidden
+    shifts = [np.zeros(width, np.float32), np.full(width, 50, np.float32) * (-1) ** np.arange(width)]
+    plain, other = (found.reader.shifted(one.case.request, known, 0, np.float32(shift)) for shift in shifts)
+    assert plain == one.persona.text != other
+
+
+def test_a_model_that_knows_nothing_gets_no_guard_and_the_report_says_why(tiny_run: Path, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.json"
+    questions.write_text(json.dumps([{"question": f"what is number {i}?", "answer": f"n{i}"} for i in range(40)]))
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    command = ["guard", str(run), "--questions", str(questions), "--people", "12", "--threads", "1", "--json"]
+    first, again = (CliRunner().invoke(export, command) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0, first.output
+    figures = json.loads(first.stdout)
+    assert figures == json.loads(again.stdout)
+    assert figures["guard"] == "not evaluable"
+    assert "0 degraded facts cases for training" in figures["why"][0]
+    assert "Not evaluable" in Path(figures["report"]).read_text()
+    assert Bundle(run / "bundle").guard is None
