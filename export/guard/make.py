@@ -49,7 +49,7 @@ def make_guard(target: Path, options: Options) -> Figures:
         if not why:
             reader = stack.enter_context(Reader(session, options.threads))
             path = source.folder / "states.sqlite"
-            states = stack.enter_context(States(path, session.manifest.bundle_id, reader, asking.known))
+            states = stack.enter_context(States(path, source.folder.name, reader, asking.known))
             blocks += _made(source, Work(session, asking, reader, states, outcomes), replies)
     report = source.folder / REPORT
     write_text(report, markdown(blocks))

@@ -43,7 +43,7 @@ def calibration_blocks(work: Work, found: Calibration, gamma: float, picture: Pa
         Heading("Layer and probe"),
         Picture(picture, "Deviation of perplexity and the probe's area under the curve, by layer"),
         Text(f"Layer {found.layer} of {layers}, counted from 0. Probes: {int(labels.sum())} degraded facts and "
-             f"{int((1 - labels).sum())} helped personal questions of training; γ = {gamma:g} and τ are of validation."),
+             f"{int((1 - labels).sum())} helped personal questions of training; γ = {gamma:g}, τ: of validation."),
         Grid(("probe of", "AUC, validation", "AUC, test", "shuffled labels, test", "τ"), rows),
     ]  # fmt: skip
 

@@ -55,7 +55,7 @@ def test_what_a_personal_question_asks_stands_in_the_latest_texts_and_not_in_the
             assert {int(case.answers[0])} <= {item.rating for item in someone.history[-HELD:]}
         else:
             assert held >= {normal(answer) for answer in case.answers}
-        assert not held & {normal(other) for other in case.wrong}
+            assert not held & {normal(other) for other in case.wrong}
         assert not case.right(case.question)
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from copersona.export.cli.main import export
-from copersona.export.guard.answers import Replies
+from copersona.export.guard.answers import Replies, Reply
 from copersona.export.guard.asking import Asking, Outcome
 from copersona.export.guard.calibrate import Work, calibrate
 from copersona.export.guard.cases import Case
@@ -28,9 +28,12 @@ from copersona.runtime.session.session import open_bundle
 pytestmark = pytest.mark.export
 
 
+RIGHT, WRONG = Reply("the drum", -1.0), Reply("a harp", -1.0)
+
+
 @pytest.fixture(scope="module")
 def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, Replies]]:
-    """Outcomes of twelve people of the tests' run in which each answer is the truth for nobody, or for the persona."""
+    """Outcomes of twelve people of the tests' run, of which half are spoilt facts and half are helped questions."""
     folder = tmp_path_factory.mktemp("guard")
     with (
         open_bundle(tiny_run / "bundle", threads=1, sequences=2, trusted=True) as session,
@@ -38,14 +41,15 @@ def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         Reader(session, 1) as reader,
     ):
         people = [replace(one, group=GROUPS[i % 3]) for i, one in enumerate(of_run(Run.open(tiny_run), 12))]
-        asking = Asking(session, replies, people)
-        outcomes: list[Outcome] = []
+        outcomes = []
         for person in people:
-            made = [Case(person.name, person.group, "fact", "fact", f"what is {i}?", ()) for i in range(4)]
-            for i, one in enumerate(asking.outcomes(made, person.name)):
-                truth = one.persona if i % 2 else one.nobody
-                case = replace(one.case, kind="personal" if i % 2 else "fact", answers=(truth.text,))
-                outcomes.append(replace(one, case=case))
+            case = Case(person.name, person.group, "fact", "fact", "who plays it?", ("drum",))
+            outcomes += [Outcome(replace(case, question=f"who plays {i}?"), RIGHT, WRONG) for i in range(2)]
+            outcomes += [
+                Outcome(replace(case, kind="personal", form="which", question=f"what did i {i}?"), WRONG, RIGHT)
+                for i in range(2)
+            ]
+        asking = Asking(session, replies, people)
         with States(folder / "states.sqlite", "tiny", reader, asking.known) as states:
             yield Work(session, asking, reader, states, outcomes), replies
 
@@ -76,10 +80,11 @@ def test_a_guard_is_calibrated_written_and_read_back(work: tuple[Work, Replies])
 def test_a_shift_of_nothing_changes_no_answer_and_a_large_one_does(work: tuple[Work, Replies]) -> None:
     found, _ = work
     one = found.outcomes[0]
+    (asked,) = found.asking.outcomes([one.case], one.case.person)
     known, width = found.asking.known(one.case.person), found.session.manifest.shapes.hidden
     shifts = [np.zeros(width, np.float32), np.full(width, 50, np.float32) * (-1) ** np.arange(width)]
     plain, other = (found.reader.shifted(one.case.request, known, 0, np.float32(shift)) for shift in shifts)
-    assert plain == one.persona.text != other
+    assert plain == asked.persona.text != other
 
 
 def test_a_model_that_knows_nothing_gets_no_guard_and_the_report_says_why(tiny_run: Path, tmp_path: Path) -> None:
