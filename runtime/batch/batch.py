@@ -140,6 +140,7 @@ def _made_from(session: Session, requests: Path, sampling: Sampling, personas: b
         "sampling": asdict(sampling),
         "context": asdict(session.context),
         "personas": personas,
+        **({} if session.guard == "off" else {"guard": session.guard}),
         "profiler": session.personas.profiler_name,
     }
 

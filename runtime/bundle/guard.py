@@ -20,13 +20,12 @@ from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import BundleError
 from copersona.runtime.common.files import write_whole
 from copersona.runtime.common.tensors import rows_of, safetensors_chunks
+from copersona.runtime.engine.layers import CONVENTION
 from copersona.runtime.filecheck.array_check import must_agree, read_tensor_shapes
 from copersona.runtime.filecheck.values import bounded, line, mapped, number, whole
 
 FILE = "guard.safetensors"
 ARRAYS = ("mean", "scale", "vector", "weights")
-CONVENTION = "l_out"
-"""What `layer` counts: the residual stream behind a block, from 0, before the final norm (`engine/layers.py`)."""
 MOST_VALUE, LEAST_SCALE = 1e6, 1e-6
 MOST_GAMMA, MOST_LAYERS, MOST_CASES = 10.0, 10_000, 1 << 31
 
@@ -47,8 +46,9 @@ class GuardFigures:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A probe of width H for layer `layer` of the `layers` of `base`, which the bundle's settings name so too. At and
-    above `tau` a persona is removed; below it the layer's output moves by `gamma` (p - 0.5) `vector`."""
+    """A probe of width H for layer `layer` of the `layers` of `base`, which the bundle's settings name so too; layers
+    count as in `engine/layers.py`. At and above `tau` a persona is removed; below it the layer's output moves by
+    `gamma` (p - 0.5) `vector`."""
 
     base: str
     layers: int

@@ -15,6 +15,7 @@ import click
 from copersona.runtime.cli.commands import (
     ProfileBy,
     foreseen,
+    guard_option,
     open_session,
     profile_options,
     sampling_options,
@@ -29,6 +30,7 @@ from copersona.runtime.common.terminal import in_line, printable
 
 if TYPE_CHECKING:
     from copersona.runtime.cli.chat_lines import ChatLines
+    from copersona.runtime.prompt.settings import GuardMode
     from copersona.runtime.session.chatting import Chats
 
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--person", help="Whose chat it is: a name in the people store. Without it nobody's, which is not kept.")
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the person's chat that was last changed.")
 @click.option("--keep-nothing", is_flag=True, help="Keep nothing of this chat on the disk.")
+@guard_option
 @sampling_options
 @profile_options
 @context_options(default="as trained")
@@ -46,6 +49,7 @@ def chat(
     person: str | None,
     go_on: bool,
     keep_nothing: bool,
+    guard: GuardMode,
     threads: int | None,
     temperature: float,
     top_p: float,
@@ -73,7 +77,7 @@ def chat(
         raise PersonError("--continue needs --person: nobody's chats are not kept")
     sampling = Sampling(temperature, top_p, max_tokens, seed)
     chosen = served_bundle(folder, lambda: demo_bundle(None))
-    with open_store() as store, open_session(chosen, threads, profile_by, context) as session:
+    with open_store() as store, open_session(chosen, threads, profile_by, context, guard=guard) as session:
         name = None if person is None else store.find(person)
         if not _talk(Chats(session, store, sampling, name, keep=not keep_nothing), go_on=go_on):
             raise SystemExit(1)

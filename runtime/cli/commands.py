@@ -19,7 +19,7 @@ from copersona.runtime.cli.unserved import say_unserved
 from copersona.runtime.common.errors import CoPersonaError, ModelError
 from copersona.runtime.common.terminal import in_line, printable
 from copersona.runtime.common.threads import MAX_THREADS
-from copersona.runtime.prompt.settings import RECALL_MODES, RecallMode
+from copersona.runtime.prompt.settings import GUARD_MODES, RECALL_MODES, GuardMode, RecallMode
 
 if TYPE_CHECKING:
     from copersona.runtime.people.known import Known
@@ -151,6 +151,18 @@ def recall_option(default: RecallMode) -> Callable[[Callable[P, T]], Callable[P,
     )
 
 
+def guard_option(function: Callable[P, T]) -> Callable[P, T]:
+    """What the bundle's guard does about answers as a person."""
+    return click.option(
+        "--guard",
+        type=click.Choice(GUARD_MODES),
+        default="off",
+        show_default=True,
+        help="What is done where a persona is about to make an answer wrong: S steers towards facts, H takes the "
+        "persona's shift away, M does either, regenerate answers as nobody. The bundle must have a guard.",
+    )(function)
+
+
 def sampling_options(function: Callable[P, T]) -> Callable[P, T]:
     """The options of a Sampling."""
 
@@ -173,9 +185,10 @@ def open_session(
     *,
     sequences: int = 1,
     disk: int | None = None,
+    guard: GuardMode = "off",
 ) -> Session:
     """The opened bundle, with changes of its context settings; answers `sequences` requests at once, and keeps up to
-    `disk` MB of what prompts begin with (None: the default)."""
+    `disk` MB of what prompts begin with (None: the default). `guard` is how answers are guarded."""
     from copersona.runtime.session.prefix_cache import MB, CacheLimits
     from copersona.runtime.session.session import open_bundle
 
@@ -186,6 +199,7 @@ def open_session(
         profiler=_profiler(profile_by or ProfileBy()),
         sequences=sequences,
         cache=CacheLimits() if disk is None else CacheLimits(disk=disk * MB),
+        guard=guard,
     )
 
 

@@ -20,6 +20,7 @@ from copersona.runtime.cli.commands import (
     Commands,
     ProfileBy,
     foreseen,
+    guard_option,
     known_person,
     open_session,
     profile_options,
@@ -36,7 +37,7 @@ from copersona.runtime.cli.serve import serve
 from copersona.runtime.cli.streams import say, say_json
 from copersona.runtime.common.errors import HistoryError
 from copersona.runtime.common.terminal import in_line
-from copersona.runtime.prompt.settings import RecallMode
+from copersona.runtime.prompt.settings import GuardMode, RecallMode
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -78,6 +79,7 @@ main.add_command(serve)
     help="Keep up to this much of people's prompts as the model's state, to start quickly; 0: none.  [default: 512]",
 )
 @recall_option("always")
+@guard_option
 @click.option("--receipt", is_flag=True, help="After the answer, print on stderr what it was made from.")
 @sampling_options
 @profile_options
@@ -92,6 +94,7 @@ def ask(
     no_persona: bool,
     disk_cache: int | None,
     recall: RecallMode,
+    guard: GuardMode,
     receipt: bool,
     threads: int | None,
     temperature: float,
@@ -111,7 +114,7 @@ def ask(
 
     request = read_request(request, escapes=escapes)
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by, context, disk=disk_cache) as session:
+    with open_session(folder, threads, profile_by, context, disk=disk_cache, guard=guard) as session:
         known = None if no_persona or person is None else known_person(session, person)
         answer = session.answer(request, known, sampling, mode=recall)
         say_cut(answer.request_cut, session.context.request_tokens)
@@ -133,6 +136,7 @@ def ask(
 @click.option("--no-persona", is_flag=True, help="Answer everything as nobody.")
 @click.option("--resume", is_flag=True, help="Go on with ANSWERS where an earlier call stopped or was killed.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
+@guard_option
 @sampling_options
 @profile_options
 @context_options(default="as trained")
@@ -144,6 +148,7 @@ def generate(
     no_persona: bool,
     resume: bool,
     batch: int,
+    guard: GuardMode,
     threads: int | None,
     temperature: float,
     top_p: float,
@@ -163,7 +168,7 @@ def generate(
     from copersona.runtime.engine.engine import Sampling
 
     sampling = Sampling(temperature, top_p, max_tokens, seed)
-    with open_session(folder, threads, profile_by, context, sequences=batch) as session:
+    with open_session(folder, threads, profile_by, context, sequences=batch, guard=guard) as session:
         done = generate_file(
             session, requests, answers, sampling, personas=not no_persona, resume=resume, passphrase=asking()
         )

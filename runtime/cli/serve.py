@@ -12,14 +12,22 @@ from urllib.parse import quote
 
 import click
 
-from copersona.runtime.cli.commands import THREADS, ProfileBy, foreseen, open_session, profile_options, recall_option
+from copersona.runtime.cli.commands import (
+    THREADS,
+    ProfileBy,
+    foreseen,
+    guard_option,
+    open_session,
+    profile_options,
+    recall_option,
+)
 from copersona.runtime.cli.context_options import context_options
 from copersona.runtime.cli.passphrase import open_store
 from copersona.runtime.cli.streams import say
 from copersona.runtime.common.errors import ModelError
 
 if TYPE_CHECKING:
-    from copersona.runtime.prompt.settings import RecallMode
+    from copersona.runtime.prompt.settings import GuardMode, RecallMode
     from copersona.runtime.serve.listen import Address
     from copersona.runtime.session.session import Session
 
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in your browser when all is loaded.")
 @recall_option("relevant")
+@guard_option
 @click.option("--batch", default=4, show_default=True, type=click.IntRange(1, 64), help="Answers made at once.")
 @click.option("--queue", default=32, show_default=True, type=click.IntRange(1, 1024), help="Requests that may wait.")
 @THREADS
@@ -71,6 +80,7 @@ def serve(
     like: Path | None,
     opens: bool,
     recall: RecallMode,
+    guard: GuardMode,
     batch: int,
     queue: int,
     threads: int | None,
@@ -97,7 +107,7 @@ def serve(
         from copersona.runtime.serve.served_bundle import served_bundle
 
         chosen = served_bundle(folder, lambda: demo_bundle(None if folder is None else like))
-        return open_session(chosen, threads, profile_by, context, sequences=batch)
+        return open_session(chosen, threads, profile_by, context, sequences=batch, guard=guard)
 
     run(open_served, address, token_file, queue, recall, opens=opens)
 

@@ -90,9 +90,7 @@ class BundleModel(llm.Model):
             known = None if said.person is None else session.person(store, store.find(said.person))
             turned = converse(session, messages(prompt), known, sampling, grammar, mode=said.recall)
             wanted, pieces = turned.wanted, 0
-            for piece in session.engine.generate(
-                wanted.soft, wanted.tokens, wanted.sampling, grammar=grammar, prefix=wanted.prefix
-            ):
+            for piece in session.engine.answer(wanted):
                 pieces += 1
                 yield piece.text
             response.set_usage(input=turned.positions, output=pieces)

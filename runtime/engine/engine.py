@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from copersona.runtime.engine.sampling import Piece, Sampling
 from copersona.runtime.engine.sequences import NOT_FINITE, Prefix, Sequences, Start
 from copersona.runtime.engine.together import Task, Together, run_together
 from copersona.runtime.engine.vocabulary import TokenIds, Vocabulary
+from copersona.runtime.engine.wanted import Wanted
 from copersona.runtime.filecheck.gguf_any import check_any_gguf
 from copersona.runtime.filecheck.gguf_check import check_gguf
 
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Piece", "Prefix", "Sampling", "Wanted", "build_info", "quantize"]
 
 T = TypeVar("T")
-
-
-class Wanted(NamedTuple):
-    """One of several generations: after a soft prompt and tokens, sampled in its own way, within a grammar."""
-
-    soft: F32 | None
-    tokens: TokenIds
-    sampling: Sampling
-    prefix: Prefix | None = None
-    grammar: str | None = None
 
 
 class Engine(Closing):
@@ -200,7 +191,11 @@ class Engine(Closing):
             ModelError: as `logits`; nothing to continue, the logits are not finite, or a grammar that cannot be read.
             ValueError: as `logits`; a prefix that is no start of the prompt.
         """
-        return self._generate(self._check_start(soft, tokens, prefix), sampling, grammar)
+        return self.answer(Wanted(soft, tokens, sampling, prefix, grammar))
+
+    def answer(self, wanted: Wanted) -> Iterator[Piece]:
+        """`generate` of what is wanted."""
+        return self._generate(self._check_start(wanted), wanted.sampling, wanted.grammar)
 
     def _generate(self, start: Start, sampling: Sampling, grammar: str | None) -> Iterator[Piece]:
         turn = self._take_turn()
@@ -238,8 +233,7 @@ class Engine(Closing):
 
     def task(self, tag: T, wanted: Wanted) -> Task[T]:
         """What is wanted, checked, for `together`. Raises as `generate`; ModelRefused for what is its own fault."""
-        start = self._check_start(wanted.soft, wanted.tokens, wanted.prefix)
-        return Task(tag, start, wanted.sampling, wanted.grammar)
+        return Task(tag, self._check_start(wanted), wanted.sampling, wanted.grammar)
 
     def together(self) -> Together[Any]:
         """Generations that the caller begins, steps and stops; until it is closed nothing else is to be asked."""
@@ -290,10 +284,11 @@ class Engine(Closing):
             raise ModelRefused(f"{len(soft)} soft and {len(ids)} other tokens do not fit the context of {self.context}")
         return soft, ids
 
-    def _check_start(self, soft: F32 | None, tokens: TokenIds, prefix: Prefix | None) -> Start:
-        soft, ids = self._check_input(soft, tokens)
+    def _check_start(self, wanted: Wanted) -> Start:
+        soft, ids = self._check_input(wanted.soft, wanted.tokens)
+        prefix, other = wanted.prefix, wanted.other
         if not len(soft) + len(ids):
             raise ModelError("nothing to continue: give a soft prompt or a token")
         if prefix is not None and not 0 <= prefix.tokens < len(ids):
             raise ValueError(f"a prefix of {prefix.tokens} tokens is no start of a prompt of {len(ids)}")
-        return Start(soft, ids, prefix)
+        return Start(soft, ids, prefix, wanted.watch, None if other is None else self._check_start(other))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from copersona.runtime.engine.engine import Engine
     from copersona.runtime.engine.vocabulary import TokenIds
 
+CONVENTION = "l_out"
+"""How layers are counted here, and what llama.cpp calls what they put out."""
+
 Meet = Callable[[int, int, F32], F32 | None]
 """Called with a layer, the place of its first row among those of the batch, and rows (n, H) float32 in the batch's
 order; gives the rows that it is to go on with, None to leave them."""
@@ -63,7 +66,7 @@ class Layers:
     @contextmanager
     def meeting(self, layers: Collection[int], meet: Meet) -> Iterator[None]:
         """Have these layers met in the batches decoded within. What `meet` raises is raised by the decoding."""
-        self._names, self._meet = {f"l_out-{layer}".encode(): layer for layer in layers}, meet
+        self._names, self._meet = {f"{CONVENTION}-{layer}".encode(): layer for layer in layers}, meet
         try:
             yield
         finally:

@@ -7,11 +7,12 @@ The prefix is decoded by itself whether or not its state was kept, so that both 
 from __future__ import annotations
 
 import codecs
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from copersona.runtime.engine.llama import complaint
 from copersona.runtime.engine.llama_context import LlamaContext, State
 from copersona.runtime.engine.sampling import Piece, Sampler, Sampling
 from copersona.runtime.engine.vocabulary import Vocabulary
+from copersona.runtime.engine.watching import Steer, settle, steered
+
+if TYPE_CHECKING:
+    from copersona.runtime.engine.wanted import Watch
 
 NOT_FINITE = "the logits are not finite: the soft prompt or the model is damaged"
 
@@ -52,11 +57,14 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a generation starts from, checked: soft prompt (L, H) float32, token ids, and which of it is a prefix."""
+    """What a generation starts from, checked: soft prompt (L, H) float32, token ids, and which of it is a prefix; what
+    watches it, and what it may start from instead."""
 
     soft: F32
     ids: I32
     prefix: Prefix | None = None
+    watch: Watch | None = None
+    other: Start | None = None
 
     def __len__(self) -> int:
         return len(self.soft) + len(self.ids)
@@ -78,6 +86,7 @@ class Generation:
         self._sampler = Sampler(sampling, context.vocab, grammar)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.position, self._left, self.token = len(start), sampling.max_tokens, -1
+        self.steer: Steer | None = None
 
     def take(self, row: int) -> Piece | None:
         """The next piece from the logits at a place of the last batch; None where the model ends.
@@ -128,13 +137,18 @@ class Sequences:
         """Decode what a generation starts from, so that its first token can be taken at place -1.
 
         Raises:
-            ModelRefused: a grammar that cannot be read.
+            ModelRefused: a grammar that cannot be read, or what decides on it refuses it.
             ModelError: llama.cpp cannot decode.
         """
         generation = Generation(self._context, self._vocabulary, sequence, start, sampling, grammar)
         self.begun[sequence] = max(self.begun) + 1
         try:
-            self._decode(sequence, start)
+            if start.watch is None:
+                self._decode(sequence, start)
+            else:
+                decode = functools.partial(self._decode, sequence)
+                start, generation.steer = settle(self._context.layers, start.watch, start, decode)
+                generation.position = len(start)
         except BaseException:
             generation.close()
             raise
@@ -143,7 +157,8 @@ class Sequences:
     def step(self, generations: Sequence[Generation]) -> None:
         """Decode the token that each of these took last; the next ones can be taken at the places 0, 1, and so on."""
         rows = np.array([(g.token, g.position, g.sequence) for g in generations], np.int32)
-        self._context.step(rows[:, 0], rows[:, 1], rows[:, 2])
+        with steered(self._context.layers, generations):
+            self._context.step(rows[:, 0], rows[:, 1], rows[:, 2])
         for generation in generations:
             generation.position += 1
 

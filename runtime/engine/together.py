@@ -63,7 +63,7 @@ class Together(Closing, Generic[T]):
         """Begin a generation in a free sequence, up to its first token. One that has ended with it runs no more.
 
         Raises:
-            ModelRefused: a grammar that cannot be read.
+            ModelRefused: a grammar that cannot be read, or what decides on it refuses it.
             ModelError: llama.cpp cannot decode.
         """
         place = self._place(task.start.prefix)
@@ -151,7 +151,11 @@ def run_together(
                     yield task
                     continue
                 begun = Task(_Kept(task.tag), task.start, task.sampling, task.grammar)
-                yield from _ended([together.begin(begun)])
+                try:
+                    advance = together.begin(begun)
+                except ModelRefused as error:
+                    advance = Advance(begun.tag, None, error)
+                yield from _ended([advance])
             if not len(together):
                 return
             yield from _ended(together.step())

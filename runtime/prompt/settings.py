@@ -16,6 +16,9 @@ Served = Literal["facets", "texts"]
 RecallMode = Literal["always", "relevant", "never"]
 """When a person is recalled for a request to them: always, where it has to do with them, or never."""
 RECALL_MODES: tuple[RecallMode, ...] = get_args(RecallMode)
+GuardMode = Literal["off", "S", "H", "M", "regenerate"]
+"""What the factuality guard does about a person's answer; see `session/guarding.py`."""
+GUARD_MODES: tuple[GuardMode, ...] = get_args(GuardMode)
 MOST = {"peers": 64, "recent": 10_000, "matched": 10_000}
 MOST_TOKENS = 1 << 20  # more than the context of any model here
 NAMED = {"matcher": get_args(Matcher), "show": get_args(Show), "place": get_args(Place), "served": get_args(Served)}

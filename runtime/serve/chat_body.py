@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from copersona.runtime.chat.ask import Message
 from copersona.runtime.chat.schema_grammar import ANY_OBJECT, SchemaRefused, schema_grammar
 from copersona.runtime.engine.sampling import Sampling
-from copersona.runtime.prompt.settings import RECALL_MODES, RecallMode
+from copersona.runtime.prompt.settings import GUARD_MODES, RECALL_MODES, GuardMode, RecallMode
 from copersona.runtime.serve.fault import Fault
 from copersona.runtime.serve.fields import Fields, as_text
 from copersona.runtime.serve.keeping import Keeping, read_keeping
 from copersona.runtime.serve.naming import person_of
 from copersona.runtime.serve.sampled import MOST_TOKENS, Sent, read_sampling, read_sent, read_stops, refuse_unsupported
 
+T = TypeVar("T", bound=str)
 MOST_MESSAGES = 2_000
 ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user",
@@ -38,6 +39,7 @@ class ChatBody:
     keeping: Keeping | None = None
     begun: str = ""
     recall: RecallMode | None = None
+    guard: GuardMode | None = None
 
 
 def read_chat(fields: Fields, header: dict[str, str | None]) -> ChatBody:
@@ -70,7 +72,7 @@ def asked(
     if model is None:
         raise Fault(400, "model is missing", param="model")
     ours = fields.object("copersona")
-    ours.only("persona", "receipt", "continue", "recall", "conversation", "from")
+    ours.only("persona", "receipt", "continue", "recall", "guard", "conversation", "from")
     if ours.flag("continue") and not begun:
         raise Fault(400, "an answer is gone on with in chat completions alone", param=ours.path("continue"))
     personal = ours.flag("persona") is not False
@@ -87,19 +89,20 @@ def asked(
         sent=read_sent(fields),
         grammar=grammar,
         begun=begun,
-        recall=_recall(ours),
+        recall=_one_of(ours, "recall", RECALL_MODES),
+        guard=_one_of(ours, "guard", GUARD_MODES),
         keeping=read_keeping(ours, person, messages),
     )
 
 
-def _recall(ours: Fields) -> RecallMode | None:
-    """When the person is recalled, where the request says so."""
-    said = ours.text("recall")
-    for mode in RECALL_MODES:
+def _one_of(ours: Fields, name: str, modes: tuple[T, ...]) -> T | None:
+    """Which of these the request says, if it does."""
+    said = ours.text(name)
+    for mode in modes:
         if said in (None, mode):
             return None if said is None else mode
-    path = ours.path("recall")
-    raise Fault(400, f"{path} is {str(said)[:30]!r}, expected one of {', '.join(RECALL_MODES)}", param=path)
+    path = ours.path(name)
+    raise Fault(400, f"{path} is {str(said)[:30]!r}, expected one of {', '.join(modes)}", param=path)
 
 
 def _check_tools(fields: Fields) -> None:

@@ -108,7 +108,7 @@ class Routes:
             known = None if person is None else session.person(store, person)
             earlier = [] if keeping is None else keeping.earlier(store)
             said, mode = [*body.messages[:-1], *earlier, body.messages[-1]], body.recall or self._recall
-            turned = converse(session, said, known, body.sampling, body.grammar, body.begun, mode)
+            turned = converse(session, said, known, body.sampling, body.grammar, body.begun, mode, body.guard)
             if whole and turned.left_out:
                 raise TooLong(f"{turned.left_out} earlier turns do not fit, and truncation is disabled")
             receipt = turned.receipt if body.receipt or keeping is not None else None

@@ -9,18 +9,21 @@ from typing import Self
 
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.people.known import Known
+from copersona.runtime.prompt.settings import GuardMode
 from copersona.runtime.session.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One of several requests: `known` None is nobody, `person` the name that the receipt bears."""
+    """One of several requests: `known` None is nobody, `person` the name that the receipt bears,
+    `guard` a mode of the guard other than the session's."""
 
     id: str
     request: str
     known: Known | None
     sampling: Sampling
     person: str | None = None
+    guard: GuardMode | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Chats:
     def _told(self, turned: Turned, asked: KeptMessage, made: KeptMessage) -> Iterator[str]:
         """The pieces of an answer; in the end, it and what it answers are the last two messages."""
         wanted, parts, written = turned.wanted, list[str](), time.monotonic()
-        pieces = self.session.engine.generate(wanted.soft, wanted.tokens, wanted.sampling, prefix=wanted.prefix)
+        pieces = self.session.engine.answer(wanted)
         state: State = "stopped"
         try:
             for piece in pieces:

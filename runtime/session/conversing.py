@@ -13,9 +13,10 @@ from copersona.runtime.common.errors import ModelRefused
 from copersona.runtime.engine.engine import Wanted
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.people.known import Known
-from copersona.runtime.prompt.conversation import TooLong, conversation
+from copersona.runtime.prompt.conversation import Conversation, TooLong, conversation
 from copersona.runtime.prompt.retrieval import matched
-from copersona.runtime.prompt.settings import RecallMode
+from copersona.runtime.prompt.settings import GuardMode, RecallMode
+from copersona.runtime.session.guarding import guarded
 from copersona.runtime.session.recall import recall
 from copersona.runtime.session.receipt import Receipt, make_receipt
 from copersona.runtime.session.session import Session
@@ -42,9 +43,11 @@ def converse(
     grammar: str | None = None,
     begun: str = "",
     mode: RecallMode = "always",
+    guard: GuardMode | None = None,
 ) -> Turned:
     """The prompt of a conversation with a person, or with nobody. `sampling.max_tokens` is cut to what has room;
-    `begun` is how the answer begins, where it is to be gone on with, and `mode` when the person is recalled.
+    `begun` is how the answer begins, where it is to be gone on with, `mode` when the person is recalled, and `guard`
+    another mode of the guard than the session's.
 
     Raises:
         TooLong: instructions and last turn leave no room for an answer.
@@ -53,20 +56,29 @@ def converse(
     person, request = None if known is None else known.name, messages[-1].content
     earlier = next((one.content for one in messages[-2::-1] if one.role == "user"), "")
     known, why = recall(session, request, known, mode, earlier)
-    layout, fixed = session.layout, session.prepared(known).fixed
-    found = () if known is None else matched(known.history, request, layout.settings, session.personas.vectors)
-    soft = len(session.nobody if known is None else known.soft)
-    context = session.engine.context
-    answer = max(min(sampling.max_tokens, LEAST), min(sampling.max_tokens, context // SHARE))
-    try:
-        told = conversation(layout, fixed, messages, found, context - soft - answer, begun)
-    except TooLong:  # the answer may have less, before a request is refused
-        told = conversation(layout, fixed, messages, found, context - soft - min(answer, LEAST), begun)
-    positions = soft + len(told.prompt.tokens)
-    sampling = replace(sampling, max_tokens=min(sampling.max_tokens, context - positions))
+    told = _laid_out(session, messages, known, sampling, begun)
+    positions = len(session.nobody if known is None else known.soft) + len(told.prompt.tokens)
+    sampling = replace(sampling, max_tokens=min(sampling.max_tokens, session.engine.context - positions))
     wanted = session.wanted(told.prompt, known, sampling)._replace(grammar=grammar)
-    receipt = lambda: make_receipt(session, request, told.prompt, known, sampling, person, why)
+    plain = lambda: _laid_out(session, messages, None, sampling, begun).prompt
+    wanted, verdict = guarded(session, guard, wanted, known, plain)
+    receipt = lambda: make_receipt(session, request, told.prompt, known, sampling, person, why, verdict)
     return Turned(wanted, positions, told.left_out, receipt)
+
+
+def _laid_out(
+    session: Session, messages: Sequence[Message], known: Known | None, sampling: Sampling, begun: str
+) -> Conversation:
+    """The prompt within what the answer leaves of the context. Raises TooLong, ValueError."""
+    layout, fixed = session.layout, session.prepared(known).fixed
+    request = messages[-1].content
+    found = () if known is None else matched(known.history, request, layout.settings, session.personas.vectors)
+    room = session.engine.context - len(session.nobody if known is None else known.soft)
+    answer = max(min(sampling.max_tokens, LEAST), min(sampling.max_tokens, session.engine.context // SHARE))
+    try:
+        return conversation(layout, fixed, messages, found, room - answer, begun)
+    except TooLong:  # the answer may have less, before a request is refused
+        return conversation(layout, fixed, messages, found, room - min(answer, LEAST), begun)
 
 
 def go_on(session: Session, text: str, sampling: Sampling) -> tuple[Wanted, int]:

@@ -16,6 +16,7 @@ from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.profile.facets import Reliability
 from copersona.runtime.profile.profiler import VERSION as PROFILER_VERSION
 from copersona.runtime.prompt.layout import Prompt
+from copersona.runtime.session.guarding import Guarded, Verdict
 from copersona.runtime.session.recall import Recall
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class Retrieved:
 class Receipt:
     """What one answer was made from. Where nothing was `trained` the soft prompt is "none" and the model as published.
     `neighbors` are the shared neighbours of the parametric branch, with cosine; `recall` is whether the person was
-    recalled at all, None of nobody."""
+    recalled at all, None of nobody; `guard` what the factuality guard decided, None where none was asked. Where it
+    removed the persona, all else is of nobody's prompt."""
 
     request: str
     person: str | None
@@ -75,6 +77,7 @@ class Receipt:
     sampling: dict[str, float]
     versions: dict[str, str]
     recall: Recall | None = None
+    guard: Guarded | None = None
     pieces: int = 0
 
     def to_json(self, indent: int | None = None) -> str:
@@ -90,8 +93,12 @@ def make_receipt(
     sampling: Sampling,
     person: str | None,
     recall: Recall | None = None,
+    verdict: Verdict | None = None,
 ) -> Receipt:
-    """The record of an answer that is about to be generated; `known` is None where nobody is recalled."""
+    """The record of an answer that was generated, or is about to be where nothing guards it; `known` is None where
+    nobody is recalled."""
+    if verdict is not None:
+        prompt, known = verdict.made_from(prompt, known)
     neighbors: tuple[tuple[str, float], ...] = ()
     trained = session.manifest.trained
     if known is not None and trained:
@@ -119,6 +126,7 @@ def make_receipt(
             "profiler": (known.persona.profile.by if known is not None else "") or str(PROFILER_VERSION),
         },
         recall=recall,
+        guard=None if verdict is None else verdict.found,
     )
 
 

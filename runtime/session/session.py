@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from copersona.runtime.bundle.manifest import Manifest
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
-from copersona.runtime.common.errors import ModelError, ModelRefused, PersonError
+from copersona.runtime.common.errors import ModelRefused, PersonError
 from copersona.runtime.engine.engine import Engine, Wanted
 from copersona.runtime.engine.sampling import Sampling
 from copersona.runtime.engine.sequences import Prefix
@@ -36,32 +34,30 @@ from copersona.runtime.prompt.layout import Fixed, Layout, Prompt
 from copersona.runtime.prompt.prompt import fixed_prompt, request_prompt
 from copersona.runtime.session.answers import Answer, Asked, Score
 from copersona.runtime.session.first_load import load_apart_once
+from copersona.runtime.session.guarding import Verdict, check_guarded, check_readable, guarded
 from copersona.runtime.session.prefix_cache import CacheLimits, PersonShelf, PrefixMemory
 from copersona.runtime.session.prefix_key import Ready, prefix_key
 from copersona.runtime.session.recall import recall
 from copersona.runtime.session.receipt import make_receipt
+from copersona.runtime.session.scoring import score
 
 if TYPE_CHECKING:
     from copersona.runtime.chat.ledger import Replies
     from copersona.runtime.people.store import Added, PeopleStore
     from copersona.runtime.profile.model_profiler import ModelProfiler
-    from copersona.runtime.prompt.settings import RecallMode
+    from copersona.runtime.prompt.settings import GuardMode, RecallMode
 
 
 class Session(Closing):
     """An opened bundle that answers. Use `open_bundle`; close it, or use it in a `with`. For one thread at a time."""
 
     def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        threads: int | None = None,
-        context: Mapping[str, Any] | None = None,
-        profiler: ModelProfiler | None = None,
-        sequences: int = 1,
-        cache: CacheLimits | None = None,
-    ) -> None:
-        self.bundle = bundle
+        self, bundle: Bundle, *, threads: int | None = None, context: Mapping[str, Any] | None = None,
+        profiler: ModelProfiler | None = None, sequences: int = 1, cache: CacheLimits | None = None,
+        guard: GuardMode = "off",
+    ) -> None:  # fmt: skip
+        self.bundle, self.guard = bundle, guard
+        check_guarded(bundle, guard)
         self.context = bundle.context(context or {})
         self.personas = Personas(bundle, self.context, profiler)
         self._threads, self._sequences = threads, sequences
@@ -111,7 +107,9 @@ class Session(Closing):
                 threads=self._threads,
                 sequences=self._sequences,
                 any_model=not self.manifest.trained,
+                reads=self.guard != "off",
             )
+            check_readable(self._engine, self.bundle)
         return self._engine
 
     @cached_property
@@ -206,10 +204,11 @@ class Session(Closing):
 
     def answer(
         self, request: str, known: Known | None, sampling: Sampling | None = None, *, person: str | None = None,
-        mode: RecallMode = "always",
+        mode: RecallMode = "always", guard: GuardMode | None = None,
     ) -> Answer:  # fmt: skip
         """Answer a request as a person, or as nobody. `person` is the name that the receipt bears, by default the one
-        that the person has in the store; `mode` says when they are recalled.
+        that the person has in the store; `mode` says when they are recalled, `guard` whether another mode of the
+        session's guard is to be used.
 
         Raises:
             ModelError: the prompt leaves no room for an answer.
@@ -217,9 +216,9 @@ class Session(Closing):
         sampling, person = sampling or Sampling(), person or (known.name if known else None)
         known, why = recall(self, request, known, mode)
         prompt = self.prompt(request, known)
-        wanted = self.wanted(prompt, known, sampling)
-        pieces = self.engine.generate(wanted.soft, wanted.tokens, sampling, prefix=wanted.prefix)
-        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person, why)
+        wanted, verdict = self._guarded(self.wanted(prompt, known, sampling), request, known, guard)
+        pieces = self.engine.answer(wanted)
+        receipt = lambda: make_receipt(self, request, prompt, known, sampling, person, why, verdict)
         return Answer((piece.text for piece in pieces), receipt, prompt.request_cut)
 
     def answer_many(self, asked: Iterable[Asked]) -> Iterator[tuple[Asked, Answer | ModelRefused]]:
@@ -229,39 +228,30 @@ class Session(Closing):
         Raises:
             ModelError: the model fails as a whole.
         """
-        for (one, prompt), found in self.engine.generate_many(self._all_wanted(asked)):
+        for (one, prompt, verdict), found in self.engine.generate_many(self._all_wanted(asked)):
             if isinstance(found, ModelRefused):
                 yield one, found
                 continue
             _, why = recall(self, one.request, one.known, "always")
-            args = (self, one.request, prompt, one.known, one.sampling, one.person, why)
+            args = (self, one.request, prompt, one.known, one.sampling, one.person, why, verdict)
             receipt = functools.partial(make_receipt, *args)
             yield one, Answer([piece.text for piece in found], receipt, prompt.request_cut).finish()
 
-    def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt], Wanted]]:
+    def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt, Verdict | None], Wanted]]:
         for one in asked:
             prompt = self.prompt(one.request, one.known)
-            yield (one, prompt), self.wanted(prompt, one.known, one.sampling, keep=False)
+            wanted = self.wanted(prompt, one.known, one.sampling, keep=False)
+            wanted, verdict = self._guarded(wanted, one.request, one.known, one.guard)
+            yield (one, prompt, verdict), wanted
+
+    def _guarded(
+        self, wanted: Wanted, request: str, known: Known | None, mode: GuardMode | None
+    ) -> tuple[Wanted, Verdict | None]:
+        return guarded(self, mode, wanted, known, lambda: self.prompt(request, None))
 
     def score(self, request: str, output: str, known: Known | None) -> Score:
-        """Bits that the model needs for `output` after the request, as a person or as nobody. What does not fit the
-        context is not counted, neither its bits nor its bytes.
-
-        Raises:
-            ModelError: the prompt leaves no room for a single token of it.
-        """
-        prompt = self.prompt(request, known)
-        soft = self.nobody if known is None else known.soft
-        tokens = self.layout.answer(output)
-        room = self.engine.context - len(soft) - len(prompt.tokens)
-        if room < 1:
-            raise ModelError(
-                f"the prompt has {len(prompt.tokens)} tokens, the context {self.engine.context}: no room left"
-            )
-        kept = tokens[:room]
-        logs = self.engine.score(soft, prompt.tokens, kept)
-        size = len(self.engine.detokenize(kept).encode("utf-8"))
-        return Score(float(-logs.sum() / np.log(2)), size, len(kept))
+        """`scoring.score`: bits that the model needs for `output` after the request."""
+        return score(self, request, output, known)
 
 
 def open_bundle(
@@ -274,14 +264,17 @@ def open_bundle(
     sequences: int = 1,
     cache: CacheLimits | None = None,
     trusted: bool = False,
+    guard: GuardMode = "off",
 ) -> Session:
     """Verify a bundle and open it; a thin one is assembled into the cache, once. The first time on this machine (with
     `full` each time) it is loaded in a process of its own before; `trusted` leaves it out, for what you made. `context`
     changes fields of `ContextSettings`; people are profiled by statistics, or by the model of `profiler`. `answer_many`
-    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings.
+    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings; `guard` is how
+    answers are guarded.
 
     Raises:
-        BundleError: a file is not whole, parts do not fit together, or one fails at its first load; it says which.
+        BundleError: a file is not whole, parts do not fit together, or one fails at its first load; it says which. Or
+            no guard is there where one is asked for.
         ValueError: a change of the context that is not known or out of range.
         ModelError: a context that leaves no room for an answer, or a thin bundle whose base is not on this device.
     """
@@ -291,7 +284,9 @@ def open_bundle(
         folder = whole_bundle(folder)
     bundle = Bundle(folder, full=full)
     try:
-        found = Session(bundle, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache)
+        found = Session(
+            bundle, threads=threads, context=context, profiler=profiler, sequences=sequences, cache=cache, guard=guard
+        )
         if not trusted:
             load_apart_once(bundle, again=full)
         return found

@@ -14,7 +14,7 @@ from copersona.runtime.common.errors import ModelError, ModelRefused
 from copersona.runtime.engine.engine import Engine
 from copersona.runtime.engine.layers import layer_states
 
-from ...random_models import mamba
+from ...random_models import ARCHITECTURES
 
 IDS = np.random.default_rng(3).integers(3, 250, 90).tolist()
 
@@ -131,8 +131,10 @@ def test_more_tokens_than_there_are_have_no_states(engine: Engine, last: int) ->
         layer_states(engine, None, IDS, last=last)
 
 
-def test_a_model_without_attention_is_read_as_well(tmp_path: Path) -> None:
-    with Engine(mamba(tmp_path / "m.gguf"), n_ctx=256, threads=1, any_model=True, reads=True) as engine:
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_layer_of_every_architecture_here_is_read(tmp_path: Path, architecture: str) -> None:
+    model = ARCHITECTURES[architecture](tmp_path / "m.gguf")
+    with Engine(model, n_ctx=256, threads=1, any_model=True, reads=True) as engine:
         found = layer_states(engine, None, IDS, last=2)
-    assert found.shape == (2, 2, engine.width)
+    assert found.shape == (engine.facts.layers, 2, engine.width)
     assert np.isfinite(found).all()
