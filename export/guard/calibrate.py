@@ -19,7 +19,7 @@ from copersona.runtime.common.arrays import F32, F64, I64
 from copersona.runtime.common.progress import track
 from copersona.runtime.session.session import Session
 
-MOST_LOCATED = 80  # cases a group that layers are located by
+MOST_LOCATED = 60  # cases a group that layers are located by
 
 
 @dataclass(frozen=True, slots=True)

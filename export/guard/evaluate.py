@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,13 @@ from copersona.export.guard.calibrate import Calibration, Work
 from copersona.export.guard.modes import Bools, Cases, Compared, Steered, compare, modes
 from copersona.export.guard.people import Group
 from copersona.runtime.common.arrays import F32, F64
+from copersona.runtime.common.errors import ModelRefused
 from copersona.runtime.common.progress import track
+from copersona.runtime.engine.engine import Wanted
+from copersona.runtime.engine.wanted import Act, Watch
 
 GAMMAS = (0.1, 0.3, 0.5, 1.0, 3.0)
+MOST_STEERED = 400  # test cases of the modes that steer: an answer of each is to be computed
 MOST_TUNED = 80  # validation cases that γ is chosen by
 
 
@@ -42,7 +46,7 @@ class Risks:
 
 
 class Steering:
-    """Answers of a model whose layer is shifted, each computed once."""
+    """Answers of a model whose layer is steered as the runtime does it, each computed once."""
 
     def __init__(self, work: Work, found: Calibration, replies: Replies) -> None:
         self._work, self._found, self._replies = work, found, replies
@@ -50,41 +54,41 @@ class Steering:
     def gamma(self) -> float:
         """The γ of the best Overall of the soft rule on validation; of equal ones the smaller."""
         some = Risks.of(self._work, self._found, "validation", MOST_TUNED)
-        scores = [some.cases.score(self._soft(some, g * self._found.vector)).overall for g in GAMMAS]
+        scores = [some.cases.score(self._soft(some.cases, g * self._found.vector)).overall for g in GAMMAS]
         return GAMMAS[int(np.argmax(np.round(scores, 6)))]
 
     def steered(self, test: Risks, gamma: float, seed: int = 0) -> Steered:
         """All that the modes need of steered answers."""
-        vector = self._found.vector
+        vector = gamma * self._found.vector
         random = np.random.default_rng(seed).normal(size=len(vector))
         random *= np.linalg.norm(vector) / np.linalg.norm(random)
-        hard = self._right(test.cases.outcomes, self._taken_out(test), test.high)
-        soft = self._soft(test, gamma * vector)
-        other = self._soft(test, gamma * random.astype(np.float32), ~test.high)
-        return Steered(hard, soft, other)
+        hard = self._right(test.cases, test.high, "held", lambda state: Act("hold"))
+        return Steered(hard, self._soft(test.cases, vector), self._soft(test.cases, random, ~test.high))
 
-    def _taken_out(self, risks: Risks) -> Iterable[F32]:
-        """The persona's shift at the last token of the prompt, to be held through the answer with its sign changed."""
-        layer, states = self._found.layer, self._work.states
-        for one in risks.cases.outcomes:
-            yield (states.of([one], persona=False) - states.of([one]))[0, layer]
+    def _soft(self, cases: Cases, direction: F32 | F64, at: Bools | None = None) -> Bools:
+        probe = self._found.probed.probe
 
-    def _soft(self, risks: Risks, direction: F32, at: Bools | None = None) -> Bools:
-        shifts = (np.float32(risk - 0.5) * direction for risk in risks.risk)
-        return self._right(risks.cases.outcomes, shifts, np.ones(len(risks.risk), bool) if at is None else at)
+        def act(state: F32) -> Act:
+            return Act("shift", ((probe(state[None])[0] - 0.5) * direction).astype(np.float32))
 
-    def _right(self, outcomes: Iterable[Outcome], shifts: Iterable[F32], at: Bools) -> Bools:
-        rows = track(zip(outcomes, shifts, at, strict=True), "steered answers", total=len(at))
-        return np.array([one.case.right(self._answer(one, shift)) if do else one.right for one, shift, do in rows])
+        name = hashlib.sha256(probe.weights.tobytes() + direction.tobytes()).hexdigest()
+        return self._right(cases, np.ones(len(cases.outcomes), bool) if at is None else at, name, act)
 
-    def _answer(self, one: Outcome, shift: F32) -> str:
-        layer, request, person = self._found.layer, one.case.request, one.case.person
-        mode = f"{layer} {hashlib.sha256(shift.astype(np.float16).tobytes()).hexdigest()}"
-        key = reply_key(request, person, mode)
-        if key not in self._replies:
-            text = self._work.reader.shifted(request, self._work.asking.known(person), layer, shift)
-            self._replies.add([(key, Reply(text, 0.0))])
-        return self._replies[key].text
+    def _right(self, cases: Cases, at: Bools, name: str, act: Callable[[F32], Act]) -> Bools:
+        """Whether steered answers are right; the persona's own, where not `at`."""
+        layer = self._found.layer
+        keys = [reply_key(one.case.request, one.case.person, f"{name} {layer}") for one in cases.outcomes]
+        todo = [(k, one) for k, one, do in zip(keys, cases.outcomes, at, strict=True) if do and k not in self._replies]
+        wanted = ((key, self._wanted(one, Watch(layer, act))) for key, one in track(todo, "steered answers"))
+        for key, pieces in self._work.reader.engine.generate_many(wanted):
+            if isinstance(pieces, ModelRefused):
+                raise pieces
+            self._replies.add([(key, Reply("".join(piece.text for piece in pieces).strip(), 0.0))])
+        rows = zip(keys, cases.outcomes, at, strict=True)
+        return np.array([one.case.right(self._replies[key].text) if do else one.right for key, one, do in rows])
+
+    def _wanted(self, one: Outcome, watch: Watch) -> Wanted:
+        return self._work.reader.watched(one, self._work.asking.known(one.case.person), watch)
 
 
 def evaluate(test: Risks, steered: Steered | None) -> dict[str, Compared]:

@@ -15,7 +15,7 @@ from copersona.export.guard.calibrate import Calibration, Work, calibrate, label
 from copersona.export.guard.cases import Facts
 from copersona.export.guard.counted import obstacles
 from copersona.export.guard.drawn import draw_layers
-from copersona.export.guard.evaluate import Risks, Steering, evaluate
+from copersona.export.guard.evaluate import MOST_STEERED, Risks, Steering, evaluate
 from copersona.export.guard.people import Person
 from copersona.export.guard.personal import Personal
 from copersona.export.guard.questions import read_questions
@@ -77,9 +77,13 @@ def _made(source: Source, work: Work, replies: Replies) -> list[Block]:
     steering = Steering(work, found, replies)
     gamma = steering.gamma()
     add_guard(source.bundle, _guard(work, found, gamma))
+    blocks = [*calibration_blocks(work, found, gamma, picture), Heading("Modes on test")]
     test = Risks.of(work, found, "test")
-    steered = steering.steered(test, gamma) if source.options.evaluate else None
-    return [*calibration_blocks(work, found, gamma, picture), *mode_blocks(test, evaluate(test, steered))]
+    blocks += mode_blocks(test, evaluate(test, None))
+    if source.options.evaluate:
+        some = Risks.of(work, found, "test", MOST_STEERED)
+        blocks += mode_blocks(some, evaluate(some, steering.steered(some, gamma)))
+    return blocks
 
 
 def _guard(work: Work, found: Calibration, gamma: float) -> Guard:

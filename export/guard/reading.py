@@ -1,4 +1,4 @@
-"""What the layers of a bundle's model hold at a request and an answer, and answers while one of them is shifted.
+"""What the layers of a bundle's model hold at a request and an answer.
 
 Layers are counted as `engine/layers.py` does. The last one is left out: what it puts out is what is said, and
 llama.cpp computes only some of its rows.
@@ -21,6 +21,7 @@ from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.engine.engine import Engine, Wanted
 from copersona.runtime.engine.layers import Meet
+from copersona.runtime.engine.wanted import Watch
 from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
@@ -52,17 +53,10 @@ class Reader(Closing):
             self.engine.sequences.begin(0, self.engine.task(None, wanted).start, GREEDY).close()
         return np.stack([np.concatenate(parts)[-last:] for parts in found])
 
-    def shifted(self, request: str, known: Known | None, layer: int, shift: F32) -> str:
-        """The answer while a layer is shifted by (H,) from the last token of the prompt on."""
-
-        def add(layer: int, first: int, rows: F32) -> F32:
-            rows[-1] += shift
-            return rows
-
-        wanted = self._wanted(request, known)
-        with self._meeting([layer], add):
-            pieces = self.engine.generate(wanted.soft, wanted.tokens, GREEDY, prefix=wanted.prefix)
-            return "".join(piece.text for piece in pieces).strip()
+    def watched(self, one: Outcome, known: Known | None, watch: Watch) -> Wanted:
+        """An answer that is decided on at the last token of its prompt, with nobody's prompt beside it."""
+        other = self._wanted(one.case.request, None)
+        return self._wanted(one.case.request, known)._replace(watch=watch, other=other)
 
     def _wanted(self, request: str, known: Known | None, after: Sequence[int] = ()) -> Wanted:
         prompt = self._session.prompt(request, known)

@@ -61,7 +61,7 @@ def mode_blocks(test: Risks, compared: Mapping[str, Compared]) -> list[Block]:
         f"{personal} personal cases, {len(test.cases.outcomes) - personal} facts that nobody answers rightly; percent, "
         "95 % by person and question. P lost is against off. "
     )
-    return [Heading("Modes on test"), Grid(head, rows), Text(text)]
+    return [Grid(head, rows), Text(text)]
 
 
 def percent(share: float) -> str:

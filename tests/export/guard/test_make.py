@@ -23,6 +23,7 @@ from copersona.export.guard.reading import Reader, States
 from copersona.export.run.run import Run
 from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.engine.layers import layer_states
+from copersona.runtime.engine.wanted import Act, Watch
 from copersona.runtime.session.session import open_bundle
 
 pytestmark = pytest.mark.export
@@ -77,14 +78,22 @@ def test_a_guard_is_calibrated_written_and_read_back(work: tuple[Work, Replies])
     assert len(compared) == 9
 
 
-def test_a_shift_of_nothing_changes_no_answer_and_a_large_one_does(work: tuple[Work, Replies]) -> None:
+def test_an_answer_left_alone_is_the_personas_one_made_anew_nobodys_and_a_large_shift_changes_it(
+    work: tuple[Work, Replies],
+) -> None:
     found, _ = work
     one = found.outcomes[0]
     (asked,) = found.asking.outcomes([one.case], one.case.person)
-    known, width = found.asking.known(one.case.person), found.session.manifest.shapes.hidden
-    shifts = [np.zeros(width, np.float32), np.full(width, 50, np.float32) * (-1) ** np.arange(width)]
-    plain, other = (found.reader.shifted(one.case.request, known, 0, np.float32(shift)) for shift in shifts)
-    assert plain == asked.persona.text != other
+    shift = np.float32(50) * (-1) ** np.arange(found.session.manifest.shapes.hidden, dtype=np.float32)
+    acts = [Act("leave"), Act("instead"), Act("shift", shift)]
+    known = found.asking.known(one.case.person)
+    wanted = [(i, found.reader.watched(one, known, Watch(0, lambda state, act=a: act))) for i, a in enumerate(acts)]
+    said = {
+        i: "".join(piece.text for piece in pieces).strip() for i, pieces in found.reader.engine.generate_many(wanted)
+    }
+    assert said[0] == asked.persona.text
+    assert said[1] == asked.nobody.text
+    assert said[2] != said[0]
 
 
 def test_a_model_that_knows_nothing_gets_no_guard_and_the_report_says_why(tiny_run: Path, tmp_path: Path) -> None:
