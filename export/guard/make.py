@@ -16,13 +16,14 @@ from copersona.export.guard.cases import Facts
 from copersona.export.guard.counted import obstacles
 from copersona.export.guard.drawn import draw_layers
 from copersona.export.guard.evaluate import MOST_STEERED, Risks, Steering, evaluate
-from copersona.export.guard.people import Person
+from copersona.export.guard.people import GROUPS, LEAST, Person
 from copersona.export.guard.personal import Personal
 from copersona.export.guard.questions import read_questions
 from copersona.export.guard.reading import Reader, States
 from copersona.export.guard.report import calibration_blocks, mode_blocks, set_blocks
 from copersona.export.guard.source import Options, Source
 from copersona.runtime.bundle.guard import Guard, GuardFigures, add_guard
+from copersona.runtime.common.errors import ExportError
 from copersona.runtime.common.progress import note, track
 from copersona.runtime.session.session import Session, open_bundle
 
@@ -41,7 +42,9 @@ def make_guard(target: Path, options: Options) -> Figures:
     with ExitStack() as stack:
         session = stack.enter_context(open_bundle(source.bundle, threads=options.threads, sequences=TOGETHER))
         replies = stack.enter_context(Replies(source.folder / "replies.jsonl"))
-        people = source.people(session)
+        people = source.people(session.bundle)
+        if {person.group for person in people[: options.people]} != set(GROUPS):
+            raise ExportError(f"{len(people)} people with {LEAST} texts or more are too few to calibrate a guard on")
         asking = Asking(session, replies, people)
         outcomes = _asked(source, session, asking, people)
         why = obstacles(outcomes)
@@ -64,7 +67,7 @@ def _asked(source: Source, session: Session, asking: Asking, people: list[Person
         known, unknown = asking.sorted_out(read_questions(source.options.questions))
         makers = (Personal(people).of, Facts(known, encode, KNOWN).of, Facts(unknown, encode, UNKNOWN).of)
         found: list[Outcome] = []
-        for person in track(people, "asking with and without personas"):
+        for person in track(people[: source.options.people], "asking with and without personas"):
             found += asking.outcomes([case for make in makers for case in make(person)], person.name)
         return found
 

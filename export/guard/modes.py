@@ -108,18 +108,20 @@ def best_threshold(cases: Cases, risk: F64) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A mode beside off: its scores with intervals, what it loses of P, what it gains of Overall."""
+    """A mode: its scores with intervals, what it loses of P and gains of Overall against off, and how far its Overall
+    is behind that of *regenerate*."""
 
     p: Interval
     f: Interval
     overall: Interval
     p_lost: Interval
     gained: Interval
+    behind: Interval
 
 
-def compare(cases: Cases, found: Mapping[str, Bools], against: str = "off") -> dict[str, Compared]:
-    """Every mode beside `against`, intervals clustered by person and question."""
-    clusters, base = cases.clusters, found[against].astype(np.float64)
+def compare(cases: Cases, found: Mapping[str, Bools]) -> dict[str, Compared]:
+    """Every mode beside off and *regenerate*, intervals clustered by person and question."""
+    clusters, off, best = cases.clusters, found["off"].astype(np.float64), found["regenerate"].astype(np.float64)
     rows = {}
     for name, right in found.items():
         value = right.astype(np.float64)
@@ -128,7 +130,8 @@ def compare(cases: Cases, found: Mapping[str, Bools], against: str = "off") -> d
             clusters.of([personal]),
             clusters.of([facts]),
             clusters.of([personal, facts]),
-            clusters.of([cases.parts(base - value)[0]]),
-            clusters.of(cases.parts(value - base)),
+            clusters.of([cases.parts(off - value)[0]]),
+            clusters.of(cases.parts(value - off)),
+            clusters.of(cases.parts(best - value)),
         )
     return rows

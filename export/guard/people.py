@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,6 @@ from typing import Literal
 from copersona.export.data.splits import place
 from copersona.export.run.run import Run
 from copersona.runtime.bundle.opened import Bundle
-from copersona.runtime.common.errors import ExportError
 from copersona.runtime.history.importers import load_history
 from copersona.runtime.history.interactions import History, group_by_person
 
@@ -49,25 +47,19 @@ def group_of(name: str, shares: tuple[float, ...]) -> Group:
     return "test"
 
 
-def of_run(run: Run, count: int) -> list[Person]:
-    """Up to `count` people of a run."""
+def of_run(run: Run) -> list[Person]:
+    """The people of a run."""
     held = {name: history for name, history in run.histories.items() if run.splits[name].held_out}
-    return _chosen(held, run.pseudonyms, count)
+    return _ranked(held, run.pseudonyms)
 
 
-def of_files(
-    bundle: Bundle, histories: Sequence[Path], format_: str, pseudonyms: Path | None, count: int
-) -> list[Person]:
-    """Up to `count` people of files of histories; `pseudonyms` is a file of those who are peers of the bundle."""
-    names: Mapping[str, str] = {} if pseudonyms is None else json.loads(pseudonyms.read_text(encoding="utf-8-sig"))
-    rows: Iterable = load_history([str(path) for path in histories], format_).interactions
-    return _chosen(group_by_person(bundle.attach_items(rows, enrolled=names)), names, count)
+def of_files(bundle: Bundle, histories: Sequence[Path], format_: str, names: Mapping[str, str]) -> list[Person]:
+    """The people of files of histories; `names` has the pseudonyms of those who are peers of the bundle."""
+    rows = load_history([str(path) for path in histories], format_).interactions
+    return _ranked(group_by_person(bundle.attach_items(rows, enrolled=names)), names)
 
 
-def _chosen(histories: Mapping[str, History], pseudonyms: Mapping[str, str], count: int) -> list[Person]:
-    """People by hash, the groups in turn, so that whatever part of them is done holds all groups."""
+def _ranked(histories: Mapping[str, History], pseudonyms: Mapping[str, str]) -> list[Person]:
+    """Those with enough texts, by hash: whatever part of them is asked first holds all groups."""
     ranked = sorted((name for name, row in histories.items() if len(row) >= LEAST), key=lambda n: place(n, 1))
-    people = [Person(name, histories[name], pseudonyms.get(name), group_of(name, PEOPLE)) for name in ranked[:count]]
-    if {person.group for person in people} != set(GROUPS):
-        raise ExportError(f"{len(people)} people with {LEAST} texts or more are too few to calibrate a guard on")
-    return people
+    return [Person(name, histories[name], pseudonyms.get(name), group_of(name, PEOPLE)) for name in ranked]

@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 
 
 class Personal:
-    """Makes personal questions; `people` are those whose subjects stand beside the right one."""
+    """Makes personal questions; `people` are all of whom there are texts, whose subjects stand beside the right one."""
 
     def __init__(self, people: Sequence[Person], seed: int = 0) -> None:
         self._seed = seed

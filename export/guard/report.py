@@ -52,10 +52,10 @@ def mode_blocks(test: Risks, compared: Mapping[str, Compared]) -> list[Block]:
     """Every mode: P, F, Overall, what it loses of P and gains of Overall against off, in percent."""
     rows = [
         [name, points(one.p), points(one.f), points(one.overall), f"{percent(one.p_lost.mean)} (≤ "
-         f"{percent(one.p_lost.most)})", points(one.gained)]
+         f"{percent(one.p_lost.most)})", points(one.gained), points(one.behind)]
         for name, one in compared.items()
     ]  # fmt: skip
-    head = ("mode", "P", "F", "Overall", "P lost (one-sided 95 %)", "Overall minus off")
+    head = ("mode", "P", "F", "Overall", "P lost (one-sided 95 %)", "Overall minus off", "regenerate minus this")
     personal = int(test.cases.personal.sum())
     text = (
         f"{personal} personal cases, {len(test.cases.outcomes) - personal} facts that nobody answers rightly; percent, "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from copersona.export.guard.people import Person, of_files, of_run
 from copersona.export.run.run import Run
 from copersona.runtime.bundle.manifest import bundle_id
+from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.bundle.verify import open_manifest
 from copersona.runtime.common.errors import ExportError
-from copersona.runtime.session.session import Session
 
 GUARD = "guard"  # role of the guard's file in a bundle, and the folder of its work
 
@@ -19,14 +19,14 @@ GUARD = "guard"  # role of the guard's file in a bundle, and the folder of its w
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `copersona export guard` was asked for. Without a run, `histories` are files of what people wrote, in
-    `format`, and `out` is where the work is kept; `enrolled` is a file of those who are peers of the bundle."""
+    `format`, and `out` is where the work is kept; `enrolled` has the pseudonyms of those who are peers of the bundle."""
 
     questions: tuple[Path, ...]
     people: int = 160
     bundle: Path | None = None
     histories: tuple[Path, ...] = ()
     format: str = "jsonl"
-    enrolled: Path | None = None
+    enrolled: Mapping[str, str] = field(default_factory=dict)
     out: Path | None = None
     evaluate: bool = False
     threads: int | None = None
@@ -61,9 +61,9 @@ class Source:
         folder.mkdir(parents=True, exist_ok=True)
         return cls(bundle, folder, run, options)
 
-    def people(self, session: Session) -> Sequence[Person]:
-        """Who is asked."""
+    def people(self, bundle: Bundle) -> list[Person]:
+        """Everyone who can be asked, by hash."""
         if self.run is not None:
-            return of_run(self.run, self.options.people)
+            return of_run(self.run)
         given = self.options
-        return of_files(session.bundle, given.histories, given.format, given.enrolled, given.people)
+        return of_files(bundle, given.histories, given.format, given.enrolled)

@@ -41,7 +41,7 @@ def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         Replies(folder / "replies.jsonl") as replies,
         Reader(session, 1) as reader,
     ):
-        people = [replace(one, group=GROUPS[i % 3]) for i, one in enumerate(of_run(Run.open(tiny_run), 12))]
+        people = [replace(one, group=GROUPS[i % 3]) for i, one in enumerate(of_run(Run.open(tiny_run))[:12])]
         outcomes = []
         for person in people:
             case = Case(person.name, person.group, "fact", "fact", "who plays it?", ("drum",))
@@ -109,3 +109,15 @@ def test_a_model_that_knows_nothing_gets_no_guard_and_the_report_says_why(tiny_r
     assert "0 degraded facts cases for training" in figures["why"][0]
     assert "Not evaluable" in Path(figures["report"]).read_text()
     assert Bundle(run / "bundle").guard is None
+
+
+def test_a_bundle_needs_histories_and_a_folder_and_people_of_all_groups(tiny_bundle: Path, tmp_path: Path) -> None:
+    questions, people = tmp_path / "questions.json", tmp_path / "people.jsonl"
+    questions.write_text('[{"question": "what is red?", "answer": "blood"}]')
+    people.write_text("".join(json.dumps({"person": "ana", "output": f"A drum {i}."}) + "\n" for i in range(3)))
+    command = ["guard", str(tiny_bundle), "--questions", str(questions)]
+    for more, said in (([], "--histories"), (["--histories", str(people), "--out", str(tmp_path / "out")], "too few")):
+        result = CliRunner().invoke(export, [*command, *more])
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr

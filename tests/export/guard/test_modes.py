@@ -52,6 +52,7 @@ def test_scores_of_three_facts_and_two_personal_questions_by_hand() -> None:
     compared = compare(cases, found)
     assert compared["always nobody"].p_lost.mean == 0.5
     assert compared["regenerate"].gained.mean == pytest.approx(1 / 6)
+    assert compared["off"].behind.mean == pytest.approx(1 / 6)
     assert found["regenerate, random probe"].sum() <= cases.plain.sum() + cases.persona.sum()
 
 
