@@ -12,8 +12,9 @@ from copersona.export.guard.asking import Outcome
 from copersona.export.guard.people import GROUPS, Group
 from copersona.export.guard.resampling import Clusters, Interval
 
-LEAST: dict[Group, int] = {"training": 100, "validation": 20, "test": 100}
-"""Facts that the persona spoils, and personal questions that it helps with."""
+LEAST: dict[Group, int] = {"training": 100, "validation": 10, "test": 100}
+"""Facts that the persona spoils."""
+LEAST_HELPED = 10  # personal questions that it helps with, in each group
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,13 @@ def obstacles(outcomes: Sequence[Outcome]) -> list[str]:
     """Why no guard can be made of these outcomes, with the numbers; empty where one can."""
     found = []
     for group, least in LEAST.items():
-        for name, kind, did in (("degraded facts", "fact", "degraded"), ("helped personal", "personal", "beneficial")):
-            rows = (one for one in outcomes if (one.case.group, one.case.kind, one.did) == (group, kind, did))
-            if (count := sum(1 for _ in rows)) < least:
-                found.append(f"{count} {name} cases for {group}, {least} are the least")
+        rows = [one for one in outcomes if one.case.group == group]
+        spoilt = sum(one.case.kind == "fact" and one.did == "degraded" for one in rows)
+        helps = sum(one.case.kind == "personal" and one.did == "beneficial" for one in rows)
+        if spoilt < least:
+            found.append(f"{spoilt} degraded facts for {group}, {least} are the least")
+        if helps < LEAST_HELPED:
+            found.append(f"{helps} helped personal questions for {group}, {LEAST_HELPED} are the least")
     gain = helped(outcomes)
     if not gain.low > 0:
         found.append(

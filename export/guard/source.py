@@ -19,7 +19,7 @@ GUARD = "guard"  # role of the guard's file in a bundle, and the folder of its w
 @dataclass(frozen=True, slots=True)
 class Options:
     """What `copersona export guard` was asked for. Without a run, `histories` are files of what people wrote, in
-    `format`, and `out` is where the work is kept; `enrolled` has the pseudonyms of those who are peers of the bundle."""
+    `format`, and `out` is where the work is kept; `enrolled` has the pseudonyms of who is a peer of the bundle."""
 
     questions: tuple[Path, ...]
     people: int = 160

@@ -106,7 +106,7 @@ def test_a_model_that_knows_nothing_gets_no_guard_and_the_report_says_why(tiny_r
     figures = json.loads(first.stdout)
     assert figures == json.loads(again.stdout)
     assert figures["guard"] == "not evaluable"
-    assert "0 degraded facts cases for training" in figures["why"][0]
+    assert "0 degraded facts for training" in figures["why"][0]
     assert "Not evaluable" in Path(figures["report"]).read_text()
     assert Bundle(run / "bundle").guard is None
 
