@@ -14,7 +14,6 @@ from sklearn.preprocessing import StandardScaler
 from copersona.export.guard.cases import most_alike
 from copersona.export.guard.locator import FUSION, deviation, locate
 from copersona.export.guard.prober import auc, fit, fit_best, shuffled_auc
-from copersona.export.guard.reliance import curve
 from copersona.export.guard.resampling import Clusters
 
 pytestmark = pytest.mark.export
@@ -87,9 +86,3 @@ def test_cases_that_hang_together_count_as_fewer() -> None:
     assert 2.5 < wide / narrow < 4.5  # sqrt(10)
     person_means = values.reshape(40, 10).mean(axis=1)
     assert wide == pytest.approx(2 * 1.96 * person_means.std() / np.sqrt(40), rel=0.25)
-
-
-def test_coverage_against_accuracy_is_by_the_surest_first() -> None:
-    found = curve(np.array([-0.1, -2.0, -0.5, -1.0]), np.array([True, False, False, True]))
-    assert found.coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert np.allclose(found.accuracy, [1, 1 / 2, 2 / 3, 2 / 4])
