@@ -133,4 +133,4 @@ def _direction(work: Work, layer: int) -> F32:
     helped = [one for one in train if one.case.kind == "personal" and one.did == "beneficial"]
     plain = [work.said(one.case.request, None, one.nobody.text)[layer] for one in facts]
     personal = [work.said(one.case.request, one.case.person, one.persona.text)[layer] for one in helped]
-    return np.concatenate(plain).mean(axis=0) - np.concatenate(personal).mean(axis=0)
+    return np.asarray(np.concatenate(plain).mean(axis=0) - np.concatenate(personal).mean(axis=0), np.float32)

@@ -33,7 +33,7 @@ def deviation(with_persona: F64, without: F64) -> F64:
 
 def locate(degraded: F64, beneficial: F64) -> Located:
     """The layer of best fused rank, from deviations (cases, layers) of both groups; of equal ones the later."""
-    means = [group.mean(axis=0) for group in (degraded, beneficial)]
+    means = degraded.mean(axis=0), beneficial.mean(axis=0)
     score = sum(1.0 / (FUSION + _ranks(np.abs(mean))) for mean in means)
     best = int(np.flatnonzero(score == np.max(score))[-1])
     return Located(best, *means, np.asarray(score))

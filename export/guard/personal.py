@@ -89,5 +89,5 @@ def _next_words(item: Interaction, draw: random.Random) -> Iterator[Asked]:
         quoted, found = words[i - QUOTED : i], words_of(words[i])
         if len(found) == 1 and tells(found[0]) and found[0] not in {*_STOP, *words_of(" ".join(quoted))}:
             places.append((" ".join(quoted), found[0]))
-    for quoted, word in draw.sample(places, min(2, len(places))):
-        yield Asked("next word", f'what word did i write after "{quoted}"?', (word,))
+    for before, word in draw.sample(places, min(2, len(places))):
+        yield Asked("next word", f'what word did i write after "{before}"?', (word,))
