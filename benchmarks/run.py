@@ -4,8 +4,8 @@
 
 Each row is ours against its reference, measured in turn in this run; low and high are the quartiles of the rounds'
 ratios. CPU time is that of one thread unless a row says otherwise. With --only, rows of other parts stay as they were.
-With --model, the engine's rows are of that file, under its name. With --quick, sizes and rounds are small, to see that
-all of it runs, and nothing is written.
+With --model, the rows of engine and guard are of that file, under its name. With --quick, sizes and rounds are small,
+to see that all of it runs, and nothing is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from settings import Settings
 
 from copersona.runtime.engine.llama import default_threads
 
-PARTS = ("engine", "peers", "forward", "texts", "start", "growth")
+PARTS = ("engine", "guard", "peers", "forward", "texts", "start", "growth")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
@@ -68,7 +68,7 @@ def main() -> None:
 def measured(parts: tuple[str, ...] | list[str], settings: Settings) -> Iterator[Row]:
     for part in parts:
         for row in importlib.import_module(part).rows(settings):
-            named = settings.model if part == "engine" else None
+            named = settings.model if part in ("engine", "guard") else None
             yield row if named is None else replace(row, name=f"{named.stem}: {row.name}")
 
 

@@ -8,12 +8,13 @@ from itertools import compress
 from operator import not_
 from typing import Literal
 
-from copersona.export.guard.answers import Replies, Reply, reply_all, reply_key
+from copersona.export.guard.answers import GREEDY, Replies, reply_all, reply_key
 from copersona.export.guard.cases import Case, request_of
 from copersona.export.guard.judge import is_right
 from copersona.export.guard.people import Person
 from copersona.export.guard.questions import Question
 from copersona.runtime.common.progress import note
+from copersona.runtime.engine.engine import Wanted
 from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
@@ -25,16 +26,16 @@ class Outcome:
     """A case with both answers: of nobody and of the persona."""
 
     case: Case
-    nobody: Reply
-    persona: Reply
+    nobody: str
+    persona: str
 
     @property
     def plain_right(self) -> bool:
-        return self.case.right(self.nobody.text)
+        return self.case.right(self.nobody)
 
     @property
     def right(self) -> bool:
-        return self.case.right(self.persona.text)
+        return self.case.right(self.persona)
 
     @property
     def did(self) -> Did:
@@ -56,7 +57,7 @@ class Asking:
         """Questions that nobody answers rightly, and the others. A persona can spoil the first alone."""
         note(f"asking nobody {len(questions):,} questions, of those kept before none again")
         replies = self._ask([request_of(question.text) for question in questions], None)
-        right = [is_right(reply.text, one.answers) for one, reply in zip(questions, replies, strict=True)]
+        right = [is_right(reply, one.answers) for one, reply in zip(questions, replies, strict=True)]
         return list(compress(questions, right)), list(compress(questions, map(not_, right)))
 
     def outcomes(self, cases: Sequence[Case], person: str) -> list[Outcome]:
@@ -74,12 +75,16 @@ class Asking:
             self._known = name, self._session.know(person.history, pseudonym=person.pseudonym)
         return self._known[1]
 
-    def _ask(self, requests: Sequence[str], person: str | None) -> list[Reply]:
+    def _ask(self, requests: Sequence[str], person: str | None) -> list[str]:
         """Replies as a person or as nobody, those that are not there yet asked for."""
         keys = [reply_key(request, person) for request in requests]
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._replies}
-        if missing:
-            replies = reply_all(self._session, list(missing.values()), self.known(person))
-            for row in zip(missing, replies, strict=True):
-                self._replies.add([row])
+        wanted = ((key, self.wanted(request, person)) for key, request in missing.items())
+        for key, text in reply_all(self._session.engine, wanted):
+            self._replies.add(key, text)
         return [self._replies[key] for key in keys]
+
+    def wanted(self, request: str, person: str | None) -> Wanted:
+        """A request to a person or to nobody, as an engine wants it."""
+        known = self.known(person)
+        return self._session.wanted(self._session.prompt(request, known), known, GREEDY, keep=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copersona.export.guard.asking import Asking, Outcome
+from copersona.export.guard.asking import Outcome
 from copersona.export.guard.judge import is_right
 from copersona.export.guard.lens import Lens
 from copersona.export.guard.locator import Located, deviation, locate
@@ -54,7 +54,6 @@ class Work:
     """What calibration reads with."""
 
     session: Session
-    asking: Asking
     reader: Reader
     states: States
     outcomes: Sequence[Outcome]
@@ -66,7 +65,7 @@ class Work:
     def said(self, request: str, person: str | None, answer: str) -> F32:
         """What the layers put out at the tokens of an answer: (layers, T, H)."""
         tokens = self.session.layout.text(answer)
-        return self.reader.rows(request, self.asking.known(person), tokens, last=len(tokens))
+        return self.reader.rows(request, person, tokens, last=len(tokens))
 
 
 def calibrate(work: Work) -> Calibration:
@@ -115,11 +114,11 @@ def _located(work: Work) -> Located:
 
 def _deviation(work: Work, lens: Lens, one: Outcome) -> F64:
     """Of the answer that one of the two gave rightly, by layer: (layers,)."""
-    said = one.nobody.text if one.plain_right else one.persona.text
+    said = one.nobody if one.plain_right else one.persona
     tokens = list(work.session.layout.text(next(known for known in one.case.answers if is_right(said, [known]))))
     logs = []
-    for known in (work.asking.known(one.case.person), None):
-        rows = work.reader.rows(one.case.request, known, tokens[:-1], last=len(tokens))
+    for person in (one.case.person, None):
+        rows = work.reader.rows(one.case.request, person, tokens[:-1], last=len(tokens))
         found = lens.logs(rows.reshape(-1, rows.shape[-1]), tokens * len(rows))
         logs.append(found.reshape(len(rows), -1).mean(axis=1))
     return deviation(*logs)
@@ -131,6 +130,6 @@ def _direction(work: Work, layer: int) -> F32:
     train = work.of("training")
     facts = {one.case.request: one for one in train if one.case.kind == "fact" and one.plain_right}.values()
     helped = [one for one in train if one.case.kind == "personal" and one.did == "beneficial"]
-    plain = [work.said(one.case.request, None, one.nobody.text)[layer] for one in facts]
-    personal = [work.said(one.case.request, one.case.person, one.persona.text)[layer] for one in helped]
+    plain = [work.said(one.case.request, None, one.nobody)[layer] for one in facts]
+    personal = [work.said(one.case.request, one.case.person, one.persona)[layer] for one in helped]
     return np.asarray(np.concatenate(plain).mean(axis=0) - np.concatenate(personal).mean(axis=0), np.float32)

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from copersona.export.guard.answers import Replies, Reply, reply_key
-from copersona.export.guard.asking import Outcome
+from copersona.export.guard.answers import Replies, reply_all, reply_key
 from copersona.export.guard.calibrate import Calibration, Work
 from copersona.export.guard.modes import Bools, Cases, Compared, Steered, compare, modes
 from copersona.export.guard.people import Group
 from copersona.runtime.common.arrays import F32, F64
-from copersona.runtime.common.errors import ModelRefused
 from copersona.runtime.common.progress import track
-from copersona.runtime.engine.engine import Wanted
 from copersona.runtime.engine.wanted import Act, Watch
 
 GAMMAS = (0.1, 0.3, 0.5, 1.0, 3.0)
@@ -76,19 +73,14 @@ class Steering:
 
     def _right(self, cases: Cases, at: Bools, name: str, act: Callable[[F32], Act]) -> Bools:
         """Whether steered answers are right; the persona's own, where not `at`."""
-        layer = self._found.layer
+        layer, reader = self._found.layer, self._work.reader
         keys = [reply_key(one.case.request, one.case.person, f"{name} {layer}") for one in cases.outcomes]
         todo = [(k, one) for k, one, do in zip(keys, cases.outcomes, at, strict=True) if do and k not in self._replies]
-        wanted = ((key, self._wanted(one, Watch(layer, act))) for key, one in track(todo, "steered answers"))
-        for key, pieces in self._work.reader.engine.generate_many(wanted):
-            if isinstance(pieces, ModelRefused):
-                raise pieces
-            self._replies.add([(key, Reply("".join(piece.text for piece in pieces).strip(), 0.0))])
+        wanted = ((key, reader.watched(one, Watch(layer, act))) for key, one in track(todo, "steered answers"))
+        for key, text in reply_all(reader.engine, wanted):
+            self._replies.add(key, text)
         rows = zip(keys, cases.outcomes, at, strict=True)
-        return np.array([one.case.right(self._replies[key].text) if do else one.right for key, one, do in rows])
-
-    def _wanted(self, one: Outcome, watch: Watch) -> Wanted:
-        return self._work.reader.watched(one, self._work.asking.known(one.case.person), watch)
+        return np.array([one.case.right(self._replies[key]) if do else one.right for key, one, do in rows])
 
 
 def evaluate(test: Risks, steered: Steered | None) -> dict[str, Compared]:

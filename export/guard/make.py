@@ -50,10 +50,10 @@ def make_guard(target: Path, options: Options) -> Figures:
         why = obstacles(outcomes)
         blocks = [Heading("Factuality guard", 1), *set_blocks(outcomes, why)]
         if not why:
-            reader = stack.enter_context(Reader(session, options.threads))
+            reader = stack.enter_context(Reader(session, asking, options.threads))
             path = source.folder / "states.sqlite"
-            states = stack.enter_context(States(path, source.folder.name, reader, asking.known))
-            blocks += _made(source, Work(session, asking, reader, states, outcomes), replies)
+            states = stack.enter_context(States(path, source.folder.name, reader))
+            blocks += _made(source, Work(session, reader, states, outcomes), replies)
     report = source.folder / REPORT
     write_text(report, markdown(blocks))
     note(f"report: {report}")

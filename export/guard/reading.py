@@ -7,7 +7,7 @@ llama.cpp computes only some of its rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,22 +15,21 @@ import numpy as np
 
 from copersona.export.common.vectors import VectorFile
 from copersona.export.guard.answers import GREEDY
-from copersona.export.guard.asking import Outcome
+from copersona.export.guard.asking import Asking, Outcome
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.closing import Closing
 from copersona.runtime.common.errors import ModelError
 from copersona.runtime.engine.engine import Engine, Wanted
 from copersona.runtime.engine.layers import Meet
 from copersona.runtime.engine.wanted import Watch
-from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session
 
 
 class Reader(Closing):
     """The model of a session opened once more, for reading. A person's prompt is decoded once by either. Close it."""
 
-    def __init__(self, session: Session, threads: int | None) -> None:
-        self._session = session
+    def __init__(self, session: Session, asking: Asking, threads: int | None) -> None:
+        self._asking = asking
         self.engine = Engine(
             session.bundle.path("model"),
             n_ctx=session.bundle.context_length,
@@ -45,23 +44,21 @@ class Reader(Closing):
     def close(self) -> None:
         self.engine.close()
 
-    def rows(self, request: str, known: Known | None, after: Sequence[int] = (), last: int = 1) -> F32:
+    def rows(self, request: str, person: str | None, after: Sequence[int] = (), last: int = 1) -> F32:
         """What the layers put out at the last tokens of a prompt and what stands after it: (layers, last, H)."""
         found: list[list[F32]] = [[] for _ in range(self.layers)]
-        wanted = self._wanted(request, known, after)
+        wanted = self._asking.wanted(request, person)
+        wanted = wanted._replace(tokens=(*wanted.tokens, *after))
         with self._meeting(range(self.layers), lambda layer, first, rows: found[layer].append(rows)):
             self.engine.sequences.begin(0, self.engine.task(None, wanted).start, GREEDY).close()
         return np.stack([np.concatenate(parts)[-last:] for parts in found])
 
-    def watched(self, one: Outcome, known: Known | None, watch: Watch) -> Wanted:
-        """An answer that is decided on at the last token of its prompt, with nobody's prompt beside it."""
-        other = self._wanted(one.case.request, None)
-        return self._wanted(one.case.request, known)._replace(watch=watch, other=other)
-
-    def _wanted(self, request: str, known: Known | None, after: Sequence[int] = ()) -> Wanted:
-        prompt = self._session.prompt(request, known)
-        wanted = self._session.wanted(prompt, known, GREEDY, keep=False)
-        return wanted._replace(tokens=(*prompt.tokens, *after))
+    def watched(self, one: Outcome, watch: Watch) -> Wanted:
+        """The persona's answer, decided on at the last token of its prompt, with nobody's prompt beside it."""
+        request = one.case.request
+        return self._asking.wanted(request, one.case.person)._replace(
+            watch=watch, other=self._asking.wanted(request, None)
+        )
 
     def _meeting(self, layers: Collection[int], meet: Meet) -> AbstractContextManager[None]:
         if self.engine.layers is None:
@@ -72,8 +69,8 @@ class Reader(Closing):
 class States(Closing):
     """What the layers put out at the last token of prompts, read once and kept in a file. Close it."""
 
-    def __init__(self, path: Path, bundle: str, reader: Reader, know: Callable[[str | None], Known | None]) -> None:
-        self._reader, self._know = reader, know
+    def __init__(self, path: Path, bundle: str, reader: Reader) -> None:
+        self._reader = reader
         self._file = VectorFile(path, bundle, self._read)
 
     def close(self) -> None:
@@ -86,4 +83,4 @@ class States(Closing):
 
     def _read(self, key: str) -> F32:
         request, name = json.loads(key)
-        return self._reader.rows(request, self._know(name)).ravel()
+        return self._reader.rows(request, name).ravel()

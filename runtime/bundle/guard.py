@@ -22,7 +22,7 @@ from copersona.runtime.common.files import write_whole
 from copersona.runtime.common.tensors import rows_of, safetensors_chunks
 from copersona.runtime.engine.layers import CONVENTION
 from copersona.runtime.filecheck.array_check import must_agree, read_tensor_shapes
-from copersona.runtime.filecheck.values import bounded, line, mapped, number, whole
+from copersona.runtime.filecheck.values import bounded, line, mapped, number, shown, whole
 
 FILE = "guard.safetensors"
 ARRAYS = ("mean", "scale", "vector", "weights")
@@ -131,14 +131,14 @@ def _checked(settings: Mapping[str, Any], arrays: Mapping[str, F32], hidden: int
     known = {"base", "layers", "layer", "bias", "gamma", "tau", "convention", "width"}
     known |= {field.name for field in fields(GuardFigures)}
     if odd := sorted(body.keys() ^ known):
-        raise ValueError(f"guard: {', '.join(map(repr, odd))} missing or not known")
+        raise ValueError(f"guard: {', '.join(map(shown, odd))} missing or not known")
     base = line("guard's base", body["base"], 1_000)
     if base != settings.get("base"):
-        raise ValueError(f"it was made for the base {base!r}, the bundle's is {settings.get('base')!r}")
+        raise ValueError(f"it was made for the base {shown(base)}, the bundle's is {shown(settings.get('base'))}")
     if body["convention"] != CONVENTION:
-        raise ValueError(f"its layer counts as {body['convention']!r}, expected {CONVENTION!r}")
+        raise ValueError(f"its layer counts as {shown(body['convention'])}, expected {CONVENTION!r}")
     if (width := body["width"]) != hidden:
-        raise ValueError(f"it is of width {width!r}, the model of {hidden}")
+        raise ValueError(f"it is of width {shown(width)}, the model of {hidden}")
     for name, array in arrays.items():
         if array.dtype != np.float32 or array.shape != (hidden,):
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float32 {(hidden,)}")

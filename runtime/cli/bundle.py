@@ -125,13 +125,9 @@ def _unsigned(manifest: Manifest) -> str:
 
 
 def _shown(
-    manifest: Manifest,
-    schema: FacetSchema,
-    context: ContextSettings,
-    thin: Thin | None,
-    signed: str,
+    manifest: Manifest, schema: FacetSchema, context: ContextSettings, thin: Thin | None, signed: str,
     guard: Guard | None,
-) -> Iterator[str]:
+) -> Iterator[str]:  # fmt: skip
     """The lines of `bundle show`."""
     from dataclasses import asdict
 

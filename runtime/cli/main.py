@@ -113,10 +113,9 @@ def ask(
     from copersona.runtime.engine.engine import Sampling
 
     request = read_request(request, escapes=escapes)
-    sampling = Sampling(temperature, top_p, max_tokens, seed)
     with open_session(folder, threads, profile_by, context, disk=disk_cache, guard=guard) as session:
         known = None if no_persona or person is None else known_person(session, person)
-        answer = session.answer(request, known, sampling, mode=recall)
+        answer = session.answer(request, known, Sampling(temperature, top_p, max_tokens, seed), mode=recall)
         say_cut(answer.request_cut, session.context.request_tokens)
         for piece in answer:
             say("" if as_json else piece, nl=False)

@@ -211,7 +211,9 @@ class Engine(Closing):
         finally:
             generation.close()
 
-    def generate_many(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
+    def generate_many(
+        self, asked: Iterable[tuple[T, Wanted | ModelRefused]]
+    ) -> Iterator[tuple[T, list[Piece] | ModelRefused]]:
         """Generate for all that is asked, as many at once as there are sequences: each is given with its tag when it
         has ended, and the next one, taken from `asked` only then, goes on in its place. With q8_0 weights, what one
         gets is what `generate` gives; with others llama.cpp multiplies several rows in another order than one.
@@ -224,10 +226,10 @@ class Engine(Closing):
             yield found
             self._check_turn(turn)
 
-    def _tasks(self, asked: Iterable[tuple[T, Wanted]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
+    def _tasks(self, asked: Iterable[tuple[T, Wanted | ModelRefused]]) -> Iterator[Task[T] | tuple[T, ModelRefused]]:
         for tag, wanted in asked:
             try:
-                yield self.task(tag, wanted)
+                yield (tag, wanted) if isinstance(wanted, ModelRefused) else self.task(tag, wanted)
             except ModelRefused as error:
                 yield tag, error
 

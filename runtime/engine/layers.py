@@ -82,23 +82,22 @@ class Layers:
         known = self._known.get(self._form)
         self._find = self._by_name if known is None else known.get
 
-    def end(self, count: int, wanted: int) -> None:
-        """A batch of so many positions, with so many wanted logits, is decoded.
+    def end(self, count: int, wanted: int, *, decoded: bool) -> None:
+        """A batch of so many positions, with so many wanted logits, was decoded, or llama.cpp could not.
 
         Raises:
             ModelError: a layer was not met in all its rows. What `meet` raised is raised as it was.
         """
-        if self._find is None:
-            return
-        self._find, error, self._error = None, self._error, None
+        find, self._find = self._find, None
+        error, self._error = self._error, None
         if error is not None:
             raise error
-        missing = [layer for layer in self._names.values() if self._rows[layer] not in (count, wanted)]
-        if missing:
-            self._known.pop(self._form, None)
-            raise ModelError(
-                f"layer {missing[0]} cannot be read: llama.cpp has {self._rows[missing[0]]} rows of {count}"
-            )
+        if find is None or not decoded:
+            return
+        for layer in self._names.values():
+            if (rows := self._rows[layer]) not in (count, wanted):
+                self._known.pop(self._form, None)
+                raise ModelError(f"layer {layer} cannot be read: llama.cpp shows {rows} rows of {count}")
         if self._learned:
             self._known[self._form] = self._learned
 
@@ -110,7 +109,7 @@ class Layers:
         if ask or layer is None:
             return layer is not None
         try:
-            if self._error is None and self._name(tensor) in self._names:
+            if self._error is None and self._names.get(self._name(tensor)) == layer:
                 self._met(layer, tensor)
         except BaseException as error:
             self._error = error

@@ -203,7 +203,7 @@ class LlamaContext:
             self.layers.begin((batch is self._rows, count, wanted, sequences))
         code = self._llama.llama_decode(self.raw, batch.raw)
         if self.layers is not None:
-            self.layers.end(count, wanted)
+            self.layers.end(count, wanted, decoded=not code)
         if code:
             raise ModelError(f"llama.cpp cannot decode {count} positions from {position}, code {code}{complaint()}")
 

@@ -162,10 +162,6 @@ class Sequences:
         for generation in generations:
             generation.position += 1
 
-    def logits(self, place: int) -> F32:
-        """Logits at a place of the last step, -1 after `begin`: (V,) float32 that hold until the next one."""
-        return self._context.logits(place)
-
     def move(self, generation: Generation, sequence: int) -> bool:
         """Have a generation go on in a sequence where none is running; False, and it stays, where that fails."""
         state, self._held[sequence] = self._context.state(generation.sequence), None

@@ -22,7 +22,6 @@ from copersona.runtime.bundle.opened import Bundle
 from copersona.runtime.common.arrays import F32
 from copersona.runtime.common.errors import BundleError, ModelError, ModelRefused
 from copersona.runtime.engine.engine import Engine, Wanted
-from copersona.runtime.engine.layers import layer_states
 from copersona.runtime.engine.wanted import Act, Watch
 from copersona.runtime.people.known import Known
 from copersona.runtime.prompt.layout import Prompt
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """What was decided on an answer by which `mode`: the probability that the persona makes it wrong, and whether the
-    persona was kept, steered (`beta` times the vector), held (its shift taken away) or removed. Both None with the mode
-    off."""
+    persona was kept, steered (`beta` times the vector), held (its shift taken away) or removed. None where the answer
+    was stopped before that."""
 
     mode: GuardMode
     probability: float | None = None
@@ -107,6 +106,7 @@ def check_readable(engine: Engine, bundle: Bundle) -> None:
     """Raises ModelError where the layer that a bundle's guard reads cannot be read of its model."""
     if engine.layers is not None and bundle.guard is not None:
         try:
-            layer_states(engine, None, [0])
+            with engine.layers.meeting([bundle.guard.layer], lambda layer, first, rows: None):
+                engine.logits(None, [0])
         except ModelError as error:
             raise ModelError(f"{bundle.path('model')}: no guard can be used with this model: {error}") from None

@@ -86,17 +86,10 @@ class Receipt:
 
 
 def make_receipt(
-    session: Session,
-    request: str,
-    prompt: Prompt,
-    known: Known | None,
-    sampling: Sampling,
-    person: str | None,
-    recall: Recall | None = None,
-    verdict: Verdict | None = None,
-) -> Receipt:
-    """The record of an answer that was generated, or is about to be where nothing guards it; `known` is None where
-    nobody is recalled."""
+    session: Session, request: str, prompt: Prompt, known: Known | None, sampling: Sampling, person: str | None,
+    recall: Recall | None = None, verdict: Verdict | None = None,
+) -> Receipt:  # fmt: skip
+    """The record of an answer; `known` is None where nobody is recalled. Where there is a verdict, it must be found."""
     if verdict is not None:
         prompt, known = verdict.made_from(prompt, known)
     neighbors: tuple[tuple[str, float], ...] = ()

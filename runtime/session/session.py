@@ -101,7 +101,7 @@ class Session(Closing):
     def engine(self) -> Engine:
         """The language model, loaded at first use."""
         if self._engine is None:
-            self._engine = Engine(
+            engine = Engine(
                 self.bundle.path("model"),
                 n_ctx=self.bundle.context_length,
                 threads=self._threads,
@@ -109,7 +109,8 @@ class Session(Closing):
                 any_model=not self.manifest.trained,
                 reads=self.guard != "off",
             )
-            check_readable(self._engine, self.bundle)
+            check_readable(engine, self.bundle)
+            self._engine = engine
         return self._engine
 
     @cached_property
@@ -207,8 +208,7 @@ class Session(Closing):
         mode: RecallMode = "always", guard: GuardMode | None = None,
     ) -> Answer:  # fmt: skip
         """Answer a request as a person, or as nobody. `person` is the name that the receipt bears, by default the one
-        that the person has in the store; `mode` says when they are recalled, `guard` whether another mode of the
-        session's guard is to be used.
+        that the person has in the store; `mode` says when they are recalled, `guard` another mode than the session's.
 
         Raises:
             ModelError: the prompt leaves no room for an answer.
@@ -237,12 +237,18 @@ class Session(Closing):
             receipt = functools.partial(make_receipt, *args)
             yield one, Answer([piece.text for piece in found], receipt, prompt.request_cut).finish()
 
-    def _all_wanted(self, asked: Iterable[Asked]) -> Iterator[tuple[tuple[Asked, Prompt, Verdict | None], Wanted]]:
+    def _all_wanted(
+        self, asked: Iterable[Asked]
+    ) -> Iterator[tuple[tuple[Asked, Prompt, Verdict | None], Wanted | ModelRefused]]:
         for one in asked:
             prompt = self.prompt(one.request, one.known)
             wanted = self.wanted(prompt, one.known, one.sampling, keep=False)
-            wanted, verdict = self._guarded(wanted, one.request, one.known, one.guard)
-            yield (one, prompt, verdict), wanted
+            try:
+                wanted, verdict = self._guarded(wanted, one.request, one.known, one.guard)
+            except ModelRefused as error:
+                yield (one, prompt, None), error
+            else:
+                yield (one, prompt, verdict), wanted
 
     def _guarded(
         self, wanted: Wanted, request: str, known: Known | None, mode: GuardMode | None
@@ -269,12 +275,11 @@ def open_bundle(
     """Verify a bundle and open it; a thin one is assembled into the cache, once. The first time on this machine (with
     `full` each time) it is loaded in a process of its own before; `trusted` leaves it out, for what you made. `context`
     changes fields of `ContextSettings`; people are profiled by statistics, or by the model of `profiler`. `answer_many`
-    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings; `guard` is how
-    answers are guarded.
+    answers `sequences` requests at once; `cache` bounds what is kept of prompts' beginnings; `guard` is as `--guard`.
 
     Raises:
         BundleError: a file is not whole, parts do not fit together, or one fails at its first load; it says which. Or
-            no guard is there where one is asked for.
+            there is no guard.
         ValueError: a change of the context that is not known or out of range.
         ModelError: a context that leaves no room for an answer, or a thin bundle whose base is not on this device.
     """

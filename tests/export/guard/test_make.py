@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from copersona.export.cli.main import export
-from copersona.export.guard.answers import Replies, Reply
+from copersona.export.guard.answers import Replies, reply_all
 from copersona.export.guard.asking import Asking, Outcome
 from copersona.export.guard.calibrate import Work, calibrate
 from copersona.export.guard.cases import Case
@@ -29,17 +29,17 @@ from copersona.runtime.session.session import open_bundle
 pytestmark = pytest.mark.export
 
 
-RIGHT, WRONG = Reply("the drum", -1.0), Reply("a harp", -1.0)
+Made = tuple[Work, Asking, Replies]
+RIGHT, WRONG = "the drum", "a harp"
 
 
 @pytest.fixture(scope="module")
-def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work, Replies]]:
+def made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """Outcomes of twelve people of the tests' run, of which half are spoilt facts and half are helped questions."""
     folder = tmp_path_factory.mktemp("guard")
     with (
         open_bundle(tiny_run / "bundle", threads=1, sequences=2, trusted=True) as session,
         Replies(folder / "replies.jsonl") as replies,
-        Reader(session, 1) as reader,
     ):
         people = [replace(one, group=GROUPS[i % 3]) for i, one in enumerate(of_run(Run.open(tiny_run))[:12])]
         outcomes = []
@@ -51,22 +51,25 @@ def work(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
                 for i in range(2)
             ]
         asking = Asking(session, replies, people)
-        with States(folder / "states.sqlite", "tiny", reader, asking.known) as states:
-            yield Work(session, asking, reader, states, outcomes), replies
+        with (
+            Reader(session, asking, 1) as reader,
+            States(folder / "states.sqlite", "tiny", reader) as states,
+        ):
+            yield Work(session, reader, states, outcomes), asking, replies
 
 
-def test_what_is_read_is_what_the_whole_prompt_gives(work: tuple[Work, Replies]) -> None:
-    found, _ = work
+def test_what_is_read_is_what_the_whole_prompt_gives(made: Made) -> None:
+    found, asking, _ = made
     one = found.outcomes[0]
-    known = found.asking.known(one.case.person)
+    known = asking.known(one.case.person)
     assert known is not None
     prompt = found.session.prompt(one.case.request, known)
     whole = layer_states(found.reader.engine, known.soft, prompt.tokens)
     assert np.allclose(found.states.of([one])[0], whole[:-1, 0], atol=2e-2)
 
 
-def test_a_guard_is_calibrated_written_and_read_back(work: tuple[Work, Replies]) -> None:
-    found, replies = work
+def test_a_guard_is_calibrated_written_and_read_back(made: Made) -> None:
+    found, _, replies = made
     calibration = calibrate(found)
     assert calibration.layer == 0  # of two layers the last is not read
     test = Risks.of(found, calibration, "test")
@@ -78,21 +81,15 @@ def test_a_guard_is_calibrated_written_and_read_back(work: tuple[Work, Replies])
     assert len(compared) == 9
 
 
-def test_an_answer_left_alone_is_the_personas_one_made_anew_nobodys_and_a_large_shift_changes_it(
-    work: tuple[Work, Replies],
-) -> None:
-    found, _ = work
+def test_an_answer_left_alone_is_the_personas_one_made_anew_nobodys_and_a_large_shift_changes_it(made: Made) -> None:
+    found, asking, _ = made
     one = found.outcomes[0]
-    (asked,) = found.asking.outcomes([one.case], one.case.person)
+    (asked,) = asking.outcomes([one.case], one.case.person)
     shift = np.float32(50) * (-1) ** np.arange(found.session.manifest.shapes.hidden, dtype=np.float32)
     acts = [Act("leave"), Act("instead"), Act("shift", shift)]
-    known = found.asking.known(one.case.person)
-    wanted = [(i, found.reader.watched(one, known, Watch(0, lambda state, act=a: act))) for i, a in enumerate(acts)]
-    said = {
-        i: "".join(piece.text for piece in pieces).strip() for i, pieces in found.reader.engine.generate_many(wanted)
-    }
-    assert said[0] == asked.persona.text
-    assert said[1] == asked.nobody.text
+    wanted = [(str(i), found.reader.watched(one, Watch(0, lambda _, act=act: act))) for i, act in enumerate(acts)]
+    said = [text for _, text in sorted(reply_all(found.reader.engine, wanted))]
+    assert said[:2] == [asked.persona, asked.nobody]
     assert said[2] != said[0]
 
 

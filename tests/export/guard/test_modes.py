@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from copersona.export.guard.answers import Replies, Reply, reply_key
+from copersona.export.guard.answers import Replies, reply_key
 from copersona.export.guard.asking import Outcome
 from copersona.export.guard.cases import Case, Kind
 from copersona.export.guard.counted import LEAST, obstacles, tallies
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.export
 def outcome(kind: Kind, plain: bool, persona: bool, number: int = 0, group: Group = "test") -> Outcome:
     """A case of which both answers are right or wrong as wanted."""
     case = Case(f"p{number % 5}", group, kind, "fact" if kind == "fact" else "which", f"q{number}", ("yes",), ("no",))
-    return Outcome(case, Reply("yes" if plain else "x", -1.0), Reply("yes" if persona else "no yes", -1.0))
+    return Outcome(case, "yes" if plain else "x", "yes" if persona else "no yes")
 
 
 def test_what_the_persona_did_has_four_names() -> None:
@@ -80,14 +80,15 @@ def test_replies_go_on_behind_what_a_kill_left(tmp_path: Path) -> None:
     path, keys = tmp_path / "replies.jsonl", [reply_key("q", name) for name in ("a", "b", None)]
     assert len({*keys, reply_key("q", "a", "S"), reply_key("r", "a")}) == 5
     with Replies(path) as replies:
-        replies.add((key, Reply(f"ä {key}", -0.5)) for key in keys[:2])
+        for key in keys[:2]:
+            replies.add(key, f"ä {key}")
     whole = path.read_bytes()
     for cut in (len(whole) - 1, len(whole) - 20, len(whole) // 2 + 3, 1, 0):
         path.write_bytes(whole[:cut])
         with Replies(path) as replies:
             kept = [key for key in keys if key in replies]
             assert kept == keys[: whole[:cut].count(b"\n")]
-            replies.add([(keys[2], Reply("c", 0.0))])
+            replies.add(keys[2], "c")
         with Replies(path) as replies:
-            assert replies[keys[2]] == Reply("c", 0.0)
-            assert all(replies[key].text == f"ä {key}" for key in kept)
+            assert replies[keys[2]] == "c"
+            assert all(replies[key] == f"ä {key}" for key in kept)

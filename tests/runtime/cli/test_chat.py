@@ -163,13 +163,13 @@ import sys, time
 from copersona.runtime.cli import main
 from copersona.runtime.engine import engine
 
-real = engine.Engine.generate
-def generate(*arguments, **more):
+real = engine.Engine.answer
+def answer(*arguments, **more):
     piece = next(iter(real(*arguments, **more)))
     for number in range(400):
         time.sleep(0.02)
         yield piece._replace(text=f"w{number} ")
-engine.Engine.generate = generate
+engine.Engine.answer = answer
 main.main(sys.argv[1:], prog_name="copersona")
 """
 """The command with a model that talks for eight seconds."""

@@ -34,11 +34,11 @@ from copersona.runtime.cli import main
 from copersona.runtime.engine import engine
 
 said = sys.argv[1]
-real = engine.Engine.generate
-def generate(*arguments, **more):
+real = engine.Engine.answer
+def answer(*arguments, **more):
     for number, piece in enumerate(real(*arguments, **more)):
         yield piece._replace(text=said if number == 0 else piece.text)
-engine.Engine.generate = generate
+engine.Engine.answer = answer
 for command in json.loads(sys.argv[2]):
     if command[-1].startswith("<"):  # what it reads
         sys.stdin = io.StringIO(command.pop()[1:])

@@ -114,6 +114,18 @@ def test_what_is_raised_at_a_layer_is_raised_by_the_call_and_the_next_one_goes_w
     assert (engine.logits(None, IDS) == expected).all()
 
 
+def test_what_llama_cpp_cannot_decode_is_said_and_not_that_a_layer_is_missing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.layers is not None
+    monkeypatch.setattr(engine._context._llama, "llama_decode", lambda *_: 1)
+    with engine.layers.meeting([1], lambda *_: None), pytest.raises(ModelError, match="cannot decode"):
+        engine.logits(None, IDS)
+    monkeypatch.undo()
+    with engine.layers.meeting([1], lambda *_: None):
+        engine.logits(None, IDS)
+
+
 def test_a_layer_that_the_model_has_not_is_one_line(engine: Engine) -> None:
     assert engine.layers is not None
     with engine.layers.meeting([2], lambda *_: None), pytest.raises(ModelError, match="layer 2 cannot be read"):

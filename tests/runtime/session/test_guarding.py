@@ -211,6 +211,15 @@ def test_a_session_whose_guard_is_off_refuses_a_request_for_it_alone(middle: Pat
         assert text(session.answer(REQUESTS[0], people(session)[0], SAMPLING))
 
 
+def test_in_a_batch_such_a_request_is_refused_and_the_others_are_answered(middle: Path) -> None:
+    with Session(Bundle(middle), threads=1, sequences=2) as session:
+        modes: list[GuardMode | None] = [None, "M", "off"]
+        known = people(session)[0]
+        asked = [Asked(str(mode), REQUESTS[0], known, SAMPLING, None, mode) for mode in modes]
+        found = {one.id: isinstance(answer, ModelRefused) for one, answer in session.answer_many(asked)}
+    assert found == {"None": False, "M": True, "off": False}
+
+
 def test_a_model_whose_layers_cannot_be_read_is_refused_by_one_line(
     middle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
