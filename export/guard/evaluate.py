@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from copersona.export.guard.answers import Replies, reply_all, reply_key
 from copersona.export.guard.calibrate import Calibration, Work
@@ -40,6 +41,12 @@ class Risks:
             for one, persona in ((found.probed, True), (found.alone, False))
         )
         return cls(cases, risk, risk >= found.probed.tau, alone >= found.alone.tau)
+
+    @property
+    def among_facts(self) -> float:
+        """The prober's area under the curve among facts alone: spoilt against kept."""
+        facts = ~self.cases.personal
+        return float(roc_auc_score(~self.cases.persona[facts], self.risk[facts]))
 
 
 class Steering:
