@@ -92,7 +92,7 @@ def _made(source: Source, work: Work, replies: Replies) -> list[Block]:
 def _guard(work: Work, found: Calibration, gamma: float) -> Guard:
     probed, probe, labels = found.probed, found.probed.probe, labels_of(told_apart(work.of("training")))
     people = len({one.case.person for one in work.outcomes})
-    on = f"{people} people, {len(work.outcomes)} questions"
+    on = f"{people} people, {len(work.outcomes)} cases"
     degraded = int(labels.sum())
     return Guard(
         base=str(work.session.manifest.settings["base"]), layers=work.reader.engine.facts.layers, layer=found.layer,
