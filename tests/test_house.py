@@ -16,7 +16,7 @@ RUNTIME = (
 )  # fmt: skip
 EXPORT = (
     "common", "data", "population", "discovery", "convert", "training", "run", "measure", "steps",
-    "evaluation", "cli",
+    "evaluation", "guard", "cli",
 )  # fmt: skip
 EVALUATION = ("bench", "variants", "methods", "experiments", "report", "command")
 HOUSES = {"runtime": RUNTIME, "export": EXPORT, "export/evaluation": EVALUATION}

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from copersona.export.cli.guard import guard as guard_command
 from copersona.export.cli.model_options import model_choice
 from copersona.export.cli.run_options import run_settings
 from copersona.export.cli.unpack import unpack as unpack_command
@@ -47,6 +48,7 @@ def export() -> None:
 
 
 export.add_command(unpack_command)
+export.add_command(guard_command)
 
 
 @export.command("run")

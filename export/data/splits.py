@@ -44,17 +44,17 @@ Splits = Mapping[str, PersonSplit]
 
 def is_new(person: str, seed: int) -> bool:
     """A fifth of all people, by hash: stable under reordering and under people who join later."""
-    return _place(person, seed) < NEW_SHARE
+    return place(person, seed) < NEW_SHARE
 
 
-def _place(person: str, seed: int) -> float:
+def place(person: str, seed: int) -> float:
     """A place from 0 to 1 that only the name and the seed decide."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{person}".encode()).digest()[:8], "big") / 2**64
 
 
 def _new_people(people: Iterable[str], seed: int) -> frozenset[str]:
     """Who is new: a fifth by hash, but so few that LEAST_PEOPLE are left to train on."""
-    ranked = sorted(people, key=lambda person: _place(person, seed))
+    ranked = sorted(people, key=lambda person: place(person, seed))
     return frozenset(person for person in ranked[: max(len(ranked) - LEAST_PEOPLE, 0)] if is_new(person, seed))
 
 
