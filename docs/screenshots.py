@@ -2,7 +2,8 @@
 
     python docs/screenshots.py
 
-Needs the extras `serve` and `demo`, playwright, Pillow and a Chromium. What is answered, and how fast, differs from run to run.
+Needs the extras `serve` and `demo`, playwright, Pillow and a Chromium. What is answered, and how fast, differs from run
+to run.
 """
 
 from __future__ import annotations
