@@ -2,7 +2,8 @@
 
     python docs/screenshots.py
 
-Needs the extras `serve` and `demo`, playwright, Pillow and a Chromium. The seeds are fixed; times differ.
+Needs the extras `serve` and `demo`, playwright, Pillow and a Chromium. What is answered, and how fast, differs from run
+to run.
 """
 
 from __future__ import annotations

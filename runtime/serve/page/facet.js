@@ -43,8 +43,8 @@ function drawnQuote({ quote, from }, owning) {
 }
 
 /** The editor in the place of what is said. Typed words outlive a change that was made elsewhere. */
-function correct(facet, owning, section) {
-  const field = el("textarea.edit", { value: facet.corrected ? facet.says : "", rows: 3, placeholder: facet.says, maxLength: 300 });
+function correct(facet, owning, section, words = facet.corrected ? facet.says : "") {
+  const field = el("textarea.edit", { value: words, rows: 3, placeholder: facet.says, maxLength: 300 });
   field.setAttribute("aria-label", `${facet.facet}, in your own words`);
   const said = el("p.small", { role: "alert" });
   const back = () => {
@@ -53,10 +53,12 @@ function correct(facet, owning, section) {
   const save = async () => {
     const words = field.value.trim();
     if (!words) return;
+    section.classList.add("saving");
     try {
       if (await owning.revise({ kind: "correct", facet: facet.facet, words }, `“${facet.facet}” is in your words now.`)) return;
       again(facet.facet, words, owning);
     } catch (error) {
+      section.classList.remove("saving");
       said.textContent = error.message;
     }
   };
@@ -70,15 +72,25 @@ function correct(facet, owning, section) {
     el("div.acts", {}, el("button.strong", { type: "button", textContent: "Save", onclick: save }), button("Leave it", back)),
   );
   field.focus();
-  return { field, said };
+  return { said };
+}
+
+/** What is typed at facets of a view, and not being saved: facets by name, each with its words. */
+export function typed(view) {
+  return [...view.querySelectorAll(".facet:not(.saving):has(textarea)")].map((section) => [section.getAttribute("aria-label"), section.querySelector("textarea").value]);
+}
+
+/** Open an editor again. */
+export function retype(name, words, owning) {
+  const { section, facet } = owning.facet(name);
+  if (section) correct(facet, owning, section, words);
 }
 
 /** After a conflict: the present state, and the words that were typed, not saved. */
 function again(name, words, owning) {
   const { section, facet } = owning.facet(name);
   if (!section) return;
-  const editor = correct({ ...facet, left_out: false }, owning, section);
-  editor.field.value = words;
+  const editor = correct(facet, owning, section, words);
   const now = facet.left_out ? "it is left out" : `it says “${facet.says}”`;
   editor.said.textContent = `Not saved: this was changed in another tab meanwhile. Now ${now}. Save again to put your words in its place, or leave it.`;
 }

@@ -5,7 +5,7 @@ import { get, personPath } from "./api.js";
 import { Changes } from "./changes.js";
 import { button, count, el, find, redraw } from "./dom.js";
 import { Erasing } from "./erasing.js";
-import { drawnFacet } from "./facet.js";
+import { drawnFacet, retype, typed } from "./facet.js";
 import { sky } from "./graph.js";
 import { Owning } from "./owning.js";
 import { OwnTexts } from "./owntexts.js";
@@ -55,7 +55,9 @@ export class Persona {
     const { scrollTop } = view(), same = this.found?.person === found.person;
     this.found = found;
     this.owning.see(found.person, found.last);
+    const words = same ? typed(view()) : [];
     redraw(view(), drawn(found, this));
+    for (const [name, said] of words) retype(name, said, this.owning);
     if (same) view().scrollTop = scrollTop;
   }
 

@@ -96,6 +96,14 @@ def test_the_editor_is_used_by_keys_alone_and_left_by_escape(seen: Visit) -> Non
     facet(seen).locator("text=Short and dry").wait_for()
 
 
+def test_what_is_typed_at_one_facet_outlives_a_change_of_another(seen: Visit) -> None:
+    facet(seen).locator("button:text-is('Correct')").click()
+    facet(seen).locator("textarea").fill("Half a thou")
+    facet(seen, 1).locator("button:text-is('Leave out')").last.click()
+    toast(seen, "is left out")
+    assert facet(seen).locator("textarea").input_value() == "Half a thou"
+
+
 def test_what_another_tab_changed_is_not_written_over_unseen(
     browser: Any, server: Running, seen: Visit, person: str
 ) -> None:
