@@ -91,8 +91,8 @@ class BundleModel(llm.Model):
             sampling = Sampling(said.temperature, said.top_p, said.max_tokens, said.seed)
             known = None if said.person is None else session.person(store, store.find(said.person))
             turned = converse(session, messages(prompt), known, sampling, grammar, mode=said.recall)
-            wanted, pieces = turned.wanted, 0
-            for piece in session.engine.answer(wanted):
+            pieces = 0
+            for piece in session.engine.answer(turned.wanted):
                 pieces += 1
                 yield piece.text
             response.set_usage(input=turned.positions, output=pieces)
