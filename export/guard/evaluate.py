@@ -18,7 +18,7 @@ from copersona.runtime.common.progress import track
 from copersona.runtime.engine.wanted import Act, Watch
 
 GAMMAS = (0.1, 0.3, 0.5, 1.0, 3.0)
-MOST_STEERED = 400  # test cases of the modes that steer: an answer of each is to be computed
+MOST_STEERED = 160  # test cases of the modes that steer: an answer of each is to be computed
 MOST_TUNED = 80  # validation cases that γ is chosen by
 
 
