@@ -177,6 +177,8 @@ def runtime_ways(bundle: Path, work: Path) -> Iterator[Way]:
     yield Way("people chats import", (*chats, "import", "Bex", kept))
     yield Way("people chats delete", (*chats, "delete", "Bex"), code=LAST + STAY)
     yield Way("generate", ("generate", bundle, requests, answers, *QUICK), [work])
+    text = ("persona", "export", bundle, "--person", "Bex", "--as", "text", "--out", work / "bex-text")
+    yield Way("persona export", text, [work])
     yield from own_ways(bundle, work)
     yield Way("people forget", ("people", "forget", "Bex"))
     yield Way("people seal", ("people", "seal", "--new-passphrase-fd", "FD"), code=SEAL + STAY)
@@ -237,6 +239,10 @@ def export_ways(work: Path, base: Path, encoder: Path) -> Iterator[Way]:
         yield Way(f"export {step}", ("export", step, run), [work], strict=False)
     yield Way("export compare", ("export", "compare", run, run), [work], strict=False)
     yield Way("export measure", ("export", "measure", run, "--people", "16"), [work], strict=False)
+    facts = work / "facts.json"
+    facts.write_text(json.dumps([{"question": f"What is {n} and {n}?", "answers": [str(2 * n)]} for n in range(9)]))
+    guard = ("export", "guard", run, "--questions", facts, "--people", "3")
+    yield Way("export guard", guard, [work], strict=False)
     yield Way("export unpack", ("export", "unpack", run / "bundle", "--out", work / "unpacked"), [work], strict=False)
     gguf, thin = run / "model.gguf", work / "thin"
     packed = ("--base", gguf, "--encoder", encoder, "--out", thin, *SMALL, "--thin")

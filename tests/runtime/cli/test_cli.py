@@ -168,9 +168,9 @@ def test_an_import_that_fails_at_its_end_keeps_nothing(
 def test_of_very_many_bad_lines_the_first_are_named_and_all_counted(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from copersona.runtime.cli import people_import
+    from copersona.runtime.importing import wish
 
-    monkeypatch.setattr(people_import, "SAID_BAD", 2)
+    monkeypatch.setattr(wish, "SAID_BAD", 2)
     path = tmp_path / "history.jsonl"
     path.write_text("{}\n" * 5 + json.dumps(GOOD[0]) + "\n", encoding="utf-8")
     said = call("people", "import", tiny_bundle, path, "--skip-bad", "--json")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .running import Running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open its loop runs in this thread, where others begin loops of their own
 def browser() -> Iterator[Any]:
     """A Chromium; only where playwright is there."""
     from .browsing import chromium
