@@ -20,7 +20,7 @@ from copersona.runtime.engine.turns import TurnTokens
 from copersona.runtime.engine.vocabulary import Vocabulary
 from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.people.known import Known
-from copersona.runtime.prompt.layout import CAUTION, INSTRUCTION
+from copersona.runtime.prompt.layout import CAUTION, CUT, INSTRUCTION
 from copersona.runtime.session.session import Session
 
 Kind = Literal["text", "gguf-rows", "llama-slot"]
@@ -62,12 +62,20 @@ def write_files(session: Session, known: Known, kind: Kind, folder: Path) -> lis
 
 
 def system_prompt(session: Session, known: Known) -> str:
-    """Facets, peers and latest texts of a person in words, for any program that takes an instruction."""
+    """Facets, peers and latest texts of a person in words, for any program that takes an instruction. Each text is cut
+    to an equal share of the prompt's budget, as the runtime's are."""
     fixed = session.prepared(known).fixed
+    shown = (*fixed.pinned, *fixed.recent)
+    share = session.context.budget // max(len(shown), 1)
     facets = [f"{facet.summary}." for facet in known.persona.facets]
     peers = [CAUTION, *(peer.text for peer in fixed.peers)] if fixed.peers else []
-    texts = [f"\nWritten earlier:\n{clean_text(one.output)}" for one in (*fixed.pinned, *fixed.recent)]
+    texts = [f"\nWritten earlier:\n{_shortened(session, one.output, share)}" for one in shown]
     return "\n".join([INSTRUCTION, *facets, *peers, *texts]) + "\n"
+
+
+def _shortened(session: Session, text: str, most: int) -> str:
+    tokens = session.layout.text(text)
+    return clean_text(text) if len(tokens) <= most else session.engine.detokenize(tokens[:most]) + CUT
 
 
 def beginning(session: Session, known: Known) -> list[int]:
