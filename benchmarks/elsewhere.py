@@ -30,10 +30,16 @@ from copersona.runtime.history.interactions import Interaction
 from copersona.runtime.people.known import Known
 from copersona.runtime.session.session import Session, open_bundle
 
+LONGEST = 256  # tokens of a text that are scored, so that it fits behind each prompt
+
+
+def wanted(session: Session, target: Interaction) -> tuple[int, ...]:
+    return session.layout.answer(target.output)[:LONGEST]
+
 
 def by_the_runtime(session: Session, known: Known, target: Interaction) -> F64:
     prompt = session.prompt(target.request(), known)
-    return session.engine.score(known.soft, prompt.tokens, session.layout.answer(target.output))
+    return session.engine.score(known.soft, prompt.tokens, wanted(session, target))
 
 
 def by_rows(session: Session, known: Known, target: Interaction, folder: Path) -> F64:
@@ -43,14 +49,14 @@ def by_rows(session: Session, known: Known, target: Interaction, folder: Path) -
         messages = [{"role": "user", "content": target.request()}]
         text = template.render(messages=messages, add_generation_prompt=True)
         tokens = engine.vocabulary.tokenize(text, control=True)
-        return engine.score(None, tokens, session.layout.answer(target.output))
+        return engine.score(None, tokens, wanted(session, target))
 
 
 def by_words(session: Session, target: Interaction, instruction: str | None) -> F64:
     rows = [("system", session.layout.text(instruction))] if instruction else []
     rows.append(("user", session.layout.text(target.request())))
     tokens = session.layout.turns.conversation(rows, session.layout.blank)
-    return session.engine.score(None, tokens, session.layout.answer(target.output))
+    return session.engine.score(None, tokens, wanted(session, target))
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def main() -> None:
                 "nothing": by_words(session, target, None),
             }
             (Path(folder) / str(number) / "model.gguf").unlink()
-            size = len(session.engine.detokenize(session.layout.answer(target.output)).encode("utf-8"))
+            size = len(session.engine.detokenize(wanted(session, target)).encode("utf-8"))
             for way, logs in scores.items():
                 found[way].append(float(-logs.sum() / np.log(2) / size))
             most = max(most, float(np.abs(scores["gguf-rows"] - scores["runtime"]).max()))
