@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +14,8 @@ from copersona.runtime.common.errors import ModelError
 from copersona.runtime.common.files import write_whole
 from copersona.runtime.elsewhere.rows import word, write_rows
 from copersona.runtime.elsewhere.slot import write_slot
-from copersona.runtime.elsewhere.written import jinja, modelfile, written, written_turns
+from copersona.runtime.elsewhere.written import Writing, jinja, modelfile
 from copersona.runtime.engine.turns import TurnTokens
-from copersona.runtime.engine.vocabulary import Vocabulary
 from copersona.runtime.history.interactions import clean_text
 from copersona.runtime.people.known import Known
 from copersona.runtime.prompt.layout import CAUTION, CUT, INSTRUCTION
@@ -89,34 +87,29 @@ def _text(session: Session, known: Known, folder: Path) -> None:
 
 
 def _rows(session: Session, known: Known, folder: Path) -> None:
-    vocabulary, turns = session.engine.vocabulary, session.layout.turns
-    prefix = "".join(map(word, range(len(known.soft)))) + written(vocabulary, beginning(session, known))
-    as_text = written_turns(vocabulary, turns)
-    template, unsaid = jinja(prefix, as_text), _unsaid(vocabulary, turns)
+    writing, turns = Writing(session.engine.vocabulary), session.layout.turns
+    prefix = "".join(map(word, range(len(known.soft)))) + writing.text(beginning(session, known))
+    as_text = writing.turns(turns)
+    template, unsaid = jinja(prefix, as_text), _unsaid(writing, turns)
     write_rows(session.bundle.path("model"), known.soft, unsaid, template, folder / "model.gguf")
     os.chmod(folder / "model.gguf", 0o600)
     _put(folder / "Modelfile", modelfile("model.gguf", prefix, as_text))
 
 
 def _slot(session: Session, known: Known, folder: Path) -> None:
-    vocabulary, turns = session.engine.vocabulary, session.layout.turns
+    writing, turns = Writing(session.engine.vocabulary), session.layout.turns
     tokens = beginning(session, known)
-    prefix = vocabulary.written(turns.end) * len(known.soft) + written(vocabulary, tokens)
+    prefix = writing.text([turns.end] * len(known.soft) + tokens)
     write_slot(session.engine, known.soft, tokens, turns.end, folder / "persona.slot")
-    _put(folder / "template.jinja", jinja(prefix, written_turns(vocabulary, turns)))
+    _put(folder / "template.jinja", jinja(prefix, writing.turns(turns)))
 
 
-def _unsaid(vocabulary: Vocabulary, turns: TurnTokens) -> int:
+def _unsaid(writing: Writing, turns: TurnTokens) -> int:
     """A control token that opens a turn, which no answer holds."""
-    controls = set(vocabulary.controls().values())
-    found = next((token for token in _opening(turns) if token in controls), None)
+    found = next(filter(writing.is_control, (*turns.user.open, *turns.first.open)), None)
     if found is None:
         raise ModelError("no control token opens a turn of this model, so no word can be kept from being said")
     return found
-
-
-def _opening(turns: TurnTokens) -> Sequence[int]:
-    return (*turns.user.open, *turns.first.open)
 
 
 def _put(path: Path, text: str) -> None:

@@ -29,18 +29,39 @@ class WrittenTurns:
     alternates: bool
 
 
-def written(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
-    """Text that another program reads as these tokens."""
-    controls = {token: text for text, token in vocabulary.controls().items()}
-    parts = []
-    for control, run in groupby(tokens, key=controls.__contains__):
-        ids = list(run)
-        parts += (
-            [controls[token] for token in ids]
-            if control
-            else [plain(vocabulary.text(np.array(ids, np.int32)), controls.values())]
-        )
-    return "".join(parts)
+class Writing:
+    """Tokens of a vocabulary as text that another program reads as these tokens."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._controls = {token: text for text, token in vocabulary.controls().items()}
+
+    def is_control(self, token: int) -> bool:
+        """Whether it is a control token, or markup of the model's own."""
+        return token in self._controls
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of these tokens."""
+        parts = []
+        for control, run in groupby(tokens, key=self.is_control):
+            ids = list(run)
+            if control:
+                parts += [self._controls[token] for token in ids]
+            else:
+                parts.append(plain(self._vocabulary.text(np.array(ids, np.int32)), self._controls.values()))
+        return "".join(parts)
+
+    def turns(self, turns: TurnTokens) -> WrittenTurns:
+        """The turns of a model."""
+
+        def turn(role: str) -> Turn[str]:
+            found = turns.turn(role)
+            return Turn((self.text(found.open),), (self.text(found.close),))
+
+        return WrittenTurns(
+            turn("system"), turn("user"), turn("assistant"), self.text(turns.answer), self.text([turns.end]),
+            turns.alternates,
+        )  # fmt: skip
 
 
 def plain(text: str, controls: Iterable[str]) -> str:
@@ -49,22 +70,6 @@ def plain(text: str, controls: Iterable[str]) -> str:
         while control in text:
             text = text.replace(control, f"{control[0]} {control[1:]}")
     return text
-
-
-def written_turns(vocabulary: Vocabulary, turns: TurnTokens) -> WrittenTurns:
-    """The turns of a model as text."""
-
-    def turn(found: Turn[int]) -> Turn[str]:
-        return Turn((written(vocabulary, found.open),), (written(vocabulary, found.close),))
-
-    return WrittenTurns(
-        turn(turns.turn("system")),
-        turn(turns.turn("user")),
-        turn(turns.turn("assistant")),
-        written(vocabulary, turns.answer),
-        vocabulary.written(turns.end),
-        turns.alternates,
-    )
 
 
 def jinja(prefix: str, turns: WrittenTurns) -> str:

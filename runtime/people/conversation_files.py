@@ -55,6 +55,16 @@ def export_markdown(found: Iterable[Whole]) -> Iterator[str]:
             yield f"**{who.get(message.role, 'Instructions')}**{more}\n\n{message.text.strip()}\n\n"
 
 
+def read_envelope(text: str, format_: str, version: int) -> dict[str, Any]:
+    """The JSON object of one of our files, which says so and in which version. Raises ValueError, RecursionError."""
+    body = strict_json(text)
+    if not isinstance(body, dict) or body.get("format") != format_:
+        raise ValueError(f'expected an object with "format": "{format_}"')
+    if body.get("version") != version:
+        raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {version}")
+    return body
+
+
 def read_export(text: str, person: str, where: str = "the conversations") -> list[Whole]:
     """Conversations out of what `export_json` wrote, as this person's. `where` names the source in errors.
 
@@ -62,11 +72,7 @@ def read_export(text: str, person: str, where: str = "the conversations") -> lis
         HistoryError: it is something else, or a field of it cannot be kept; the message says which.
     """
     try:
-        body = strict_json(text)
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            raise ValueError(f'expected an object with "format": "{FORMAT}"')
-        if body.get("version") != VERSION:
-            raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {VERSION}")
+        body = read_envelope(text, FORMAT, VERSION)
         rows: list[Any] = of_kind(list, body.get("conversations"), "conversations")
         return [read_conversation(row, person, f"conversations[{n}]") for n, row in enumerate(rows)]
     except RecursionError:

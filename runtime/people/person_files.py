@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from copersona.runtime.common.errors import HistoryError
-from copersona.runtime.common.strict_json import strict_json
 from copersona.runtime.history.checks import MAX_NAME, check_interaction, check_person
 from copersona.runtime.history.interactions import MAX_TEXT, Interaction
 from copersona.runtime.people.conversation_files import (
@@ -20,6 +19,7 @@ from copersona.runtime.people.conversation_files import (
     of_kind,
     one_of,
     read_conversation,
+    read_envelope,
 )
 from copersona.runtime.people.whole import Pairs, WholePerson
 from copersona.runtime.people.wishes import LONGEST_QUOTE, About, Kind, Revision, Target, check_words
@@ -56,12 +56,7 @@ def read_person(text: str, where: str = "the body") -> WholePerson:
         HistoryError: it is something else, or a field of it cannot be kept; the message says which.
     """
     try:
-        body = strict_json(text)
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            raise ValueError(f'expected an object with "format": "{FORMAT}"')
-        if body.get("version") != VERSION:
-            raise ValueError(f"version {str(body.get('version'))[:20]}, this copersona reads {VERSION}")
-        return _person(body)
+        return _person(read_envelope(text, FORMAT, VERSION))
     except RecursionError:
         raise HistoryError(f"{where}: nested too deeply") from None
     except ValueError as error:

@@ -104,13 +104,17 @@ def test_what_is_typed_at_one_facet_outlives_a_change_of_another(seen: Visit) ->
     assert facet(seen).locator("textarea").input_value() == "Half a thou"
 
 
-def test_what_another_tab_changed_is_not_written_over_unseen(
-    browser: Any, server: Running, seen: Visit, person: str
-) -> None:
+def corrected_in_another_tab(browser: Any, server: Running, person: str) -> None:
     with visit(browser, server) as other:
         become(other, person)
         correct(other, "The other tab's words")
         toast(other, "is in your words now.")
+
+
+def test_what_another_tab_changed_is_not_written_over_unseen(
+    browser: Any, server: Running, seen: Visit, person: str
+) -> None:
+    corrected_in_another_tab(browser, server, person)
     correct(seen, "These words")
     told = facet(seen).locator("[role=alert]")
     told.filter(has_text="changed in another tab").wait_for()
@@ -126,10 +130,7 @@ def test_what_another_tab_changed_is_not_written_over_unseen(
 def test_a_change_without_words_that_came_too_late_is_told(
     browser: Any, server: Running, seen: Visit, person: str
 ) -> None:
-    with visit(browser, server) as other:
-        become(other, person)
-        correct(other, "The other tab's words")
-        toast(other, "is in your words now.")
+    corrected_in_another_tab(browser, server, person)
     facet(seen).locator("button:text-is('Leave out')").last.click()
     toast(seen, "changed in another tab meanwhile")
     assert "The other tab's words" in facet(seen).inner_text()
